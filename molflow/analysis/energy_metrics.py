@@ -1,0 +1,29 @@
+"""Distances between the reduced energies U/kT of two sets of conformations."""
+
+from __future__ import annotations
+
+import numpy as np
+import ot
+
+from molflow.units import thermal_energy
+
+
+def reduced_energies(energies: np.ndarray, temperature: float) -> np.ndarray:
+    """Return U/kT from potential energies in kJ/mol at a temperature in K; shape kept."""
+    return np.asarray(energies, np.float64) / thermal_energy(temperature)
+
+
+def energy_w1(model: np.ndarray, reference: np.ndarray) -> float:
+    """Wasserstein-1 distance between reduced energies (n,) and (m,), kT; uncropped."""
+    return float(ot.wasserstein_1d(np.asarray(model), np.asarray(reference), p=1))
+
+
+def energy_w2(model: np.ndarray, reference: np.ndarray) -> float:
+    """Wasserstein-2 distance between reduced energies (n,) and (m,), kT; uncropped."""
+    squared = ot.emd2_1d(np.asarray(model), np.asarray(reference), metric="sqeuclidean")
+    return float(np.sqrt(max(squared, 0.0)))
+
+
+def energy_tail(model: np.ndarray, reference: np.ndarray) -> float:
+    """Share of the model's energies above the reference's 99.9 % quantile; 0.001 is right."""
+    return float(np.mean(np.asarray(model) > np.quantile(reference, 0.999)))

@@ -1,0 +1,124 @@
+"""Bond lengths, angles and impropers: every term against the reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import mdtraj
+import numpy as np
+from scipy.stats import wasserstein_distance
+
+
+@dataclass(frozen=True)
+class Term:
+    """One internal coordinate: its kind, atoms and readable name."""
+
+    kind: str
+    atoms: tuple[int, ...]
+    name: str
+
+
+def neighbours(topology: mdtraj.Topology) -> list[list[int]]:
+    """Return the sorted bonded neighbours of every atom."""
+    table: list[list[int]] = [[] for _ in range(topology.n_atoms)]
+    for a, b in topology.bonds:
+        table[a.index].append(b.index)
+        table[b.index].append(a.index)
+    return [sorted(set(row)) for row in table]
+
+
+def terms(topology: mdtraj.Topology) -> list[Term]:
+    """Return all bonds, angles and impropers of a topology.
+
+    An improper belongs to every atom with exactly three bonded neighbours a < b < c: the
+    dihedral (a, b, c, centre), near 0 where the centre is planar, so that it never wraps.
+    """
+    table = neighbours(topology)
+    found = {"bond": [], "angle": [], "improper": []}
+    for centre, around in enumerate(table):
+        found["bond"] += [(centre, other) for other in around if other > centre]
+        found["angle"] += [(a, centre, b) for a, b in combinations(around, 2)]
+        if len(around) == 3:
+            found["improper"].append((*around, centre))
+
+    def name(atoms: tuple[int, ...]) -> str:
+        labels = [topology.atom(i) for i in atoms]
+        return " – ".join(f"{atom.residue.resSeq}:{atom.name}" for atom in labels)
+
+    return [Term(kind, atoms, name(atoms)) for kind in found for atoms in found[kind]]
+
+
+def measure(positions: np.ndarray, term_list: list[Term]) -> np.ndarray:
+    """Return every term of every sample.
+
+    Parameters
+    ----------
+    positions : ndarray, (n, n_atoms, 3)
+        nm.
+    term_list : list of Term
+
+    Returns
+    -------
+    ndarray, (n, len(term_list)), float64
+        Bonds in nm, angles and impropers in rad.
+    """
+    values = np.empty((len(positions), len(term_list)))
+    for column, term in enumerate(term_list):
+        points = [positions[:, i].astype(np.float64) for i in term.atoms]
+        if term.kind == "bond":
+            values[:, column] = np.linalg.norm(points[1] - points[0], axis=1)
+        elif term.kind == "angle":
+            values[:, column] = _angle(points[0] - points[1], points[2] - points[1])
+        else:
+            values[:, column] = _dihedral(*points)
+    return values
+
+
+def _angle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    # arctan2 keeps its precision near 0 and pi, where arccos loses half the digits.
+    return np.arctan2(np.linalg.norm(np.cross(a, b), axis=1), np.sum(a * b, axis=1))
+
+
+def _dihedral(p0: np.ndarray, p1: np.ndarray, p2: np.ndarray, p3: np.ndarray) -> np.ndarray:
+    b1, b2, b3 = p1 - p0, p2 - p1, p3 - p2
+    n1, n2 = np.cross(b1, b2), np.cross(b2, b3)
+    return np.arctan2(np.linalg.norm(b2, axis=1) * np.sum(b1 * n2, axis=1), np.sum(n1 * n2, axis=1))
+
+
+def w1_per_term(model: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return the Wasserstein-1 distance of every term, (k,), from (n, k) and (m, k) values."""
+    return np.array([wasserstein_distance(a, b) for a, b in zip(model.T, reference.T, strict=True)])
+
+
+def sd_ratio(model: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of the model over that of the reference, (k,).
+
+    Below 1 means that thermal fluctuation was lost. NaN where the reference does not fluctuate
+    (a constrained bond).
+    """
+    width = reference.std(axis=0)
+    fluctuates = width > 1e-6
+    return np.where(fluctuates, model.std(axis=0) / np.where(fluctuates, width, 1.0), np.nan)
+
+
+def term_table(
+    term_list: list[Term], model: np.ndarray, reference: np.ndarray
+) -> list[dict[str, object]]:
+    """Return one row per term: means, standard deviations, W1 and their ratio (nm and rad)."""
+    w1, ratio = w1_per_term(model, reference), sd_ratio(model, reference)
+    return [
+        {
+            "kind": term.kind,
+            "atoms": list(term.atoms),
+            "name": term.name,
+            "unit": "nm" if term.kind == "bond" else "rad",
+            "mean_model": float(model[:, i].mean()),
+            "mean_reference": float(reference[:, i].mean()),
+            "sd_model": float(model[:, i].std()),
+            "sd_reference": float(reference[:, i].std()),
+            "w1": float(w1[i]),
+            "sd_ratio": None if np.isnan(ratio[i]) else float(ratio[i]),
+        }
+        for i, term in enumerate(term_list)
+    ]

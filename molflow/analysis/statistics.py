@@ -1,0 +1,94 @@
+"""Errors of correlated samples: statistical inefficiency and block bootstrap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+
+def statistical_inefficiency(series: np.ndarray, runs: np.ndarray | None = None) -> float:
+    """Number of frames that are worth one independent sample.
+
+    g = 1 + 2 sum_t (1 - t/T) C(t), summed until the normalised autocorrelation C first falls to
+    zero (Chodera et al., J. Chem. Theory Comput. 3, 26 (2007)). The autocorrelation is the
+    average over runs about the common mean, so that a state which only some runs visit counts
+    as slow.
+
+    Parameters
+    ----------
+    series : ndarray, (n,)
+        In order of time within every run.
+    runs : ndarray, (n,), optional
+        Label of the run of each value; one run by default.
+
+    Returns
+    -------
+    float
+        At least 1; 1 for a constant series.
+    """
+    series = np.asarray(series, np.float64)
+    runs = np.zeros(len(series)) if runs is None else runs
+    centred = series - series.mean()
+    variance = np.mean(centred**2)
+    if len(series) < 3 or variance == 0:
+        return 1.0
+    parts = [centred[runs == run] for run in np.unique(runs)]
+    longest = max(map(len, parts))
+    total, pairs = np.zeros(longest), np.zeros(longest)
+    for part in parts:
+        size = len(part)
+        transform = np.fft.rfft(part, 2 * size)
+        total[:size] += np.fft.irfft(np.abs(transform) ** 2, 2 * size)[:size]
+        pairs[:size] += np.arange(size, 0, -1)
+    correlation = total / pairs / variance
+    ends = np.flatnonzero(correlation <= 0)
+    stop = ends[0] if len(ends) else longest
+    lags = np.arange(1, stop)
+    return float(max(1.0, 1 + 2 * np.sum((1 - lags / longest) * correlation[1:stop])))
+
+
+def torsion_inefficiency(torsions: np.ndarray, runs: np.ndarray | None = None) -> float:
+    """Largest statistical inefficiency of cos, sin of each angle and the alpha-L indicator."""
+    series = [f(angle) for angle in torsions.T for f in (np.cos, np.sin)]
+    series.append(((torsions[:, 0] > 0) & (torsions[:, 0] < 2)).astype(float))
+    return max(statistical_inefficiency(s, runs) for s in series)
+
+
+def block_length(inefficiency: float, longest_run: int) -> int:
+    """Frames per bootstrap block: twice the inefficiency, at most a quarter of a run."""
+    if inefficiency < 1.5:
+        return 1
+    return int(np.clip(np.ceil(2 * inefficiency), 1, max(1, longest_run // 4)))
+
+
+def resample(runs: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw frames by circular moving blocks within runs.
+
+    Parameters
+    ----------
+    runs : ndarray, (n,)
+        Label of the run of each frame, in order of time within every run.
+    length : int
+        Frames per block. Blocks start at frames drawn from all runs and wrap round at the end
+        of their run.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray, (n,), int
+        Indices of the drawn frames.
+    """
+    n = len(runs)
+    order = np.argsort(runs, kind="stable")
+    _, first, size = np.unique(runs[order], return_index=True, return_counts=True)
+    member = np.repeat(np.arange(len(size)), size)
+    starts = rng.integers(n, size=-(-n // length))
+    run = member[starts]
+    steps = starts[:, None] - first[run][:, None] + np.arange(length)
+    return order[(first[run][:, None] + steps % size[run][:, None]).ravel()[:n]]
+
+
+def bootstrap_sd(score: Callable[[], np.ndarray], repeats: int) -> np.ndarray:
+    """Return the standard deviation of `repeats` values of a resampled score."""
+    return np.std([score() for _ in range(repeats)], axis=0, ddof=1)

@@ -1,0 +1,1 @@
+"""The Brownian path of a step as a few numbers: sampling, joining, refining, differentiating."""

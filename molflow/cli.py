@@ -1,0 +1,364 @@
+"""The command line: each verb is a thin layer over the Python function of the same name.
+
+Everything heavy is imported inside the verbs, so that ``molflow --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import molflow
+from molflow.errors import MolflowError
+
+LOG_NAME = "molflow-error.log"
+
+app = typer.Typer(
+    name="molflow",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="To begin with: molflow demo",
+)
+
+
+def verb(function: Callable[..., None]) -> Callable[..., None]:
+    """Register a function as a verb whose failures are told in one sentence.
+
+    Exit statuses: 2 for what the caller can put right, 130 for an interruption, 1 for an error
+    in molflow or below it, whose traceback goes to a file.
+    """
+
+    @functools.wraps(function)
+    def run(*arguments, **options):
+        try:
+            function(*arguments, **options)
+        except MolflowError as error:
+            _fail(str(error), 2)
+        except KeyboardInterrupt:
+            _fail("interrupted; run the same command again to resume", 130)
+        except BrokenPipeError:
+            raise  # the reader of our output has gone, as in `molflow systems | head -1`
+        except Exception as error:
+            what = traceback.format_exception_only(error)[-1].strip().partition("\n")[0]
+            _fail(f"unexpected error, {what} (the traceback is in '{_write_log()}')", 1)
+
+    app.command()(run)
+    return run
+
+
+def _fail(sentence: str, status: int) -> None:
+    typer.echo(f"molflow: {sentence}", err=True)
+    raise typer.Exit(status)
+
+
+def _write_log() -> Path:
+    """Write the traceback being handled here, or where temporary files go, and return the path."""
+    text = traceback.format_exc()
+    for folder in (Path.cwd(), Path(tempfile.gettempdir())):
+        try:
+            (folder / LOG_NAME).write_text(text, encoding="utf-8")
+        except OSError:
+            continue
+        return folder / LOG_NAME
+    typer.echo(text, err=True)
+    return Path("stderr")
+
+
+def _run_numbers(text: str | None, option: str) -> list[int] | None:
+    """Turn ``"0,1,2"`` into a list of run numbers."""
+    if text is None:
+        return None
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError as error:
+        raise MolflowError(
+            f"{option} is '{text}', which is not a list of run numbers: write for example 0,1,2."
+        ) from error
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"molflow {molflow.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _molflow(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Strong stochastic flow maps of molecular systems.
+
+    A network learns the solution map of a stochastic differential equation: a few calls turn
+    noise into independent conformations, and the same noise gives the same molecule at any
+    number of steps.
+    """
+
+
+SystemName = Annotated[
+    str,
+    typer.Argument(
+        metavar="SYSTEM",
+        help="A built-in name (see: molflow systems), NAME:SELECTION for some of the atoms, or the "
+        "path of a folder with a system.yaml.",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Everything random follows from it.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+
+
+@verb
+def systems() -> None:
+    """List the built-in systems and the selections of their atoms."""
+    from molflow.systems import built_in_systems, load_system
+
+    for name in built_in_systems():
+        system = load_system(name)
+        typer.echo(f"{name}\n    {system.description}")
+        typer.echo(
+            f"    {system.temperature:g} K, friction {system.friction:g}/ps, "
+            f"time step {system.timestep:g} fs, constraints: {system.constraints}"
+        )
+        for key, selection in system.selections.items():
+            typer.echo(f"    {name}:{key}  {len(selection.atoms)} atoms, {selection.description}")
+
+
+@verb
+def simulate(
+    system: SystemName,
+    time: Annotated[
+        str, typer.Option(help="Length of each replica after equilibration: 500ps, 100ns, 1us.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the trajectories; resumes what is there.")],
+    replicas: Annotated[int, typer.Option(min=1, help="Number of independent replicas.")] = 4,
+    tempering: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW:HIGH:COUNT",
+            help="Replica exchange over a ladder of temperatures, for example 300K:600K:6; "
+            "the frames of the lowest are kept.",
+        ),
+    ] = None,
+    frame_interval: Annotated[str, typer.Option(help="Time between frames.")] = "1ps",
+    equilibration: Annotated[str, typer.Option(help="Time thrown away first.")] = "100ps",
+    platform: Annotated[
+        str | None,
+        typer.Option(help="OpenMM platform: Reference, CPU, CUDA, OpenCL. Default: the fastest."),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Replicas that run at once. Default: one a core.")
+    ] = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Run reference molecular dynamics with OpenMM.
+
+    Writes one DCD trajectory and one file of energies for each replica, with topology.pdb and
+    simulation.json beside them. Can be interrupted: the same command goes on where it stopped.
+
+    Example: `molflow simulate alanine_dipeptide --time 100ns --replicas 6 --out md`
+    """
+    from molflow.md.simulate import simulate as run
+
+    run(
+        system,
+        time,
+        replicas=replicas,
+        out=out,
+        tempering=tempering,
+        seed=seed,
+        frame_interval=frame_interval,
+        platform=platform,
+        jobs=jobs,
+        equilibration=equilibration,
+        progress=not quiet,
+    )
+    typer.echo(f"Simulation in {out}. Next: molflow prepare {out} --out data")
+
+
+@verb
+def prepare(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What molflow simulate wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder for the training set.")],
+    system: Annotated[
+        str | None,
+        typer.Option(help="NAME:SELECTION to keep some of the atoms. Default: what was simulated."),
+    ] = None,
+    train: Annotated[
+        str | None, typer.Option(metavar="RUNS", help="Replicas to train on, for example 0,1,2.")
+    ] = None,
+    validation: Annotated[
+        str | None, typer.Option(metavar="RUNS", help="Replicas to validate on, for example 3.")
+    ] = None,
+) -> None:
+    """Make a training set of a simulation, split by replica.
+
+    Replicas that are in neither list are held out: no frame of theirs is ever trained on.
+
+    Example: `molflow prepare md --out data --train 0,1,2 --validation 3`
+    """
+    from molflow.data.prepare import prepare as run
+
+    run(
+        folder,
+        out,
+        system=system,
+        train=_run_numbers(train, "--train"),
+        validation=_run_numbers(validation, "--validation"),
+    )
+    typer.echo(f"Training set in {out}.")
+
+
+@verb
+def train(
+    system: SystemName,
+    data: Annotated[Path, typer.Option(help="Training set that molflow prepare wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; resumes what is there.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Settings that replace the configuration's."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file. Default: the system's own configuration.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a strong flow map.
+
+    Can be interrupted: the same command goes on from the last checkpoint.
+
+    Example: `molflow train alanine_dipeptide --data data --out run`
+    """
+    from molflow.training.run import train as run
+
+    checkpoint = run(
+        system, data, out, config=config, overrides=tuple(overrides or ()), progress=not quiet
+    )
+    typer.echo(f"Checkpoint in {checkpoint}. Next: molflow sample {checkpoint}")
+
+
+@verb
+def sample(
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="A built-in system's name, or the folder of a checkpoint or of a run.",
+        ),
+    ],
+    steps: Annotated[
+        int, typer.Option(help="Jumps from noise to molecule: network calls a sample.")
+    ] = 4,
+    n: Annotated[int, typer.Option("--n", "-n", help="Number of conformations.")] = 1000,
+    out: Annotated[
+        Path, typer.Option(help="Trajectory to write: .dcd, .h5, .xtc (rounds) or .pdb.")
+    ] = Path("ensemble.dcd"),
+    path_seed: Annotated[
+        int,
+        typer.Option(
+            help="Seed of everything random: start and Brownian paths. The same seed at another "
+            "number of steps gives the same conformations as nearly as the map is exact.",
+        ),
+    ] = 0,
+    device: Annotated[str, typer.Option(help="Where torch runs: cpu, cuda, cuda:1.")] = "cpu",
+    batch_size: Annotated[int, typer.Option(help="Conformations a network call.")] = 256,
+    energies: Annotated[
+        bool, typer.Option(help="Compute potential energies with OpenMM beside the file.")
+    ] = True,
+    quiet: Quiet = False,
+) -> None:
+    """Sample independent conformations from a trained map.
+
+    Writes exactly the number asked for, with topology.pdb and a record of seeds and cost beside
+    the trajectory. Nothing is dropped or repaired. Can be interrupted: the same command goes on.
+
+    Example: `molflow sample alanine_dipeptide --steps 4 -n 10000 --out ensemble.dcd`
+    """
+    from molflow.sampling.ensemble import sample as run
+
+    trajectory = run(
+        checkpoint,
+        steps=steps,
+        n=n,
+        out=out,
+        path_seed=path_seed,
+        device=device,
+        batch_size=batch_size,
+        energies=energies,
+        progress=not quiet,
+    )
+    typer.echo(f"{trajectory.n_frames} conformations in {out}, topology.pdb beside it.")
+
+
+@verb
+def compare(
+    ensemble: Annotated[
+        Path, typer.Argument(metavar="ENSEMBLE", help="Trajectory: DCD, XTC, HDF5 or PDB.")
+    ],
+    reference: Annotated[
+        str,
+        typer.Option(help="A built-in system, a folder with a reference.json, or a simulation."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="HTML report; the same numbers go beside it as JSON.")
+    ] = None,
+    top: Annotated[
+        Path | None, typer.Option(help="Topology. Default: topology.pdb beside the trajectory.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compare although the two ensembles differ.")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes at once. Default: one a core.")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Compare an ensemble with reference MD.
+
+    Every score stands beside its floor, the same score between two blocks of reference MD.
+
+    Example: `molflow compare ensemble.dcd --reference alanine_dipeptide --out report.html`
+    """
+    from molflow.comparison import compare as run
+    from molflow.comparison import format_table
+
+    result = run(ensemble, reference, out=out, top=top, force=force, seed=seed, jobs=jobs)
+    typer.echo(format_table(result))
+    if out is not None:
+        typer.echo(f"Report in {out}.")
+
+
+@verb
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("outputs/demo"),
+    n: Annotated[int, typer.Option("--n", "-n", help="Number of conformations.")] = 10000,
+    steps: Annotated[int, typer.Option(help="Jumps from noise to molecule.")] = 4,
+    path_seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Sample the built-in system from the shipped checkpoint and compare it with reference MD."""
+    from molflow.demonstration import demo as run
+
+    run(out=out, n=n, steps=steps, path_seed=path_seed, progress=not quiet)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""From a simulation to a training set with split and provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from molflow.data.dataset import data_hash
+from molflow.data.simulation import SimulationFolder, open_simulation
+from molflow.data.split import split_runs
+from molflow.errors import MolflowError
+from molflow.files import read_json, writable_folder, write_arrays, write_json
+from molflow.systems import MolecularSystem, load_system
+
+
+def centred(positions: np.ndarray) -> np.ndarray:
+    """Return positions (n, n_atoms, 3) with the mean of the atoms removed, float32."""
+    positions = np.asarray(positions, dtype=np.float64)
+    return (positions - positions.mean(axis=1, keepdims=True)).astype(np.float32)
+
+
+def prepare(
+    simulation_folder: str | Path,
+    out: str | Path,
+    system: str | Path | MolecularSystem | None = None,
+    train: Sequence[int] | None = None,
+    validation: Sequence[int] | None = None,
+) -> dict:
+    """Write a training set: ``manifest.json``, ``train.npz`` and ``validation.npz``.
+
+    Parameters
+    ----------
+    simulation_folder : str or Path
+        That `simulate` finished.
+    out : str or Path
+        Folder of the training set.
+    system : str, Path or MolecularSystem, optional
+        ``"alanine_dipeptide:heavy"`` keeps the atoms of a selection, which are centred after they
+        are chosen. By default all atoms of what was simulated.
+    train, validation : sequence of int, optional
+        Whole runs, see `split_runs`. The runs in neither are held out for scoring: no frame of
+        theirs is written.
+
+    Returns
+    -------
+    dict
+        The content of ``manifest.json``. ``scale`` is the root mean square of the centred
+        training coordinates over frames, atoms and components, nm.
+
+    Raises
+    ------
+    MolflowError
+        If the simulation is unfinished or damaged, the split or the system does not fit it, or
+        `out` holds another training set.
+    """
+    source = open_simulation(simulation_folder)
+    label, atoms = _kept_atoms(source, system)
+    split = split_runs(len(source.runs), train, validation)
+    arrays = {
+        name: np.concatenate([centred(source.trajectory(run).xyz[:, atoms]) for run in runs])
+        for name, runs in (("train", split.train), ("validation", split.validation))
+    }
+    for name, positions in arrays.items():
+        if not np.isfinite(positions).all():
+            raise MolflowError(f"the {name} runs of '{simulation_folder}' are not finite.")
+    manifest = {
+        "system": label,
+        "ensemble": source.manifest["ensemble"],
+        "ensemble_hash": source.manifest["ensemble_hash"],
+        "temperature": source.manifest["temperature"],
+        "frame_interval_ps": source.manifest["frame_interval_ps"],
+        "split": split.as_lists(),
+        "frames": {name: len(positions) for name, positions in arrays.items()},
+        "n_atoms": len(atoms),
+        "atoms": [int(index) for index in atoms],
+        "scale": float(np.sqrt(np.mean(arrays["train"].astype(np.float64) ** 2))),
+        "data_hash": data_hash(**arrays),
+        "source": source.manifest,
+    }
+    out = writable_folder(out)
+    path = out / "manifest.json"
+    if path.exists() and read_json(path).get("data_hash") != manifest["data_hash"]:
+        raise MolflowError(
+            f"'{out}' holds another training set: remove it or choose another folder."
+        )
+    for name, positions in arrays.items():
+        write_arrays(out / f"{name}.npz", positions=positions)
+    write_json(path, manifest)
+    return manifest
+
+
+def _kept_atoms(source: SimulationFolder, system) -> tuple[str, np.ndarray]:
+    everything = np.arange(source.topology.n_atoms)
+    if system is None:
+        return source.manifest["system"], everything
+    if not isinstance(system, MolecularSystem):
+        system = load_system(system)
+    if system.ensemble_hash != source.manifest["ensemble_hash"]:
+        raise MolflowError(
+            f"'{source.folder}' is a simulation of '{source.manifest['system']}' with the ensemble "
+            f"{source.manifest['ensemble_hash']}, but the system '{system.label}' has "
+            f"{system.ensemble_hash}: the molecule, force field or state differs; choose the "
+            "system that was simulated."
+        )
+    return system.label, everything if system.atoms is None else np.asarray(system.atoms)

@@ -1,0 +1,83 @@
+"""Read a finished simulation folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+
+from molflow.errors import MolflowError
+from molflow.files import read_arrays, read_json, sha256_of
+
+
+@dataclass(frozen=True)
+class SimulationFolder:
+    """A finished simulation: its manifest, topology, and the runs on disk."""
+
+    folder: Path
+    manifest: dict
+    topology: mdtraj.Topology
+
+    @property
+    def runs(self) -> list[int]:
+        """Numbers of the independent runs."""
+        return list(range(self.manifest["replicas"]))
+
+    def trajectory(self, run: int) -> mdtraj.Trajectory:
+        """Return all frames of one run with times in ps."""
+        path = self._checked(f"replica-{run}.dcd")
+        frames = mdtraj.load_dcd(str(path), top=self.topology)
+        times = self.arrays(run)["times"]
+        if len(times) != frames.n_frames:
+            raise MolflowError(
+                f"'{path}' has {frames.n_frames} frames but the file of energies beside it has "
+                f"{len(times)}: the simulation folder is damaged."
+            )
+        frames.time = times
+        return frames
+
+    def arrays(self, run: int) -> dict[str, np.ndarray]:
+        """Return ``energies`` (F,) kJ/mol, ``times`` (F,) ps and the rest of one run's file."""
+        return read_arrays(self._checked(f"replica-{run}.npz"))
+
+    def _checked(self, name: str) -> Path:
+        path = self.folder / name
+        if not path.is_file():
+            raise MolflowError(f"the simulation folder '{self.folder}' has lost '{name}'.")
+        if sha256_of(path) != self.manifest["sha256"].get(name):
+            raise MolflowError(
+                f"'{path}' is not the file that the simulation wrote: it was changed or damaged; "
+                "bring the original back or simulate again."
+            )
+        return path
+
+
+def open_simulation(folder: str | Path) -> SimulationFolder:
+    """Open a folder that `simulate` has finished.
+
+    Raises
+    ------
+    MolflowError
+        If it is not a simulation folder, or not finished.
+    """
+    folder = Path(folder)
+    path = folder / "simulation.json"
+    if not path.is_file():
+        raise MolflowError(
+            f"'{folder}' has no simulation.json: give a folder that molflow simulate wrote."
+        )
+    manifest = read_json(path)
+    needed = {"system", "ensemble", "ensemble_hash", "temperature", "frame_interval_ps", "replicas"}
+    if not isinstance(manifest, dict) or not needed | {"status"} <= manifest.keys():
+        raise MolflowError(f"'{path}' does not describe a simulation: simulate again.")
+    if manifest["status"] != "finished":
+        raise MolflowError(
+            f"the simulation in '{folder}' is not finished: "
+            "run its command again to go on, then come back."
+        )
+    topology = folder / "topology.pdb"
+    if not topology.is_file():
+        raise MolflowError(f"the simulation folder '{folder}' has lost 'topology.pdb'.")
+    return SimulationFolder(folder, manifest, mdtraj.load_topology(str(topology)))

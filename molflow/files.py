@@ -1,0 +1,106 @@
+"""Files that are whole or absent: written under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from molflow.errors import MolflowError
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path with the same suffix that replaces `path` if the body succeeds."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def writable_folder(path: str | Path) -> Path:
+    """Create the folder if need be and make sure that files can be written in it.
+
+    Raises
+    ------
+    MolflowError
+        If it cannot be created or written.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise MolflowError(
+            f"cannot write in the folder '{path}' ({error.strerror or error}): "
+            "choose a folder that you may write to."
+        ) from error
+    return path
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write text atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, data) -> None:
+    """Write JSON atomically; NaN and infinity are refused."""
+    write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path):
+    """Read JSON.
+
+    Raises
+    ------
+    MolflowError
+        If the file is missing or is not JSON.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MolflowError(f"cannot read '{path}' ({error.strerror}).") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise MolflowError(f"'{path}' is damaged: it is not JSON ({error}).") from error
+
+
+def write_arrays(path: str | Path, **arrays: np.ndarray) -> None:
+    """Write named arrays atomically as a compressed ``.npz``."""
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+
+
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """Read all arrays of an ``.npz``, never unpickling.
+
+    Raises
+    ------
+    MolflowError
+        If the file is missing or damaged.
+    """
+    import zipfile
+
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise MolflowError(f"there is no file '{path}'.") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise MolflowError(f"'{path}' is damaged or not an .npz file ({error}).") from error
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes as hex."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

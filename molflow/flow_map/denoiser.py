@@ -1,0 +1,65 @@
+"""The strong flow map of a reverse diffusion."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from molflow.brownian.increment import Increment
+from molflow.sde.reverse_diffusion import ReverseDiffusion
+
+
+def centre(vectors: Tensor) -> Tensor:
+    """Remove the mean over atoms of an array (..., atoms, 3)."""
+    return vectors - vectors.mean(dim=-2, keepdim=True)
+
+
+class DenoiserFlowMap(nn.Module):
+    r"""Strong flow map X_t = Φ x + (1 − Φ) D̄ + M of a variance-exploding reverse diffusion.
+
+    The lift Φ and the martingale M are exact (`ReverseDiffusion`); the network supplies D̄, the
+    weighted mean of the denoiser E[x₀ | x_u] along the path from s to t. With the positions at
+    unit standard deviation, D̄ is assembled as
+
+        D̄ = c_skip x + c_out F,   c_skip = 1/(1 + σ²),   c_out = σ/sqrt(1 + σ²),   σ = σ(s),
+
+    (Karras et al. 2022, arXiv 2206.00364, eq. 7), so that F is of unit size at every noise level.
+    F = 0 at initialisation. The network sees the whitened features of the increment multiplied by
+    sqrt(1 − exp(−2h)): none of them when the step has no length.
+
+    Parameters
+    ----------
+    network : nn.Module
+        ``(positions, noise, s, t) -> (batch, atoms, 3)``.
+    sde : ReverseDiffusion
+    order : int
+        Number of Legendre coefficients of the increments.
+    """
+
+    def __init__(self, network: nn.Module, sde: ReverseDiffusion, order: int):
+        super().__init__()
+        self.network, self.sde = network, sde
+        self.basis = sde.basis(order)
+
+    def mean_denoiser(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
+        """Return D̄ of shape (batch, atoms, 3).
+
+        Parameters
+        ----------
+        s, t : Tensor, (batch,)
+            Ends of the step on the clock of the SDE, s <= t.
+        x : Tensor, (batch, atoms, 3)
+            Centred state at s.
+        whitened : Tensor, (batch, atoms, 3, features)
+            Whitened features of the increment, without influence when s = t.
+        """
+        sigma = self.sde.sigma(s).reshape(-1, 1, 1)
+        scale = torch.rsqrt(1.0 + sigma.square())
+        visible = torch.sqrt(-torch.expm1(-2.0 * (t - s))).reshape(-1, 1, 1, 1)
+        out = self.network(scale * x, visible * whitened, s, t)
+        return centre(scale.square() * x + sigma * scale * out)
+
+    def forward(self, s: Tensor, t: Tensor, x: Tensor, increment: Increment) -> Tensor:
+        """Return X_t given X_s = x and the increment over [s, t]; see `mean_denoiser` for shapes."""
+        denoised = self.mean_denoiser(s, t, x, increment.whitened())
+        return self.sde.apply(s, t, x, denoised, increment)

@@ -1,0 +1,81 @@
+"""Draw conformations from a flow map, block by block, each from its own Brownian path."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from molflow.brownian.increment import Increment
+from molflow.brownian.path import BrownianPath
+from molflow.flow_map.denoiser import DenoiserFlowMap, centre
+from molflow.flow_map.rollout import rollout, time_grid
+from molflow.seeds import derive_seed
+
+#: Samples that share one seeded generator. Batches are made of whole blocks, so that sample i is
+#: the same whatever the size of the batch.
+BLOCK = 64
+
+
+def start_positions(flow_map: DenoiserFlowMap, count: int, n_atoms: int, seed: int) -> Tensor:
+    """Draw the state at the start of the clock, shape (count, atoms, 3), centred.
+
+    At σ_max the marginal law of x₀ + σ n is a Gaussian whose variance is that of the noise plus
+    that of the data, which have unit standard deviation.
+    """
+    generator = torch.Generator().manual_seed(derive_seed(seed, "start"))
+    normal = centre(torch.randn(count, n_atoms, 3, generator=generator))
+    return math.sqrt(1.0 + flow_map.sde.sigma_max**2) * normal
+
+
+class BlockPaths:
+    """The Brownian paths of several blocks, asked as one.
+
+    Parameters
+    ----------
+    flow_map : DenoiserFlowMap
+        Gives the basis and the duration of the clock.
+    seeds : list of int
+        One per block.
+    n_atoms : int
+    device : torch.device
+    """
+
+    def __init__(self, flow_map: DenoiserFlowMap, seeds: list[int], n_atoms: int, device):
+        shape = (BLOCK, n_atoms, 3)
+        duration = flow_map.sde.duration
+        self.paths = [
+            BrownianPath(flow_map.basis, 0.0, duration, shape, seed, device=device) for seed in seeds
+        ]
+
+    def snap(self, t: float) -> float:
+        """Return the nearest time that the paths know."""
+        return self.paths[0].snap(t)
+
+    def increment(self, s: float, t: float) -> Increment:
+        """Return the increment of all blocks, features (blocks * BLOCK, atoms, 3, size)."""
+        parts = [path.increment(s, t) for path in self.paths]
+        z = torch.cat([part.whitened() for part in parts])
+        return Increment.from_whitened(parts[0].basis, parts[0].h, z)
+
+
+def draw_blocks(
+    flow_map: DenoiserFlowMap, blocks: range, steps: int, seed: int, n_atoms: int
+) -> Tensor:
+    """Draw ``len(blocks) * BLOCK`` samples at unit scale on the flow map's device."""
+    device = next(flow_map.parameters()).device
+    seeds = [derive_seed(seed, "block", block) for block in blocks]
+    x = torch.cat([start_positions(flow_map, BLOCK, n_atoms, value) for value in seeds]).to(device)
+    paths = BlockPaths(flow_map, seeds, n_atoms, device)
+    return rollout(flow_map, x, paths, time_grid(flow_map.sde.duration, steps))
+
+
+def draw(flow_map: DenoiserFlowMap, n: int, steps: int, seed: int, n_atoms: int) -> Tensor:
+    """Draw n samples at unit scale, shape (n, atoms, 3), in batches of four blocks, on the CPU."""
+    with torch.no_grad():
+        batches = [
+            draw_blocks(flow_map, range(k, k + 4), steps, seed, n_atoms).cpu()
+            for k in range(0, -(-n // BLOCK), 4)
+        ]
+    return torch.cat(batches)[:n]

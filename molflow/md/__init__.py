@@ -1,0 +1,1 @@
+"""Molecular dynamics with OpenMM: systems, simulation, energies and umbrella sampling."""

@@ -1,0 +1,84 @@
+"""From the segments of a replica to one trajectory and one file of energies."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from molflow.errors import MolflowError
+from molflow.files import read_arrays, replacing, write_arrays
+from molflow.md.mbar import statistical_inefficiency
+from molflow.md.replica import ReplicaPlan
+from molflow.md.torsions import backbone_torsions, torsion
+from molflow.systems import MolecularSystem
+
+#: CHARMM's unit of time in ps, in which a DCD file gives the time between frames.
+_AKMA = 0.04888821
+
+
+def segments(folder: Path, plan: ReplicaPlan, n_atoms: int):
+    """Yield the arrays of every segment in order.
+
+    Raises
+    ------
+    MolflowError
+        If a segment is missing, damaged or does not hold what the plan says.
+    """
+    for index in range(plan.segments):
+        path = folder / f"segment-{index:05d}.npz"
+        arrays = read_arrays(path)
+        count = min(plan.segment_frames, plan.frames - index * plan.segment_frames)
+        if arrays["positions"].shape != (count, n_atoms, 3) or len(arrays["energies"]) != count:
+            raise MolflowError(
+                f"'{path}' holds {len(arrays['energies'])} frames where {count} of {n_atoms} atoms "
+                "belong: it is of another simulation; choose another folder."
+            )
+        yield arrays
+
+
+def assemble_replica(
+    system: MolecularSystem, folder: Path, plan: ReplicaPlan, trajectory: Path, energies: Path
+) -> dict:
+    """Write one replica's DCD and npz files, and return its summary.
+
+    The npz file holds ``energies`` (F,) kJ/mol in double precision, ``times`` (F,) ps counted
+    from the end of equilibration, ``walkers`` (F,), and ``moved`` (segments,), the share of
+    walkers that an exchange moved.
+    """
+    from mdtraj.formats import DCDTrajectoryFile
+
+    n_atoms = len(system.start_positions())
+    torsions = [atoms for group in backbone_torsions(system) for atoms in group]
+    angles: list[list[np.ndarray]] = [[] for _ in torsions]
+    scalars: dict[str, list] = {"energies": [], "walkers": [], "moved": []}
+    with replacing(trajectory) as temporary:
+        with DCDTrajectoryFile(str(temporary), "w") as file:
+            for arrays in segments(folder, plan, n_atoms):
+                file.write(arrays["positions"] * 10.0)  # DCD is in Angstrom
+                for series, atoms in zip(angles, torsions, strict=True):
+                    series.append(torsion(arrays["positions"], atoms))
+                for name, values in scalars.items():
+                    values.append(np.atleast_1d(arrays[name]))
+        _finish_header(temporary, plan.frame_interval)
+    joined = {name: np.concatenate(values) for name, values in scalars.items()}
+    times = plan.frame_interval * np.arange(1, plan.frames + 1)
+    write_arrays(energies, times=times, **joined)
+    inefficiency = [statistical_inefficiency(np.concatenate(series)) for series in angles]
+    return {
+        "frames": plan.frames,
+        "moved": float(joined["moved"].mean()),
+        "mean_energy": float(joined["energies"].mean()),
+        "statistical_inefficiency_frames": max(inefficiency, default=None),
+    }
+
+
+def _finish_header(path: Path, frame_interval: float) -> None:
+    """Set the time step, and a fixed remark for the writer's date, so that equal runs are equal."""
+    remark = b"REMARKS written by molflow".ljust(80, b"\0")
+    with open(path, "r+b") as file:
+        file.seek(44)
+        file.write(struct.pack("<f", frame_interval / _AKMA))
+        file.seek(180)
+        file.write(remark)

@@ -1,0 +1,168 @@
+"""One independent replica: plain MD or parallel tempering, in resumable segments."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import openmm
+from openmm import unit
+from openmm.app import ReplicaExchangeSampler
+
+from molflow.errors import MolflowError
+from molflow.files import read_arrays, write_arrays
+from molflow.md.build import make_simulation
+from molflow.seeds import derive_seed
+from molflow.systems import MolecularSystem
+
+
+@dataclass(frozen=True)
+class ReplicaPlan:
+    """What one replica does. Times in ps, temperatures in K, the first is the recorded one."""
+
+    temperatures: tuple[float, ...]
+    frames: int
+    frame_interval: float
+    exchanges_per_frame: int
+    equilibration_frames: int
+    segment_frames: int
+    seed: int
+    platform: str
+
+    @property
+    def segments(self) -> int:
+        """Number of segments; the last may be short."""
+        return -(-self.frames // self.segment_frames)
+
+
+class Replica:
+    """A replica in a folder: segments of frames, and one checkpoint after each segment.
+
+    Plain MD is parallel tempering with one temperature. The frames are those of the first
+    temperature, taken before the exchange that follows them. The checkpoint holds the states of
+    all walkers, the context's own checkpoint (for the random numbers of the thermostat) and the
+    state of the generator that decides exchanges, so that a resumed run makes the same frames.
+    """
+
+    def __init__(self, system: MolecularSystem, plan: ReplicaPlan, folder: Path):
+        self.system, self.plan, self.folder = system, plan, Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.simulation = make_simulation(
+            system,
+            plan.temperatures[0],
+            derive_seed(plan.seed, "thermostat", bits=31),
+            plan.platform,
+        )
+        interval = plan.frame_interval / plan.exchanges_per_frame
+        steps = round(interval * 1e3 / system.timestep)
+        states = [{"temperature": value * unit.kelvin} for value in plan.temperatures]
+        self.sampler = ReplicaExchangeSampler(states, self.simulation, steps)
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """File that is rewritten after each segment."""
+        return self.folder / "checkpoint.npz"
+
+    def segment_path(self, index: int) -> Path:
+        """File of one segment."""
+        return self.folder / f"segment-{index:05d}.npz"
+
+    def run(self) -> None:
+        """Run to the end of the plan, from the checkpoint if there is one."""
+        segment = self._restore() if self.checkpoint_path.exists() else self._start()
+        while segment < self.plan.segments:
+            done = segment * self.plan.segment_frames
+            count = min(self.plan.segment_frames, self.plan.frames - done)
+            write_arrays(self.segment_path(segment), **self._record(count))
+            segment += 1
+            self._save(segment)
+
+    def _start(self) -> int:
+        # ReplicaExchangeSampler draws its exchanges from Python's global generator.
+        random.seed(derive_seed(self.plan.seed, "exchange"))
+        simulation = self.simulation
+        simulation.minimizeEnergy()
+        simulation.context.setVelocitiesToTemperature(
+            self.plan.temperatures[0] * unit.kelvin,
+            derive_seed(self.plan.seed, "velocities", bits=30),
+        )
+        state = simulation.context.getState(
+            positions=True, velocities=True, parameters=True, integratorParameters=True
+        )
+        self.sampler.replicaConformation = [state] * len(self.plan.temperatures)
+        self._record(self.plan.equilibration_frames)
+        self._save(0)
+        return 0
+
+    def _record(self, frames: int) -> dict[str, np.ndarray]:
+        sampler = self.sampler
+        positions, energies, walkers, accepted = [], [], [], 0
+        for _ in range(frames):
+            for exchange in range(self.plan.exchanges_per_frame):
+                before = list(sampler.replicaStateIndex)
+                # The frame is taken by the reporter, which sees the walkers before they swap.
+                sampler.reporters = (
+                    []
+                    if exchange
+                    else [lambda current: self._frame(current, positions, energies, walkers)]
+                )
+                sampler.simulate(1)
+                accepted += sum(
+                    a != b for a, b in zip(before, sampler.replicaStateIndex, strict=True)
+                )
+        if not np.all(np.isfinite(energies)):
+            raise MolflowError(
+                f"the simulation in '{self.folder}' blew up (its energy is not finite): "
+                "check the structure and the time step."
+            )
+        return {
+            "positions": np.asarray(positions, dtype=np.float32),
+            "energies": np.asarray(energies),
+            "walkers": np.asarray(walkers, dtype=np.int16),
+            "moved": np.asarray(
+                accepted
+                / max(1, frames * self.plan.exchanges_per_frame * len(self.plan.temperatures))
+            ),
+        }
+
+    @staticmethod
+    def _frame(sampler, positions: list, energies: list, walkers: list) -> None:
+        walker = sampler.replicaStateIndex.index(0)
+        xyz = sampler.replicaConformation[walker].getPositions(asNumpy=True)
+        positions.append(xyz.value_in_unit(unit.nanometer))
+        energy = sampler.replicaStateEnergy[walker][0]
+        energies.append(energy.value_in_unit(unit.kilojoule_per_mole))
+        walkers.append(walker)
+
+    def _save(self, segment: int) -> None:
+        sampler = self.sampler
+        version, internal, gauss = random.getstate()
+        text = {
+            "segment": segment,
+            "iteration": sampler.currentIteration,
+            "state_index": sampler.replicaStateIndex,
+            "previous_state_index": sampler._previousReplicaStateIndex,
+            "random": [version, list(internal), gauss],
+            "states": [openmm.XmlSerializer.serialize(s) for s in sampler.replicaConformation],
+        }
+        write_arrays(
+            self.checkpoint_path,
+            context=np.frombuffer(self.simulation.context.createCheckpoint(), dtype=np.uint8),
+            text=np.frombuffer(json.dumps(text).encode(), dtype=np.uint8),
+        )
+
+    def _restore(self) -> int:
+        stored = read_arrays(self.checkpoint_path)
+        text = json.loads(stored["text"].tobytes())
+        self.simulation.context.loadCheckpoint(stored["context"].tobytes())
+        version, internal, gauss = text["random"]
+        random.setstate((version, tuple(internal), gauss))
+        sampler = self.sampler
+        sampler.currentIteration = text["iteration"]
+        sampler.replicaStateIndex = text["state_index"]
+        sampler._previousReplicaStateIndex = text["previous_state_index"]
+        sampler.replicaConformation = [openmm.XmlSerializer.deserialize(s) for s in text["states"]]
+        return text["segment"]

@@ -1,0 +1,125 @@
+"""Reference simulations: independent replicas of plain MD or of parallel tempering."""
+
+from __future__ import annotations
+
+import sys
+import time as clock
+from dataclasses import dataclass
+from pathlib import Path
+
+import openmm
+
+from molflow.errors import MolflowError
+from molflow.files import writable_folder
+from molflow.md.folder import alone_in, begin, finish, remove_parts, replica_plans
+from molflow.md.plan import plan_of
+from molflow.md.runner import run_replicas
+from molflow.md.workers import number_of_jobs
+from molflow.systems import MolecularSystem, load_system
+
+
+def simulate(
+    system: str | Path | MolecularSystem,
+    time,
+    replicas: int = 4,
+    out: str | Path = "simulation",
+    tempering: str | None = None,
+    seed: int = 0,
+    frame_interval="1ps",
+    platform: str | None = None,
+    jobs: int | None = None,
+    equilibration="100ps",
+    progress: bool = True,
+) -> dict:
+    """Run reference molecular dynamics, or go on where it stopped.
+
+    Parameters
+    ----------
+    system : str, Path or MolecularSystem
+        All atoms; a coarse selection is made later, by `prepare`.
+    time : str, float or quantity
+        Length of every replica after equilibration; a float is in ps.
+    replicas : int
+        Independent runs.
+    out : str or Path
+        Folder for ``simulation.json``, ``topology.pdb``, ``replica-0.dcd``, ``replica-0.npz``, ...
+        While replicas run, their segments are in the folders ``replica-0``, ...
+    tempering : str, optional
+        ``"300K:600K:6"``: parallel tempering on a geometric ladder. The frames of the lowest
+        temperature are kept. By default plain MD.
+    seed : int
+        Everything random follows from it.
+    frame_interval, equilibration : str, float or quantity
+        Time between frames; time thrown away first.
+    platform : str, optional
+        OpenMM platform; by default the fastest here, or what the folder was begun with.
+    jobs : int, optional
+        Replicas that run at once; by default one per core.
+    progress : bool
+        Show a bar and messages on stderr.
+
+    Returns
+    -------
+    dict
+        The content of ``simulation.json``.
+
+    Raises
+    ------
+    MolflowError
+        If an argument is wrong, the folder holds another simulation, or a replica fails.
+    """
+    if not isinstance(system, MolecularSystem):
+        system = load_system(system)
+    if system.variant is not None:
+        raise MolflowError(
+            f"'{system.label}' keeps only some atoms and has no force field: simulate "
+            f"'{system.name}' and give '{system.label}' to prepare."
+        )
+    for value, name, least in ((replicas, "replicas", 1), (seed, "seed", 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise MolflowError(f"{name} is {value!r}: give a whole number, {least} or more.")
+    jobs = number_of_jobs(jobs, replicas)
+    _check_platform(platform)
+    draft = plan_of(
+        system,
+        time,
+        tempering=tempering,
+        frame_interval=frame_interval,
+        equilibration=equilibration,
+        seed=seed,
+    )
+    say = _Speaker(progress)
+    out = writable_folder(out)
+    with alone_in(out):
+        manifest = begin(system, draft, replicas, out, platform)
+        plans = replica_plans(draft, manifest)
+        if manifest["status"] == "finished":
+            remove_parts(out, replicas)
+            say(f"the simulation in '{out}' is finished; nothing to do")
+            return manifest
+        if (out / "replica-0").is_dir():
+            say(f"going on with the simulation in '{out}'")
+        start = clock.monotonic()
+        try:
+            run_replicas(system, plans, out, jobs, progress)
+        except KeyboardInterrupt:
+            say(f"interrupted; run the same command again to go on in '{out}'")
+            raise
+        manifest["seconds_of_last_session"] = round(clock.monotonic() - start, 1)
+        return finish(system, plans, out, manifest)
+
+
+@dataclass(frozen=True)
+class _Speaker:
+    enabled: bool
+
+    def __call__(self, sentence: str) -> None:
+        if self.enabled:
+            print(f"molflow: {sentence}", file=sys.stderr)
+
+
+def _check_platform(name: str | None) -> None:
+    numbers = range(openmm.Platform.getNumPlatforms())
+    known = [openmm.Platform.getPlatform(index).getName() for index in numbers]
+    if name is not None and name not in known:
+        raise MolflowError(f"platform is '{name}': this OpenMM has {', '.join(known)}.")

@@ -1,0 +1,65 @@
+"""Processes that work beside the caller: spawned, because OpenMM and CUDA do not survive a fork."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+
+from molflow.errors import MolflowError
+
+#: The start method of every worker.
+spawning = multiprocessing.get_context("spawn")
+
+
+def number_of_jobs(jobs: int | None, tasks: int) -> int:
+    """Return how many processes to use for some tasks: as asked, or one per usable core.
+
+    Raises
+    ------
+    MolflowError
+        If `jobs` is not a positive whole number.
+    """
+    if jobs is None:
+        usable = getattr(os, "sched_getaffinity", None)
+        jobs = len(usable(0)) if usable else os.cpu_count() or 1
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
+        raise MolflowError(f"jobs is {jobs!r}: give the number of processes, 1 or more.")
+    return min(jobs, max(1, tasks))
+
+
+@contextmanager
+def caller_not_rerun() -> Iterator[None]:
+    """Start processes in this context without running the caller's script again in each.
+
+    A spawned process imports the main script, so that a script without the ``__main__`` guard
+    would start itself anew. Our workers need nothing from it, so its file is hidden meanwhile.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: main.__dict__.pop(name) for name in ("__file__",) if name in main.__dict__}
+    spec, main.__spec__ = getattr(main, "__spec__", None), None
+    try:
+        yield
+    finally:
+        main.__dict__.update(hidden)
+        main.__spec__ = spec
+
+
+def end_with_parent() -> None:
+    """Make this worker end as soon as its parent does, even if the parent was killed.
+
+    A worker left behind would write into a folder that a resumed run is writing too.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,212 @@
+"""Dense equivariant attention for small fixed molecules.
+
+All pairs of atoms interact through matrix products over heads; no tensor has a pair index and a
+channel index at once, except one narrow set of pair features made at the entrance.
+
+Scalars are (batch, atoms, channels), vectors (batch, atoms, 3, channels). Every operation on
+vectors is a linear mix of channels, a product with a scalar, a sum over atoms or a cross product:
+all commute with rotations. The cross product does not commute with reflections (it treats an
+axial vector as a polar one), which is what lets the network know left from right.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from molflow.nn.embedding import GaussianBasis, StepEmbedding
+from molflow.nn.graph import MAX_GRAPH_DISTANCE, MolecularGraph
+
+
+def mix(vectors: Tensor, weight: Tensor) -> Tensor:
+    """Mix the channels of vectors, (..., 3, in) -> (..., 3, out); no bias, which would point."""
+    return vectors @ weight
+
+
+class PairFeatures(nn.Module):
+    """Invariant features of each pair: distance, noise along the bond, who the two atoms are."""
+
+    def __init__(self, graph: MolecularGraph, inputs: int, width: int, step_width: int):
+        super().__init__()
+        n = graph.n_atoms
+        self.radial = GaussianBasis(0.0, 5.0, 24)
+        self.geometry = nn.Linear(24 + inputs, width)
+        self.step = nn.Linear(step_width, 2 * width)
+        self.out = nn.Linear(width, width)
+        self.sender = nn.Parameter(torch.randn(n, width) * 0.1)
+        self.receiver = nn.Parameter(torch.randn(n, width) * 0.1)
+        self.connection = nn.Embedding(MAX_GRAPH_DISTANCE + 1, width)
+        self.register_buffer("graph_distance", torch.tensor(graph.distances()), persistent=False)
+
+    def forward(self, vectors: Tensor, step: Tensor) -> Tensor:
+        """(batch, atoms, 3, inputs) with positions as channel 0 -> (batch, atoms, atoms, width)."""
+        difference = vectors.unsqueeze(2) - vectors.unsqueeze(1)
+        separation = difference[..., :1]
+        products = (separation * difference).sum(-2)
+        # The offset keeps derivatives finite where atoms coincide.
+        distance = torch.sqrt(products[..., 0] + 1e-6)
+        along = products / (distance.unsqueeze(-1) + 0.3)
+        geometry = self.geometry(torch.cat([self.radial(distance), along], dim=-1))
+        identity = (
+            self.receiver.unsqueeze(1) + self.sender.unsqueeze(0) + self.connection(self.graph_distance)
+        )
+        scale, shift = self.step(step).unsqueeze(1).unsqueeze(1).chunk(2, dim=-1)
+        hidden = nn.functional.silu(geometry * (1.0 + scale) + identity + shift)
+        return nn.functional.silu(self.out(hidden))
+
+
+class AttentionLayer(nn.Module):
+    """One round of messages over all pairs, then one update of each atom."""
+
+    def __init__(self, scalars: int, vectors: int, heads: int, pair_width: int, step_width: int):
+        super().__init__()
+        self.heads, self.points = heads, 4
+        self.norm = nn.LayerNorm(scalars, elementwise_affine=False)
+        self.step = nn.Linear(step_width, 4 * scalars + vectors)
+        self.qkv = nn.Linear(scalars, 3 * scalars)
+        self.pair = nn.Linear(pair_width, 2 * heads)
+        self.to_points = nn.Parameter(torch.randn(vectors, heads * self.points) / vectors**0.5)
+        self.point_scale = nn.Parameter(torch.full((heads,), -2.0))
+        self.to_values = nn.Parameter(torch.randn(vectors, 2 * vectors) / vectors**0.5)
+        self.gathered = nn.Parameter(torch.randn(2 * vectors, vectors) * 0.5 / vectors**0.5)
+        self.scalar_out = nn.Linear(scalars, scalars)
+        self.norm2 = nn.LayerNorm(scalars, elementwise_affine=False)
+        self.left = nn.Parameter(torch.randn(vectors, vectors) / vectors**0.5)
+        self.right = nn.Parameter(torch.randn(vectors, vectors) / vectors**0.5)
+        self.mlp = nn.Sequential(
+            nn.Linear(scalars + 2 * vectors, 2 * scalars),
+            nn.SiLU(),
+            nn.Linear(2 * scalars, scalars + 3 * vectors),
+        )
+        self.update = nn.Parameter(torch.randn(3 * vectors, vectors) * 0.3 / vectors**0.5)
+
+    def forward(self, scalars: Tensor, vectors: Tensor, pair: Tensor, step: Tensor):
+        """Return updated scalars and vectors."""
+        b, n, c = scalars.shape
+        width = vectors.shape[-1]
+        step = self.step(step).unsqueeze(1)
+        scale1, shift1, scale2, shift2, vector_scale = step.split([c, c, c, c, width], dim=-1)
+        hidden = self.norm(scalars) * (1.0 + scale1) + shift1
+        query, key, value = (
+            part.reshape(b, n, self.heads, -1).transpose(1, 2) for part in self.qkv(hidden).chunk(3, -1)
+        )
+        bias, gate = self.pair(pair).permute(0, 3, 1, 2).chunk(2, dim=1)
+
+        points = mix(vectors, self.to_points).reshape(b, n, 3, self.heads, self.points)
+        points = points.permute(0, 3, 1, 2, 4).reshape(b, self.heads, n, 3 * self.points)
+        squares = points.square().sum(-1)
+        cross = points @ points.transpose(-1, -2)
+        spread = squares.unsqueeze(-1) + squares.unsqueeze(-2) - 2.0 * cross
+        closeness = nn.functional.softplus(self.point_scale).reshape(1, -1, 1, 1) * spread
+        logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5 + bias - closeness
+        # An explicit softmax: fused attention has no forward-mode derivative.
+        attention = torch.softmax(logits, dim=-1)
+
+        message = (attention @ value).transpose(1, 2).reshape(b, n, c)
+        scalars = scalars + self.scalar_out(message)
+
+        values = mix(vectors * (1.0 + vector_scale.unsqueeze(2)), self.to_values)
+        attended, sheared = (
+            part.reshape(b, n, 3, self.heads, -1).permute(0, 3, 1, 2, 4).reshape(b, self.heads, n, -1)
+            for part in values.chunk(2, dim=-1)
+        )
+        attended = attention @ attended
+        # Sum of gate_ij (u_j - u_i): differences only, like forces between pairs.
+        sheared = (gate @ sheared - gate.sum(-1, keepdim=True) * sheared) / n**0.5
+        arrived = torch.cat(
+            [
+                part.reshape(b, self.heads, n, 3, -1).permute(0, 2, 3, 1, 4).reshape(b, n, 3, width)
+                for part in (attended, sheared)
+            ],
+            dim=-1,
+        )
+        vectors = vectors + mix(arrived, self.gathered)
+        return self._update(scalars, vectors, scale2, shift2)
+
+    def _update(self, scalars: Tensor, vectors: Tensor, scale: Tensor, shift: Tensor):
+        left, right = mix(vectors, self.left), mix(vectors, self.right)
+        inner = (left * right).sum(-2)
+        norm = torch.sqrt(left.square().sum(-2) + 1e-4)
+        hidden = self.norm2(scalars) * (1.0 + scale) + shift
+        out = self.mlp(torch.cat([hidden, inner / (1.0 + norm), norm], dim=-1))
+        width = vectors.shape[-1]
+        change, gates = out.split([scalars.shape[-1], 3 * width], dim=-1)
+        # A bounded size keeps the product of two vectors from running away with depth.
+        axial = torch.linalg.cross(left, right, dim=-2) / (1.0 + norm.unsqueeze(-2))
+        candidates = torch.cat([left, right, axial], dim=-1) * gates.unsqueeze(-2)
+        return scalars + change, vectors + mix(candidates, self.update)
+
+
+class DenseAttention(nn.Module):
+    """SE(3)-equivariant network for one molecule: positions, increments and times -> vectors.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+        The molecule; its atoms have identities of their own.
+    inputs : int
+        Brownian vectors per atom.
+    duration : float
+        Length of the clock on which the two times live.
+    scalars, vectors, heads, layers, pair_width : int
+        Sizes; `heads` divides `scalars` and `vectors`.
+    """
+
+    def __init__(
+        self,
+        graph: MolecularGraph,
+        inputs: int,
+        duration: float,
+        scalars: int = 64,
+        vectors: int = 32,
+        heads: int = 8,
+        layers: int = 4,
+        pair_width: int = 32,
+    ):
+        super().__init__()
+        n = graph.n_atoms
+        self.step = StepEmbedding(duration, 64)
+        self.identity = nn.Parameter(torch.randn(n, scalars))
+        self.element = nn.Embedding(120, scalars)
+        self.register_buffer("elements", torch.tensor(graph.elements), persistent=False)
+        self.first = nn.Parameter(torch.randn(1 + inputs, vectors) / (1 + inputs) ** 0.5)
+        self.first_step = nn.Linear(64, (1 + inputs) + vectors)
+        self.pairs = PairFeatures(graph, 1 + inputs, pair_width, 64)
+        self.blocks = nn.ModuleList(
+            AttentionLayer(scalars, vectors, heads, pair_width, 64) for _ in range(layers)
+        )
+        self.last_step = nn.Linear(64, vectors)
+        self.last_gate = nn.Linear(scalars, vectors)
+        self.last = nn.Parameter(torch.zeros(vectors, 1))
+
+    def forward(self, positions: Tensor, noise: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        """Return vectors.
+
+        Parameters
+        ----------
+        positions : Tensor, (batch, atoms, 3)
+            Centred, of about unit size.
+        noise : Tensor, (batch, atoms, 3, inputs)
+            Brownian vectors of the step, of about unit size, zero for a step of length zero.
+        s, t : Tensor, (batch,)
+            The ends of the step.
+
+        Returns
+        -------
+        Tensor, (batch, atoms, 3)
+            Zero at initialisation.
+        """
+        b = positions.shape[0]
+        step = self.step(s, t)
+        inputs = torch.cat([positions.unsqueeze(-1), noise], dim=-1)
+        k = inputs.shape[-1]
+        scale_in, scale_out = self.first_step(step).unsqueeze(1).unsqueeze(1).split(
+            [k, self.first.shape[1]], dim=-1
+        )
+        pair = self.pairs(inputs, step)
+        vectors = mix(inputs * (1.0 + scale_in), self.first) * (1.0 + scale_out)
+        scalars = (self.identity + self.element(self.elements)).unsqueeze(0).expand(b, -1, -1)
+        for block in self.blocks:
+            scalars, vectors = block(scalars, vectors, pair, step)
+        gate = self.last_gate(scalars) * (1.0 + self.last_step(step).unsqueeze(1))
+        return mix(vectors * gate.unsqueeze(2), self.last).squeeze(-1)

@@ -1,0 +1,93 @@
+"""What a network knows of a molecule: elements, bonds, residues and identities of its atoms."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import asdict, dataclass
+
+from molflow.errors import MolflowError
+
+#: Bond-graph distances at or above this one share an embedding ("not connected" included).
+MAX_GRAPH_DISTANCE = 6
+
+
+@dataclass(frozen=True)
+class MolecularGraph:
+    """A molecule without coordinates.
+
+    Attributes
+    ----------
+    elements : tuple of int
+        Atomic numbers.
+    residues : tuple of str
+        Residue name of each atom.
+    names : tuple of str
+        Atom names; with residue index they identify atoms in messages and checks.
+    bonds : tuple of (int, int)
+        Pairs of atom indices.
+    """
+
+    elements: tuple[int, ...]
+    residues: tuple[str, ...]
+    names: tuple[str, ...]
+    bonds: tuple[tuple[int, int], ...]
+
+    def __post_init__(self):
+        n = len(self.elements)
+        if not n or len(self.residues) != n or len(self.names) != n:
+            raise MolflowError(
+                f"a molecular graph needs one element, residue and name per atom, and got "
+                f"{n}, {len(self.residues)} and {len(self.names)}."
+            )
+        if any(not (0 <= i < n and 0 <= j < n and i != j) for i, j in self.bonds):
+            raise MolflowError(f"a bond of the molecular graph points outside its {n} atoms.")
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.elements)
+
+    @classmethod
+    def from_topology(cls, topology) -> MolecularGraph:
+        """Read an `mdtraj.Topology`."""
+        atoms = list(topology.atoms)
+        return cls(
+            elements=tuple(atom.element.number if atom.element else 0 for atom in atoms),
+            residues=tuple(atom.residue.name for atom in atoms),
+            names=tuple(f"{atom.residue.name}{atom.residue.index + 1}-{atom.name}" for atom in atoms),
+            bonds=tuple(sorted((min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds)),
+        )
+
+    def to_dict(self) -> dict:
+        """Return a JSON-ready description."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict) -> MolecularGraph:
+        """Invert `to_dict`."""
+        return cls(
+            elements=tuple(data["elements"]),
+            residues=tuple(data["residues"]),
+            names=tuple(data["names"]),
+            bonds=tuple((int(i), int(j)) for i, j in data["bonds"]),
+        )
+
+    def distances(self) -> list[list[int]]:
+        """Return the number of bonds between each pair of atoms, capped at `MAX_GRAPH_DISTANCE`."""
+        neighbours: list[list[int]] = [[] for _ in range(self.n_atoms)]
+        for i, j in self.bonds:
+            neighbours[i].append(j)
+            neighbours[j].append(i)
+        table = []
+        for start in range(self.n_atoms):
+            row = [MAX_GRAPH_DISTANCE] * self.n_atoms
+            row[start] = 0
+            queue = deque([start])
+            while queue:
+                atom = queue.popleft()
+                for other in neighbours[atom]:
+                    if other != start and row[other] > row[atom] + 1:
+                        row[other] = row[atom] + 1
+                        queue.append(other)
+            table.append(row)
+        return table

@@ -1,0 +1,1 @@
+"""Losses that teach a strong flow map."""

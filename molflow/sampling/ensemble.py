@@ -1,0 +1,228 @@
+"""`molflow sample`: exactly n conformations at any step count, resumable."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from molflow.errors import MolflowError
+from molflow.files import read_json, replacing, sha256_of, writable_folder, write_arrays, write_json
+from molflow.progress import track
+from molflow.flow_map.draw import BLOCK, draw_blocks
+from molflow.systems import load_system
+from molflow.training.checkpoint import TOPOLOGY, Checkpoint, load_checkpoint
+from molflow.trajectories import check_extension, write_trajectory
+
+
+def sample(
+    checkpoint: str | Path | Checkpoint,
+    steps: int = 4,
+    n: int = 1000,
+    out: str | Path | None = None,
+    path_seed: int = 0,
+    device: str = "cpu",
+    batch_size: int = 256,
+    energies: bool = True,
+    progress: bool = True,
+):
+    """Draw conformations from a trained flow map.
+
+    Sample i depends on the checkpoint, on `path_seed` and on i, not on the batch size; the same
+    `path_seed` gives the same Brownian paths at every step count.
+
+    Parameters
+    ----------
+    checkpoint : str, Path or Checkpoint
+        Built-in system name, path of a checkpoint or run folder, or a loaded one.
+    steps : int
+        Jumps, each of one network evaluation.
+    n : int
+        Conformations: exactly as many are returned, broken ones included.
+    out : path, optional
+        ``.dcd``, ``.h5``, ``.xtc`` or ``.pdb``. Beside it are written ``topology.pdb``, the
+        provenance (``.json``) and, for a system with all its atoms, the potential energies
+        (``.npz``, kJ/mol) computed before any rounding. Finished batches are kept in a folder
+        beside it until the end: the same call resumes.
+    path_seed : int
+        Seed of the start and of the Brownian paths.
+    device : str
+        ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; the paths are the same on each.
+    batch_size : int
+        Conformations per network call, rounded up to a multiple of 64.
+    energies : bool
+        Whether to compute potential energies for the file.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    mdtraj.Trajectory
+        Frame k has time k; order of atoms and residues of the topology, lengths in nm.
+
+    Raises
+    ------
+    MolflowError
+        If an argument is impossible, the device is absent or the folder cannot be written.
+    """
+    import mdtraj
+
+    for name, value in (("steps", steps), ("n", n), ("batch_size", batch_size)):
+        if not isinstance(value, int) or value < 1:
+            raise MolflowError(f"{name} is {value!r}: it must be a whole number, at least 1.")
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = load_checkpoint(checkpoint, _device(device))
+    topology = checkpoint.topology()
+    batch = -(-batch_size // BLOCK)
+    plan = {
+        "weights_sha256": checkpoint.weights_hash,
+        "steps": steps,
+        "n": n,
+        "path_seed": path_seed,
+        "blocks_per_batch": batch,
+        "energies": energies,
+    }
+    parts = None
+    if out is not None:
+        out = check_extension(out)
+        if out.parent.resolve() == checkpoint.folder.resolve():
+            raise MolflowError(
+                f"out is '{out}', in the folder of the checkpoint, whose files it could replace: "
+                "choose another folder."
+            )
+        writable_folder(out.parent)
+        if out.suffix.lower() == ".xtc":
+            warnings.warn(
+                "XTC rounds positions to 0.001 nm, which raises all-atom energies by tenths of kT; "
+                "energies are computed before rounding. DCD keeps single precision.",
+                stacklevel=2,
+            )
+        if _finished(out, plan):
+            return mdtraj.load(str(out), **_top(out, topology))
+        parts = _claim_parts(out, plan)
+    started = time.perf_counter()
+    positions = _draw_all(checkpoint, steps, n, path_seed, batch, parts, progress)
+    seconds = time.perf_counter() - started
+    if out is not None:
+        _write(out, checkpoint, topology, positions, plan, seconds, energies)
+        shutil.rmtree(parts)
+    return mdtraj.Trajectory(positions, topology, time=np.arange(n, dtype=float))
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise MolflowError(f"device is '{name}': choose cpu, cuda or cuda:N.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise MolflowError(f"device is '{name}': choose cpu, cuda or cuda:N.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise MolflowError(
+            f"device is '{name}', and torch sees {torch.cuda.device_count()} GPUs on this machine: "
+            "choose cpu, or a GPU that is there."
+        )
+    return device
+
+
+def _draw_all(checkpoint, steps, n, path_seed, batch, parts, progress) -> np.ndarray:
+    blocks = -(-n // BLOCK)
+    pieces = []
+    starts = range(0, blocks, batch)
+    for first in track(starts, f"sampling at {steps} evaluations", progress):
+        part = None if parts is None else parts / f"blocks-{first:07d}.npy"
+        if part is not None and part.exists():
+            pieces.append(np.load(part, allow_pickle=False))
+            continue
+        wanted = range(first, min(first + batch, blocks))
+        with torch.no_grad():
+            drawn = draw_blocks(checkpoint.flow_map, wanted, steps, path_seed, checkpoint.n_atoms)
+        pieces.append((checkpoint.scale * drawn).cpu().numpy().astype(np.float32))
+        if part is not None:
+            with replacing(part) as temporary:
+                np.save(temporary, pieces[-1])
+    return np.concatenate(pieces)[:n]
+
+
+def _claim_parts(out: Path, plan: dict) -> Path:
+    """Return the folder of finished batches; one that belongs to another request is emptied."""
+    parts = out.with_name(f".{out.name}.parts")
+    if parts.exists() and (
+        not (parts / "plan.json").exists() or read_json(parts / "plan.json") != plan
+    ):
+        shutil.rmtree(parts)
+    writable_folder(parts)
+    write_json(parts / "plan.json", plan)
+    return parts
+
+
+def _finished(out: Path, plan: dict) -> bool:
+    """Whether the file is there, whole, and what the same request once gave."""
+    sidecar = out.with_suffix(".json")
+    if not (out.is_file() and sidecar.is_file()):
+        return False
+    stored = read_json(sidecar)
+    if not isinstance(stored, dict) or stored.get("plan") != plan:
+        return False
+    return stored.get("sha256") == sha256_of(out)
+
+
+def _top(out: Path, topology) -> dict:
+    return {"top": topology} if out.suffix.lower() in (".dcd", ".xtc") else {}
+
+
+def _write(out, checkpoint, topology, positions, plan, seconds, energies) -> None:
+    shutil.copyfile(checkpoint.folder / TOPOLOGY, out.with_name("topology.pdb"))
+    write_trajectory(out, positions, topology)
+    digest = sha256_of(out)
+    stored = _energies(checkpoint, positions) if energies else None
+    if stored is None:
+        # Energies of an earlier ensemble of this name would be taken for energies of this one.
+        out.with_suffix(".npz").unlink(missing_ok=True)
+    else:
+        write_arrays(out.with_suffix(".npz"), energies=stored)
+    description = checkpoint.description
+    write_json(
+        out.with_suffix(".json"),
+        {
+            "system": description["system"],
+            "ensemble_hash": description["ensemble_hash"],
+            "training_replicas": description["split"]["train"],
+            "n": plan["n"],
+            "nfe": plan["steps"],
+            "plan": plan,
+            "checkpoint": {
+                "weights_sha256": checkpoint.weights_hash,
+                "data_hash": description["data_hash"],
+                "split": description["split"],
+            },
+            "device": str(next(checkpoint.flow_map.parameters()).device),
+            "threads": torch.get_num_threads(),
+            "seconds": round(seconds, 2),
+            "trajectory": out.name,
+            "sha256": digest,
+        },
+    )
+
+
+def _energies(checkpoint: Checkpoint, positions: np.ndarray) -> np.ndarray | None:
+    """Return energies in kJ/mol, infinite for samples that are not finite; None if there are none.
+
+    A coarse model has no energy, and a checkpoint may outlive the files of its system.
+    """
+    from molflow.md.energies import potential_energies
+
+    try:
+        system = load_system(checkpoint.description["system"])
+    except MolflowError:
+        return None
+    if system.variant or system.ensemble_hash != checkpoint.description["ensemble_hash"]:
+        return None
+    result = np.full(len(positions), np.inf)
+    finite = np.isfinite(positions).all(axis=(1, 2))
+    if finite.any():
+        result[finite] = potential_energies(system, positions[finite])
+    return result

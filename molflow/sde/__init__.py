@@ -1,0 +1,1 @@
+"""Stochastic differential equations with additive noise, and toy systems with exact answers."""

@@ -1,0 +1,1 @@
+"""Reference integrators, one scheme a file, driven by a given Brownian path."""

@@ -1,0 +1,112 @@
+"""Training batches: everything random of a step, drawn from the seed and the step's number."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from molflow.flow_map.denoiser import centre
+from molflow.seeds import derive_seed
+from molflow.training.configuration import ObjectiveConfig
+
+
+@dataclass(frozen=True)
+class TimeLaw:
+    """How times are drawn on a clock of given duration, with σ(t) = σ_max e^{−t}."""
+
+    duration: float
+    sigma_max: float
+    config: ObjectiveConfig
+
+    def local(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw times for the local objective: some uniform, some normal about the focus.
+
+        The uniform ones are stratified, so that every batch sees every noise level.
+        """
+        focused = round(count * self.config.focus_share)
+        rest = count - focused
+        uniform = (torch.arange(rest) + torch.rand(rest, generator=generator)) / max(rest, 1)
+        near = math.log(self.sigma_max / self.config.focus) + torch.randn(focused, generator=generator)
+        return torch.cat([uniform * self.duration, near.clamp(0.0, self.duration)])
+
+    def long(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw the ends of long steps: log-uniform lengths, uniform starts."""
+        strata = (torch.arange(count) + torch.rand(count, generator=generator)) / max(count, 1)
+        length = self.duration * self.config.shortest**strata
+        start = (self.duration - length) * torch.rand(count, generator=generator)
+        return start, start + length
+
+
+class StepBatches(Dataset):
+    """The batches of one epoch; item k is a whole batch.
+
+    A batch depends on the seed, the epoch and k alone. A run that resumes at an epoch sees the
+    batches that an uninterrupted run would have seen.
+
+    Parameters
+    ----------
+    positions : Tensor, (frames, atoms, 3)
+        Centred, at unit standard deviation.
+    features : int
+        Features of an increment per component.
+    local : int
+        Molecules of the batch that serve the local objective; the others serve the semigroup.
+    """
+
+    def __init__(
+        self,
+        positions: Tensor,
+        law: TimeLaw,
+        features: int,
+        batch_size: int,
+        local: list[int],
+        seed: int,
+        epoch: int,
+    ):
+        self.positions, self.law, self.features = positions, law, features
+        self.batch_size, self.local = batch_size, local
+        self.seed, self.epoch = seed, epoch
+
+    def __len__(self) -> int:
+        return len(self.local)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(
+            derive_seed(self.seed, "batch", self.epoch, index)
+        )
+        local = self.local[index]
+        rows = torch.randint(len(self.positions), (self.batch_size,), generator=generator)
+        clean = self.positions[rows]
+        normal = centre(torch.randn(clean.shape, generator=generator))
+        start, end = self.law.long(self.batch_size - local, generator)
+        shape = (2, self.batch_size - local, self.features, *clean.shape[1:])
+        halves = centre(torch.randn(shape, generator=generator)).movedim(2, -1)
+        return {
+            "clean": clean,
+            "normal": normal,
+            "local_time": self.law.local(local, generator),
+            "start": start,
+            "end": end,
+            "left": halves[0].contiguous(),
+            "right": halves[1].contiguous(),
+        }
+
+
+def local_counts(
+    config: ObjectiveConfig, batch_size: int, first_step: int, steps: int
+) -> list[int]:
+    """Return how many molecules of each batch serve the local objective."""
+    mixed = min(batch_size - 1, max(1, round(batch_size * config.local_share)))
+    return [
+        batch_size if first_step + k < config.local_steps else mixed for k in range(steps)
+    ]
+
+
+def scaled_positions(positions: np.ndarray, scale: float) -> Tensor:
+    """Turn centred positions in nm into a float32 tensor at unit standard deviation."""
+    return torch.from_numpy(np.ascontiguousarray(positions, dtype=np.float32)) / scale

@@ -1,0 +1,163 @@
+"""Checkpoints for use: weights, what they were trained on, and the molecule they speak of."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+import molflow
+from molflow.errors import MolflowError
+from molflow.files import read_json, replacing, sha256_of, writable_folder, write_json, write_text
+from molflow.flow_map.denoiser import DenoiserFlowMap
+from molflow.nn.dense_attention import DenseAttention
+from molflow.nn.graph import MolecularGraph
+from molflow.sde.reverse_diffusion import ReverseDiffusion
+from molflow.systems import load_system, systems_folder
+from molflow.training.configuration import MapConfig, NetworkConfig, TrainingConfig
+
+FORMAT_VERSION = 1
+WEIGHTS, DESCRIPTION, TOPOLOGY = "model.safetensors", "model.json", "topology.pdb"
+
+
+def build_flow_map(graph: MolecularGraph, network: NetworkConfig, map_: MapConfig) -> DenoiserFlowMap:
+    """Return an untrained flow map of a configuration."""
+    sde = ReverseDiffusion(map_.sigma_max, map_.sigma_min, map_.eta)
+    inputs = sde.basis(map_.order).size
+    net = DenseAttention(graph, inputs, sde.duration, **network.model_dump())
+    return DenoiserFlowMap(net, sde, map_.order)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained flow map with its description.
+
+    Attributes
+    ----------
+    flow_map : DenoiserFlowMap
+        On the CPU, in evaluation mode.
+    description : dict
+        Contents of ``model.json``: system, ensemble and its hash, data hash and split, length
+        scale (nm), graph, configuration, versions, training record.
+    folder : Path
+        Where it was read from.
+    """
+
+    flow_map: DenoiserFlowMap
+    description: dict[str, Any]
+    folder: Path
+
+    @property
+    def scale(self) -> float:
+        """Standard deviation of the training data in nm, the unit of length of the map."""
+        return self.description["scale_nm"]
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.description["graph"]["elements"])
+
+    @property
+    def weights_hash(self) -> str:
+        """SHA-256 of the weights file."""
+        return self.description["weights_sha256"]
+
+    def topology(self):
+        """Return the `mdtraj.Topology` of the molecule."""
+        import mdtraj
+
+        return mdtraj.load_topology(str(self.folder / TOPOLOGY))
+
+
+def save_checkpoint(
+    folder: str | Path,
+    flow_map: DenoiserFlowMap,
+    graph: MolecularGraph,
+    config: TrainingConfig,
+    description: dict[str, Any],
+    topology_pdb: str,
+) -> None:
+    """Write a checkpoint folder; the description is written last and names the weights' hash."""
+    folder = writable_folder(folder)
+    weights = {name: value.detach().cpu().contiguous() for name, value in flow_map.state_dict().items()}
+    with replacing(folder / WEIGHTS) as temporary:
+        save_file(weights, temporary)
+    write_text(folder / TOPOLOGY, topology_pdb)
+    versions = {"molflow": molflow.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    write_json(
+        folder / DESCRIPTION,
+        {
+            "format_version": FORMAT_VERSION,
+            **description,
+            "graph": graph.to_dict(),
+            "configuration": config.model_dump(),
+            "parameters": sum(value.numel() for value in flow_map.parameters()),
+            "weights_sha256": sha256_of(folder / WEIGHTS),
+            "versions": versions,
+        },
+    )
+
+
+def find_checkpoint(name: str | Path) -> Path:
+    """Return the checkpoint folder of a built-in system's name or of a path.
+
+    Raises
+    ------
+    MolflowError
+        If there is none.
+    """
+    path = Path(name)
+    for folder in (path, path / "checkpoint"):
+        if (folder / DESCRIPTION).is_file():
+            return folder
+    system, _, variant = str(name).partition(":")
+    folder = systems_folder() / system / (f"checkpoint-{variant}" if variant else "checkpoint")
+    if (folder / DESCRIPTION).is_file():
+        return folder
+    if path.exists():
+        raise MolflowError(
+            f"'{name}' is not a checkpoint: a checkpoint is a folder with {DESCRIPTION} and {WEIGHTS}."
+        )
+    load_system(name)  # a sentence of its own if the system does not exist either
+    raise MolflowError(f"the system '{name}' comes without a checkpoint: train one, or give a path.")
+
+
+def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
+    """Load a checkpoint by built-in name or path.
+
+    Raises
+    ------
+    MolflowError
+        If it is missing, damaged, or of a later format.
+    """
+    folder = find_checkpoint(name)
+    description = read_json(folder / DESCRIPTION)
+    try:
+        if description["format_version"] > FORMAT_VERSION:
+            raise MolflowError(
+                f"the checkpoint '{folder}' has format {description['format_version']}, and this "
+                f"molflow reads up to {FORMAT_VERSION}: install a later molflow."
+            )
+        config = TrainingConfig(**description["configuration"])
+        graph = MolecularGraph.from_dict(description["graph"])
+        recorded = description["weights_sha256"]
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, MolflowError):
+            raise
+        raise MolflowError(f"the checkpoint '{folder}' is damaged: {DESCRIPTION} lacks or garbles {error}.") from error
+    flow_map = build_flow_map(graph, config.network, config.map)
+    try:
+        if sha256_of(folder / WEIGHTS) != recorded:
+            raise MolflowError(
+                f"the checkpoint '{folder}' is damaged: {WEIGHTS} is not the file that "
+                f"{DESCRIPTION} describes; copy or train it again."
+            )
+        flow_map.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise MolflowError(f"the weights of the checkpoint '{folder}' cannot be read: {error}") from error
+    return Checkpoint(flow_map.eval().requires_grad_(False).to(device), description, folder)

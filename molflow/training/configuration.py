@@ -1,0 +1,103 @@
+"""Typed configuration of a training run: defaults, checks and documentation in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from yaml import YAMLError
+
+from molflow.errors import MolflowError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class NetworkConfig(_Section):
+    """Sizes of the dense equivariant attention network."""
+
+    scalars: int = Field(96, gt=0, description="scalar channels per atom")
+    vectors: int = Field(48, gt=0, description="vector channels per atom")
+    heads: int = Field(8, gt=0, description="attention heads; divides scalars and vectors")
+    layers: int = Field(4, gt=0)
+    pair_width: int = Field(32, gt=0, description="features per pair of atoms")
+
+    @model_validator(mode="after")
+    def _divisible(self):
+        if self.scalars % self.heads or self.vectors % self.heads:
+            raise ValueError("heads must divide scalars and vectors")
+        return self
+
+
+class MapConfig(_Section):
+    """The reverse diffusion and its increments. Noise levels in units of the data's spread."""
+
+    sigma_max: float = Field(10.0, gt=0)
+    sigma_min: float = Field(0.002, gt=0)
+    eta: float = Field(1.0, gt=0, description="stochasticity; 1 is the ancestral diffusion")
+    order: int = Field(4, ge=1, description="Legendre coefficients per step")
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError("sigma_min must be below sigma_max")
+        return self
+
+
+class ObjectiveConfig(_Section):
+    """Mix of the local and the semigroup objective."""
+
+    local_steps: int = Field(1500, ge=0, description="first training steps, local objective only")
+    local_share: float = Field(0.6, gt=0, le=1, description="share of the batch afterwards")
+    focus: float = Field(0.4, gt=0, description="noise level at which basins are decided")
+    focus_share: float = Field(0.5, ge=0, le=1, description="share of local times drawn near it")
+    shortest: float = Field(0.015625, gt=0, le=1, description="shortest long step / duration")
+
+
+class TrainingConfig(_Section):
+    """Everything that defines a training run, apart from its data."""
+
+    network: NetworkConfig = NetworkConfig()
+    map: MapConfig = MapConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    steps: int = Field(10000, gt=0, description="training steps")
+    batch_size: int = Field(64, gt=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate_warmup: int = Field(200, ge=0, description="steps")
+    learning_rate_decay: int = Field(3000, ge=0, description="last steps, cosine to zero")
+    ema_decay: float = Field(0.999, gt=0, lt=1)
+    gradient_clip: float = Field(1.0, gt=0)
+    seed: int = 0
+    steps_per_epoch: int = Field(250, gt=0, description="steps between two resumable states")
+    validate_every: int = Field(4, gt=0, description="epochs between two validations")
+    validation_samples: int = Field(1024, gt=0)
+    validation_nfe: list[int] = Field([4], description="network evaluations per validation sample")
+
+
+def load_configuration(
+    files: Sequence[str | Path] = (), overrides: Sequence[str] = ()
+) -> TrainingConfig:
+    """Merge defaults, YAML files and ``key=value`` words, later ones winning.
+
+    Raises
+    ------
+    MolflowError
+        If a file cannot be read, a key is unknown or a value is not allowed.
+    """
+    try:
+        layers = [OmegaConf.load(path) for path in files]
+        layers.append(OmegaConf.from_dotlist(list(overrides)))
+        merged = OmegaConf.to_container(OmegaConf.merge(*layers), resolve=True)
+        return TrainingConfig(**merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise MolflowError(
+            f"the training configuration is wrong at '{key}' = {first['input']!r}: {first['msg']}."
+        ) from error
+    except (OSError, YAMLError, OmegaConfBaseException, TypeError, ValueError) as error:
+        raise MolflowError(f"the training configuration cannot be read: {error}") from error

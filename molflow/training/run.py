@@ -1,0 +1,240 @@
+"""`molflow train`: from a training set to a checkpoint, resumable."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import signal
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from molflow.data.dataset import TrainingData, load_training_data
+from molflow.errors import MolflowError
+from molflow.files import writable_folder, write_text
+from molflow.nn.graph import MolecularGraph
+from molflow.flow_map.draw import draw
+from molflow.seeds import derive_seed
+from molflow.systems import MolecularSystem, load_system
+from molflow.training.batches import StepBatches, TimeLaw, local_counts, scaled_positions
+from molflow.training.callbacks import Export, History, Validation
+from molflow.training.checkpoint import build_flow_map, save_checkpoint
+from molflow.training.checkpoint_io import SafetensorsCheckpointIO
+from molflow.training.configuration import TrainingConfig, load_configuration
+from molflow.training.module import StrongMapTraining
+from molflow.training.validation import EnsembleScore
+
+
+class _Batches(lightning.LightningDataModule):
+    """Hands the trainer the batches of the current epoch."""
+
+    def __init__(self, data: TrainingData, config: TrainingConfig, law: TimeLaw, features: int):
+        super().__init__()
+        self.positions = scaled_positions(data.train, data.manifest["scale"])
+        self.config, self.law, self.features = config, law, features
+
+    def train_dataloader(self) -> DataLoader:
+        """Return the loader of one epoch; an item is a batch."""
+        config, epoch = self.config, self.trainer.current_epoch
+        first = epoch * config.steps_per_epoch
+        local = local_counts(
+            config.objective, config.batch_size, first, min(config.steps_per_epoch, config.steps - first)
+        )
+        batches = StepBatches(
+            self.positions, self.law, self.features, config.batch_size, local, config.seed, epoch
+        )
+        return DataLoader(batches, batch_size=None, shuffle=False)
+
+
+def train(
+    system: str | MolecularSystem,
+    data: str | Path,
+    out: str | Path,
+    config: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    progress: bool = True,
+) -> Path:
+    """Train a strong flow map; run the same call again to resume.
+
+    Parameters
+    ----------
+    system : str or MolecularSystem
+        Built-in name, with ``:selection`` for a coarse one, or a path.
+    data : path
+        Folder written by `molflow.prepare`.
+    out : path
+        Run folder: ``config.yaml``, ``metrics.csv``, TensorBoard events, ``checkpoint/``.
+    config : path, optional
+        YAML file; by default the one that comes with the system, if any.
+    overrides : sequence of str
+        ``key=value`` words, such as ``steps=20000`` or ``network.layers=6``.
+
+    Returns
+    -------
+    Path
+        The checkpoint folder.
+
+    Raises
+    ------
+    MolflowError
+        If the data are of another system, the configuration is wrong, or `out` holds another run.
+    """
+    system = system if isinstance(system, MolecularSystem) else load_system(system)
+    settings = load_configuration(_configuration_files(system, config), overrides)
+    training = load_training_data(data)
+    _check_match(system, training)
+    out = writable_folder(out)
+    _claim(out, settings, training)
+    torch.manual_seed(derive_seed(settings.seed, "weights"))
+    topology = system.topology()
+    graph = MolecularGraph.from_topology(topology)
+    flow_map = build_flow_map(graph, settings.network, settings.map)
+    module = StrongMapTraining(flow_map, settings)
+    law = TimeLaw(flow_map.sde.duration, settings.map.sigma_max, settings.objective)
+    batches = _Batches(training, settings, law, flow_map.basis.size)
+
+    history = History(out / "metrics.csv")
+    scale = training.manifest["scale"]
+    validation = Validation(
+        lambda trained, n, nfe, seed: scale * draw(trained, n, nfe, seed, topology.n_atoms).numpy(),
+        EnsembleScore(topology, training.validation),
+        settings.validate_every,
+        settings.validation_samples,
+        settings.validation_nfe,
+        derive_seed(settings.seed, "validation"),
+    )
+    pdb = system_pdb(topology, training.train[0])
+
+    def export(trained, step: int, rows: list[dict]) -> None:
+        description = _description(system, training, step, rows)
+        save_checkpoint(out / "checkpoint", trained, graph, settings, description, pdb)
+
+    callbacks = [validation, history, Export(export, history)]
+    _fit(module, batches, settings, out, callbacks, progress)
+    return out / "checkpoint"
+
+
+def _fit(module, batches, settings: TrainingConfig, out: Path, callbacks: list, progress: bool) -> None:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*_log_api_event.*|.*isinstance.*LeafSpec.*")
+    # Without the counter a run in a folder that was moved would write "last-v1" and resume "last".
+    state = ModelCheckpoint(
+        out / "state",
+        filename="last",
+        every_n_epochs=1,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    state.FILE_EXTENSION = ".safetensors"
+    callbacks = [*callbacks, state]
+    if progress:
+        callbacks.append(RichProgressBar())
+    epochs = -(-settings.steps // settings.steps_per_epoch)
+    trainer = lightning.Trainer(
+        accelerator="auto",
+        devices="auto",
+        max_epochs=epochs,
+        max_steps=settings.steps,
+        reload_dataloaders_every_n_epochs=1,
+        gradient_clip_val=settings.gradient_clip,
+        logger=TensorBoardLogger(out, name="", version="tensorboard"),
+        callbacks=callbacks,
+        plugins=[SafetensorsCheckpointIO()],
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        log_every_n_steps=50,
+        deterministic=True,
+    )
+    previous = out / "state" / "last.safetensors"
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, batches, ckpt_path=str(previous) if previous.exists() else None)
+    except SystemExit as error:
+        # Lightning answers an interruption by ignoring all further ones and exiting with 1.
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, on_interrupt)
+        raise KeyboardInterrupt from error
+
+
+def _configuration_files(system: MolecularSystem, config: str | Path | None) -> list[Path]:
+    if config is not None:
+        return [Path(config)]
+    name = f"training-{system.variant}.yaml" if system.variant else "training.yaml"
+    return [path for path in (system.folder / name,) if path.is_file()]
+
+
+def _check_match(system: MolecularSystem, training: TrainingData) -> None:
+    stored = training.manifest
+    if stored["system"] != system.label:
+        raise MolflowError(
+            f"the data are of the system '{stored['system']}', and '{system.label}' is to be trained: "
+            "prepare data of this system."
+        )
+    if stored["ensemble_hash"] != system.ensemble_hash:
+        raise MolflowError(
+            f"the data belong to another ensemble ({stored['ensemble_hash']}) than '{system.label}' "
+            f"({system.ensemble_hash}): force field, temperature or structure differ; simulate again."
+        )
+
+
+def _claim(out: Path, settings: TrainingConfig, training: TrainingData) -> None:
+    """Write what defines the run, or make sure that the folder holds the same run."""
+    path = out / "config.yaml"
+    text = yaml.safe_dump(
+        {"data_hash": training.manifest["data_hash"], "training": settings.model_dump()}, sort_keys=False
+    )
+    if not path.exists():
+        write_text(path, text)
+    elif path.read_text(encoding="utf-8") != text:
+        raise MolflowError(
+            f"'{out}' holds a training run with other settings or data: choose another folder, "
+            f"or go back to what '{path}' says."
+        )
+
+
+def _description(system: MolecularSystem, training: TrainingData, step: int, rows: list[dict]) -> dict:
+    manifest = training.manifest
+    return {
+        "system": system.label,
+        "ensemble": system.ensemble,
+        "ensemble_hash": system.ensemble_hash,
+        "data_hash": manifest["data_hash"],
+        "split": manifest["split"],
+        "scale_nm": manifest["scale"],
+        "record": {
+            "steps": step,
+            "frames": len(training.train),
+            "seconds": round(sum(row["seconds"] for row in rows)),
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+            "curves": rows[:: max(1, len(rows) // 100)],
+        },
+    }
+
+
+def system_pdb(topology, positions: np.ndarray) -> str:
+    """Return a PDB of one frame with its bonds, as the topology that goes with a checkpoint.
+
+    Parameters
+    ----------
+    topology : mdtraj.Topology
+    positions : ndarray, (atoms, 3)
+        nm.
+    """
+    import tempfile
+
+    import mdtraj
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "topology.pdb"
+        mdtraj.Trajectory(positions[None], topology).save_pdb(str(path))
+        return path.read_text()

@@ -1,0 +1,63 @@
+"""Trajectory files, the same bytes for the same frames, by extension."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from molflow.errors import MolflowError
+from molflow.files import replacing
+
+#: CHARMM's unit of time in ps, in which a DCD file gives the time between frames.
+_AKMA = 0.04888821
+#: Formats that `write_trajectory` knows.
+EXTENSIONS = (".dcd", ".h5", ".xtc", ".pdb")
+
+
+def check_extension(path: str | Path) -> Path:
+    """Return the path.
+
+    Raises
+    ------
+    MolflowError
+        If its extension is not one of `EXTENSIONS`.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in EXTENSIONS:
+        raise MolflowError(
+            f"the extension of '{path}' is '{path.suffix}': choose one of {', '.join(EXTENSIONS)}."
+        )
+    return path
+
+
+def write_trajectory(path: str | Path, positions: np.ndarray, topology) -> None:
+    """Write frames atomically in the format that the extension names.
+
+    Parameters
+    ----------
+    path : path
+        ``.dcd``, ``.h5``, ``.xtc`` (rounds to 0.001 nm) or ``.pdb`` (one model per frame).
+    positions : ndarray, (frames, atoms, 3)
+        nm.
+    topology : mdtraj.Topology
+    """
+    import mdtraj
+
+    path = check_extension(path)
+    trajectory = mdtraj.Trajectory(positions, topology, time=np.arange(len(positions), dtype=float))
+    with replacing(path) as temporary:
+        trajectory.save(str(temporary))
+        if path.suffix.lower() == ".dcd":
+            finish_dcd(temporary, 1.0)
+
+
+def finish_dcd(path: Path, frame_interval: float) -> None:
+    """Set a DCD's time between frames (ps) and replace the date of writing by a fixed remark."""
+    remark = b"REMARKS written by molflow".ljust(80, b"\0")
+    with open(path, "r+b") as file:
+        file.seek(44)
+        file.write(struct.pack("<f", frame_interval / _AKMA))
+        file.seek(180)
+        file.write(remark)

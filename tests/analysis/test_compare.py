@@ -1,0 +1,164 @@
+import json
+import re
+
+import mdtraj
+import numpy as np
+import pytest
+from synthetic import SYSTEM, TOPOLOGY, energies, reference, trajectory
+
+from molflow.comparison import compare, format_table
+from molflow.errors import MolflowError
+from molflow.files import sha256_of
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compare")
+    reference(frames=1500).save(folder / "ref")
+    made = trajectory(200, seed=9)
+    made.save_dcd(str(folder / "ensemble.dcd"))
+    made[:1].save_pdb(str(folder / "topology.pdb"))
+    return folder
+
+
+@pytest.fixture
+def recorded(folder):
+    def write(**changes):
+        record = {
+            "ensemble_hash": SYSTEM.ensemble_hash,
+            "trajectory_sha256": sha256_of(folder / "ensemble.dcd"),
+            "checkpoint": {"split": {"train": [0], "validation": [1], "held_out": [2]}},
+        }
+        (folder / "ensemble.json").write_text(json.dumps(record | changes))
+        np.savez(folder / "ensemble.npz", energies=energies(200, 3))
+
+    yield write
+    (folder / "ensemble.json").unlink(missing_ok=True)
+    (folder / "ensemble.npz").unlink(missing_ok=True)
+
+
+def test_report_and_twin(folder, recorded):
+    recorded()
+    result = compare(folder / "ensemble.dcd", folder / "ref", folder / "out" / "report.html")
+    page = (folder / "out" / "report.html").read_text()
+    assert result["verdict"]["headline"] in page
+    assert page.index(result["verdict"]["headline"]) < page.index("fes_rmse")
+    assert not re.search(r"(src|href)=\"(?!data:)", page) and "<script" not in page
+    assert page.count("data:image/svg+xml;base64,") == 4
+    assert json.loads((folder / "out" / "metrics.json").read_text()) == result
+    assert result["provenance"]["ensemble checkpoint split train"] == "0"
+    assert not any("trained on" in note for note in result["notes"])
+    stored = energies(200, 3) / (8.31446261815324e-3 * 300)
+    assert result["observables"]["energy"]["model"]["mean"] == pytest.approx(stored.mean())
+    table = format_table(result)
+    assert "floor" in table and "excess" in table and "fes_rmse" in table
+
+
+def test_twin_of_another_name_and_same_bytes_again(folder, recorded):
+    recorded()
+    pages = []
+    for _ in range(2):
+        compare(folder / "ensemble.dcd", folder / "ref", folder / "mine.html")
+        pages.append((folder / "mine.html").read_bytes())
+    assert (folder / "mine.json").is_file() and pages[0] == pages[1]
+
+
+def test_another_hash_is_refused_unless_forced(folder, recorded):
+    recorded(ensemble_hash="0123456789abcdef")
+    with pytest.raises(MolflowError, match="0123456789abcdef"):
+        compare(folder / "ensemble.dcd", folder / "ref")
+    notes = compare(folder / "ensemble.dcd", folder / "ref", force=True)["notes"]
+    assert any("Forced" in note for note in notes)
+
+
+def test_training_on_the_held_out_run_is_told(folder, recorded):
+    recorded(checkpoint={"split": {"train": [0, 2], "validation": [1]}})
+    notes = compare(folder / "ensemble.dcd", folder / "ref")["notes"]
+    assert any("trained on runs numbered 2" in note for note in notes)
+
+
+def test_stale_energies_are_not_used(folder, recorded):
+    recorded(trajectory_sha256="0" * 64)
+    result = compare(folder / "ensemble.dcd", folder / "ref")
+    assert any("belongs to another file" in note for note in result["notes"])
+    stored = energies(200, 3) / (8.31446261815324e-3 * 300)
+    assert result["observables"]["energy"]["model"]["mean"] != pytest.approx(stored.mean())
+
+
+def test_energies_are_computed_by_the_force_field(folder):
+    pytest.importorskip("openmm")
+    import openmm
+    from openmm import app
+
+    made = mdtraj.load(str(folder / "ensemble.dcd"), top=str(folder / "topology.pdb"))[:3]
+    result = compare(made, folder / "ref")
+    pdb = app.PDBFile(str(SYSTEM.structure_path))
+    built = app.ForceField(*SYSTEM.forcefield).createSystem(pdb.topology)
+    context = openmm.Context(
+        built, openmm.VerletIntegrator(1e-3), openmm.Platform.getPlatformByName("Reference")
+    )
+    values = []
+    for xyz in made.xyz:
+        context.setPositions(xyz)
+        values.append(context.getState(energy=True).getPotentialEnergy()._value)
+    expected = np.mean(values) / (8.31446261815324e-3 * 300)
+    assert result["observables"]["energy"]["model"]["mean"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_xtc_rounding_is_told(folder):
+    made = mdtraj.load(str(folder / "ensemble.dcd"), top=str(folder / "topology.pdb"))
+    made[:20].save_xtc(str(folder / "rounded.xtc"))
+    notes = compare(folder / "rounded.xtc", folder / "ref")["notes"]
+    assert any("0.3 kT" in note for note in notes)
+
+
+def test_coarse_ensembles_have_torsions_but_no_energies(folder):
+    made = trajectory(100, seed=3).atom_slice([4, 6, 8, 14, 16])
+    result = compare(made, folder / "ref")
+    assert result["ensemble"]["coarse"] and "energy_w1" not in result["metrics"]
+    assert result["metrics"]["fes_rmse"]["n_model"] == 100
+
+
+def test_wrong_molecule_order_and_files(folder, tmp_path):
+    renamed = TOPOLOGY.copy()
+    renamed.atom(10).name = "CX"
+    made = trajectory(3)
+    with pytest.raises(MolflowError, match="'CX' of residue ALA 2"):
+        compare(mdtraj.Trajectory(made.xyz, renamed), folder / "ref")
+    order = [1, 0, *range(2, 22)]
+    swapped = TOPOLOGY.copy()
+    swapped.atom(0).name, swapped.atom(1).name = "CH3", "H1"
+    with pytest.raises(MolflowError, match="order"):
+        compare(mdtraj.Trajectory(made.xyz[:, order], swapped), folder / "ref")
+    with pytest.raises(MolflowError, match="no ensemble"):
+        compare(tmp_path / "nothing.dcd", folder / "ref")
+    with pytest.raises(MolflowError, match="ends in"):
+        compare(tmp_path / "nothing.txt", folder / "ref")
+    (tmp_path / "noise.dcd").write_bytes(b"no trajectory")
+    made[:1].save_pdb(str(tmp_path / "topology.pdb"))
+    with pytest.raises(MolflowError, match="cannot be read"):
+        compare(tmp_path / "noise.dcd", folder / "ref")
+    with pytest.raises(MolflowError, match="not a built-in system"):
+        compare(made, tmp_path)
+    with pytest.raises(MolflowError, match="no conformations"):
+        compare(made[:0], folder / "ref")
+
+
+def test_unwritable_output_is_refused_before_work(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MolflowError, match="cannot write"):
+        compare(folder / "ensemble.dcd", folder / "ref", tmp_path / "file" / "report.html")
+    with pytest.raises(MolflowError, match="HTML"):
+        compare(folder / "ensemble.dcd", folder / "ref", tmp_path)
+
+
+def test_a_stored_free_energy_is_shown(folder, tmp_path):
+    from dataclasses import replace
+
+    from molflow.analysis.reference import load_reference
+
+    stored = {"method": "umbrella sampling", "value": 3.21, "interval": [3.1, 3.3]}
+    replace(load_reference(folder / "ref"), delta_f_alpha_l=stored).save(tmp_path / "ref")
+    result = compare(trajectory(30), tmp_path / "ref", tmp_path / "report.html")
+    assert result["observables"]["delta_f_alpha_l"]["stored"] == stored
+    assert "3.21 (3.10 – 3.30)" in (tmp_path / "report.html").read_text()

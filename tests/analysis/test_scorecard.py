@@ -1,0 +1,124 @@
+import json
+
+import numpy as np
+import pytest
+from synthetic import energies, reference, trajectory
+
+from molflow.analysis.scorecard import Samples, score
+from molflow.analysis.torsions import phi_psi
+from molflow.analysis.verdict import verdict
+from molflow.errors import MolflowError
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return reference()
+
+
+def samples(n=600, seed=7, mean=-50.0, **kinds):
+    made = trajectory(n, seed=seed, **kinds)
+    return Samples(phi_psi(made), made.xyz.copy(), np.arange(22), energies(n, seed, mean))
+
+
+@pytest.fixture(scope="module")
+def perfect(truth):
+    return score(samples(), truth, seed=1)
+
+
+def test_a_perfect_sampler_sits_on_the_floor(perfect):
+    for name, row in perfect["metrics"].items():
+        low, high = row["interval"]
+        spread = max(high - row["value"], 0.3 * row["floor"], 1e-12)
+        assert abs(row["excess"]) < 2.5 * spread, name
+        assert row["excess"] == pytest.approx(row["value"] - row["floor"])
+        assert low <= row["value"] <= high
+    assert perfect["metrics_valid"] is None
+    assert verdict(perfect)["level"] == "good"
+
+
+def test_sizes_are_stated(perfect):
+    row = perfect["metrics"]["fes_rmse"]
+    assert (row["n_model"], row["n_reference"]) == (600, 1000)
+    assert (row["floor_n_model"], row["floor_n_reference"]) == (600, 1000)
+    row = perfect["metrics"]["bond_w1"]
+    assert (row["n_model"], row["n_reference"]) == (600, 250)
+    assert (row["floor_n_model"], row["floor_n_reference"]) == (500, 250)
+
+
+def test_deterministic_from_the_seed_and_json_safe(truth, perfect):
+    again = score(samples(), truth, seed=1)
+    assert json.dumps(again, allow_nan=False) == json.dumps(perfect, allow_nan=False)
+    assert score(samples(), truth, seed=2)["metrics"]["fes_rmse"]["interval"] != (
+        perfect["metrics"]["fes_rmse"]["interval"]
+    )
+
+
+def levels(result):
+    return {check["aspect"]: check["level"] for check in verdict(result)["checks"]}
+
+
+def test_a_missing_basin_is_named(truth):
+    result = score(samples(alpha_l=0.0), truth)
+    assert result["observables"]["delta_f_alpha_l"]["model"]["value"] is None
+    assert result["metrics"]["fes_rmse"]["excess"] > 0.3
+    found = verdict(result)
+    assert found["level"] == "bad" and "αL (0.00%" in found["checks"][0]["sentence"]
+    assert levels(result)["Free energy of αL"] == "bad"
+
+
+def test_frozen_bonds_are_named(truth):
+    # Half the noise: bonds have half the standard deviation.
+    result = score(samples(sd=0.0015), truth)
+    assert result["metrics"]["bond_sd_error"]["value"] == pytest.approx(np.log(2), abs=0.06)
+    assert levels(result)["Bond fluctuations"] == "bad"
+    assert levels(result)["Free-energy map"] == "good"
+
+
+def test_shifted_energies_are_named(truth):
+    kt = 2.494338785
+    result = score(samples(mean=-50.0 + 3 * kt), truth)
+    assert result["metrics"]["energy_w1"]["value"] == pytest.approx(3.0, abs=0.5)
+    assert levels(result)["Energies"] == "bad"
+
+
+def test_broken_samples_are_counted_and_scored_apart(truth):
+    model = samples()
+    model.positions[:30] *= np.array([-1, 1, 1], np.float32)
+    model.torsions[:30] *= -1
+    model.positions[30:35] = np.nan
+    model.torsions[30:35] = np.nan
+    model.energies[30:35] = np.nan
+    result = score(model, truth)
+    assert (result["n"], result["n_finite"], result["n_valid"]) == (600, 595, 565)
+    assert result["validity"]["wrong_hand"] == 30 and result["validity"]["not_finite"] == 5
+    rows, valid = result["metrics"], result["metrics_valid"]
+    assert rows["fes_rmse"]["n_model"] == 595 and valid["fes_rmse"]["n_model"] == 565
+    assert rows["js_divergence"]["value"] > valid["js_divergence"]["value"]
+    assert levels(result)["Validity and chirality"] == "bad"
+
+
+def test_infinite_energies_are_told(truth):
+    model = samples()
+    model.energies[:3] = np.inf
+    result = score(model, truth)
+    assert result["observables"]["energy"]["not_finite"] == 3
+    assert result["metrics"]["energy_w1"]["n_model"] == 597
+    assert levels(result)["Energies"] == "bad"
+
+
+def test_beads_with_beta_carbon_see_the_mirror_and_five_do_not(truth):
+    made = trajectory(200, seed=5)
+    made.xyz[:50] *= np.array([-1, 1, 1], np.float32)
+    for atoms, expected in (([4, 6, 8, 10, 14, 16], 50), ([4, 6, 8, 14, 16], None)):
+        part = made.atom_slice(atoms)
+        result = score(Samples(phi_psi(part), part.xyz, np.array(atoms)), truth)
+        assert result["validity"]["wrong_hand"] == expected
+        assert "energy_w1" not in result["metrics"]
+        assert levels(result)["Energies"] == "unknown"
+
+
+def test_nothing_finite_is_an_error(truth):
+    model = samples(5)
+    model.positions[:] = np.nan
+    with pytest.raises(MolflowError, match="0 finite samples of 5"):
+        score(model, truth)

@@ -1,0 +1,85 @@
+"""Energies and forces of batches."""
+
+import numpy as np
+import pytest
+
+from molflow.errors import MolflowError
+from molflow.md.build import make_simulation
+from molflow.md.energies import energies_and_forces, potential_energies
+from molflow.systems import load_system
+
+
+@pytest.fixture(scope="module")
+def system():
+    return load_system("alanine_dipeptide")
+
+
+@pytest.fixture(scope="module")
+def frames(system):
+    rng = np.random.default_rng(1)
+    return system.start_positions() + 0.005 * rng.standard_normal((12, 22, 3))
+
+
+def test_energies_are_those_of_a_single_context(system, frames):
+    simulation = make_simulation(system, 300.0, 1, "Reference")
+    expected = []
+    for frame in frames:
+        simulation.context.setPositions(frame)
+        expected.append(simulation.context.getState(energy=True).getPotentialEnergy()._value)
+    assert potential_energies(system, frames).tolist() == expected
+
+
+def test_processes_give_the_same_in_order(system, frames):
+    alone = energies_and_forces(system, frames, jobs=1)
+    together = energies_and_forces(system, frames, jobs=2)
+    assert np.array_equal(alone[0], together[0]) and np.array_equal(alone[1], together[1])
+
+
+def test_forces_are_minus_the_gradient(system, frames):
+    _, forces = energies_and_forces(system, frames[:1])
+    rng = np.random.default_rng(2)
+    for _ in range(3):
+        direction = rng.standard_normal((22, 3))
+        step = 1e-6 * direction
+        ends = potential_energies(system, np.stack([frames[0] + step, frames[0] - step]))
+        slope = -np.sum(forces[0] * direction)
+        assert (ends[0] - ends[1]) / 2e-6 == pytest.approx(slope, rel=1e-5)
+
+
+def test_energy_ignores_rigid_motion_and_knows_single_precision(system, frames):
+    angle = 0.7
+    turn = np.array(
+        [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
+    )
+    energies = potential_energies(system, frames)
+    moved = potential_energies(system, frames @ turn.T + 3.0)
+    assert np.abs(energies - moved).max() < 1e-7
+    rounded = potential_energies(system, frames.astype(np.float32))
+    assert 1e-7 < np.abs(energies - rounded).max() < 0.05
+
+
+def test_coinciding_atoms_have_infinite_energy(system, frames):
+    broken = frames[:2].copy()
+    broken[0, 3] = broken[0, 20]
+    energies = potential_energies(system, broken)
+    assert energies[0] == np.inf and np.isfinite(energies[1])
+
+
+def test_no_frames(system):
+    energies, forces = energies_and_forces(system, np.empty((0, 22, 3)))
+    assert energies.shape == (0,) and forces.shape == (0, 22, 3)
+
+
+def test_wrong_input_is_refused(system, frames):
+    with pytest.raises(MolflowError, match=r"shape \(12, 21, 3\)"):
+        potential_energies(system, frames[:, 1:])
+    with pytest.raises(MolflowError, match=r"shape \(22, 3\)"):
+        potential_energies(system, frames[0])
+    broken = frames.copy()
+    broken[3, 0, 0], broken[5, 1, 1] = np.nan, np.inf
+    with pytest.raises(MolflowError, match="2 of 12 configurations"):
+        potential_energies(system, broken)
+    with pytest.raises(MolflowError, match="jobs is 0"):
+        potential_energies(system, frames, jobs=0)
+    with pytest.raises(MolflowError, match="keeps only some atoms"):
+        potential_energies(load_system("alanine_dipeptide:heavy"), frames)
