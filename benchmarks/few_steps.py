@@ -153,6 +153,26 @@ def pictures(folder: Path, nfe: int, n: int) -> None:
         figure.savefig(temporary, dpi=150)
 
 
+def table(results: dict) -> str:
+    """Return the README's table of a results file, in Markdown."""
+    rows = [
+        "| evaluations | `fes_rmse` / kT (floor) | error of ΔF(αL) / kT | energy W2 / kT (floor) "
+        "| bond sd / MD | valid | wrong hand | samples/s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    summary = results["summary"]
+    drawn = results["n"] * len(results["path_seeds"])
+    for nfe, row in summary["all_atom"].items():
+        rows.append(
+            f"| {nfe} | {row['fes_rmse']:.2f} ({row['fes_floor']:.2f}) "
+            f"| {row['delta_f_error']:.2f} "
+            f"| {row['energy_w2']:.3g} ({row['energy_w2_floor']:.2f}) "
+            f"| {row['bond_sd_ratio']:.2f} | {row['valid']:.2%} "
+            f"| {row['wrong_hand']} of {drawn:,} | {summary['samples_per_second'][nfe]:.0f} |"
+        )
+    return "\n".join(rows)
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -78,7 +78,7 @@ def _run_numbers(text: str | None, option: str) -> list[int] | None:
     if text is None:
         return None
     try:
-        return [int(word) for word in text.split(",")]
+        return [int(word) for word in text.split(",") if text.strip()]
     except ValueError as error:
         raise MolflowError(
             f"{option} is '{text}', which is not a list of run numbers: write for example 0,1,2."
@@ -201,7 +201,7 @@ def prepare(
         str | None, typer.Option(metavar="RUNS", help="Replicas to train on, for example 0,1,2.")
     ] = None,
     validation: Annotated[
-        str | None, typer.Option(metavar="RUNS", help="Replicas to validate on, for example 3.")
+        str | None, typer.Option(metavar="RUNS", help="Replicas to validate on: 3, or '' for none.")
     ] = None,
 ) -> None:
     """Make a training set of a simulation, split by replica.

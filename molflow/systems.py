@@ -72,7 +72,9 @@ class MolecularSystem(BaseModel):
     def ensemble(self) -> dict:
         """Everything that defines the Boltzmann ensemble and its sampler, ready for hashing."""
         definition = self.model_dump(exclude={"description", "selections"})
-        definition["structure_sha256"] = hashlib.sha256(self.structure_path.read_bytes()).hexdigest()
+        definition["structure_sha256"] = hashlib.sha256(
+            self.structure_path.read_bytes()
+        ).hexdigest()
         return definition
 
     @property
@@ -142,7 +144,9 @@ def load_system(name: str | Path) -> MolecularSystem:
         raise MolflowError(f"'{path}' does not describe a system: {error}") from error
     system._folder = path.parent
     if not system.structure_path.is_file():
-        raise MolflowError(f"'{path}' names the structure '{system.structure}', which is not beside it.")
+        raise MolflowError(
+            f"'{path}' names the structure '{system.structure}', which is not beside it."
+        )
     if variant:
         if variant not in system.selections:
             raise MolflowError(

@@ -42,13 +42,23 @@ def write_trajectory(path: str | Path, positions: np.ndarray, topology) -> None:
     positions : ndarray, (frames, atoms, 3)
         nm.
     topology : mdtraj.Topology
+
+    Raises
+    ------
+    MolflowError
+        If the extension is unknown, or the format cannot hold the positions (PDB: not finite).
     """
     import mdtraj
 
     path = check_extension(path)
     trajectory = mdtraj.Trajectory(positions, topology, time=np.arange(len(positions), dtype=float))
     with replacing(path) as temporary:
-        trajectory.save(str(temporary))
+        try:
+            trajectory.save(str(temporary))
+        except ValueError as error:
+            raise MolflowError(
+                f"'{path}' cannot hold these positions ({error}): choose .dcd."
+            ) from error
         if path.suffix.lower() == ".dcd":
             finish_dcd(temporary, 1.0)
 

@@ -17,10 +17,10 @@ import molflow
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base", "tables": "pytables"}
 IMPORT_NAMES = {"yaml": "pyyaml", "ot": "pot"}
-# Lightning looks for it when a run is logged, molflow never imports it by name
-LOADED_BY_OTHERS = {"tensorboard"}
+# Lightning loads the one when a run is logged, mdtraj the other for HDF5; molflow names neither
+LOADED_BY_OTHERS = {"tensorboard", "tables"}
 
 
 def requirements(lines):

@@ -27,7 +27,7 @@ def split_reference(reference: Reference) -> Split:
         names = ", ".join(map(str, reference.held_out_runs))
         return Split(
             held, reference.select(others), held,
-            f"Scored against the held-out runs {names}; the floor is the score of frames of the "
+            f"Scored against the held-out runs ({names}); the floor is the score of frames of the "
             f"other runs ({', '.join(map(str, others))}) against the same held-out runs.",
         )  # fmt: skip
     if len(reference.runs) > 1:

@@ -20,6 +20,7 @@ _NEEDED = {
     "n_atoms",
     "scale",
     "data_hash",
+    "validation_hash",
 }
 
 
@@ -31,9 +32,10 @@ class TrainingData:
     ----------
     manifest : dict
         ``system``, ``ensemble``, ``ensemble_hash``, ``split`` (runs), ``frames``, ``n_atoms``,
-        ``scale`` (nm), ``data_hash``, ``source`` (the simulation's manifest) ...
+        ``scale`` (nm), ``data_hash`` (of the training frames, which decide the weights),
+        ``validation_hash``, ``source`` (the simulation's manifest) ...
     train, validation : ndarray, shape (n, n_atoms, 3), float32
-        nm, the mean over the atoms removed from every frame.
+        nm, the mean over the atoms removed from every frame. There may be no validation frames.
     """
 
     manifest: dict
@@ -46,13 +48,11 @@ class TrainingData:
         return self.manifest["scale"]
 
 
-def data_hash(train: np.ndarray, validation: np.ndarray) -> str:
-    """Return the SHA-256 over shapes, types and bytes of the two arrays as hex."""
-    digest = hashlib.sha256()
-    for array in (train, validation):
-        array = np.ascontiguousarray(array)
-        digest.update(f"{array.shape}{array.dtype.str}".encode())
-        digest.update(array.tobytes())
+def data_hash(positions: np.ndarray) -> str:
+    """Return the SHA-256 over shape, type and bytes of an array as hex."""
+    positions = np.ascontiguousarray(positions)
+    digest = hashlib.sha256(f"{positions.shape}{positions.dtype.str}".encode())
+    digest.update(positions.tobytes())
     return digest.hexdigest()
 
 
@@ -87,7 +87,8 @@ def load_training_data(folder: str | Path) -> TrainingData:
                 "manifest says: make the training set again with molflow prepare."
             )
         arrays[name] = stored["positions"]
-    if data_hash(**arrays) != manifest["data_hash"]:
+    hashes = {"train": manifest["data_hash"], "validation": manifest["validation_hash"]}
+    if {name: data_hash(array) for name, array in arrays.items()} != hashes:
         raise MolflowError(
             f"the arrays of the training set '{folder}' are not those of its manifest (their hash "
             "differs): make it again with molflow prepare."

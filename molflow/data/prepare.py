@@ -59,7 +59,10 @@ def prepare(
     label, atoms = _kept_atoms(source, system)
     split = split_runs(len(source.runs), train, validation)
     arrays = {
-        name: np.concatenate([centred(source.trajectory(run).xyz[:, atoms]) for run in runs])
+        name: np.concatenate(
+            [np.empty((0, len(atoms), 3), dtype=np.float32)]
+            + [centred(source.trajectory(run).xyz[:, atoms]) for run in runs]
+        )
         for name, runs in (("train", split.train), ("validation", split.validation))
     }
     for name, positions in arrays.items():
@@ -76,12 +79,13 @@ def prepare(
         "n_atoms": len(atoms),
         "atoms": [int(index) for index in atoms],
         "scale": float(np.sqrt(np.mean(arrays["train"].astype(np.float64) ** 2))),
-        "data_hash": data_hash(**arrays),
+        "data_hash": data_hash(arrays["train"]),
+        "validation_hash": data_hash(arrays["validation"]),
         "source": source.manifest,
     }
     out = writable_folder(out)
     path = out / "manifest.json"
-    if path.exists() and read_json(path).get("data_hash") != manifest["data_hash"]:
+    if path.exists() and not _same_data(read_json(path), manifest):
         raise MolflowError(
             f"'{out}' holds another training set: remove it or choose another folder."
         )
@@ -89,6 +93,10 @@ def prepare(
         write_arrays(out / f"{name}.npz", positions=positions)
     write_json(path, manifest)
     return manifest
+
+
+def _same_data(stored: dict, manifest: dict) -> bool:
+    return all(stored.get(key) == manifest[key] for key in ("data_hash", "validation_hash"))
 
 
 def _kept_atoms(source: SimulationFolder, system) -> tuple[str, np.ndarray]:

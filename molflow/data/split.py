@@ -32,7 +32,7 @@ def split_runs(
     ----------
     n_runs : int
     train, validation : sequence of int, optional
-        Both or neither. By default the last third of the runs (at least one) is held out, the
+        Both or neither; `validation` may be empty. By default the last third of the runs (at least one) is held out, the
         run before them is for validation, and the rest for training.
 
     Returns
@@ -56,8 +56,7 @@ def split_runs(
         first_held_out = n_runs - max(1, n_runs // 3)
         train, validation = range(first_held_out - 1), (first_held_out - 1,)
     for runs, name in ((train, "train"), (validation, "validation")):
-        wrong = [run for run in runs if run not in range(n_runs)]
-        if wrong or not len(runs):
+        if any(run not in range(n_runs) for run in runs) or (name == "train" and not len(runs)):
             raise MolflowError(
                 f"{name} is {list(runs)}: name at least one of the runs 0 to {n_runs - 1}."
             )

@@ -60,6 +60,6 @@ class DenoiserFlowMap(nn.Module):
         return centre(scale.square() * x + sigma * scale * out)
 
     def forward(self, s: Tensor, t: Tensor, x: Tensor, increment: Increment) -> Tensor:
-        """Return X_t given X_s = x and the increment over [s, t]; see `mean_denoiser` for shapes."""
+        """Return X_t given X_s = x and the increment over [s, t]; shapes as in `mean_denoiser`."""
         denoised = self.mean_denoiser(s, t, x, increment.whitened())
         return self.sde.apply(s, t, x, denoised, increment)

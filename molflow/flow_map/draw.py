@@ -46,7 +46,8 @@ class BlockPaths:
         shape = (BLOCK, n_atoms, 3)
         duration = flow_map.sde.duration
         self.paths = [
-            BrownianPath(flow_map.basis, 0.0, duration, shape, seed, device=device) for seed in seeds
+            BrownianPath(flow_map.basis, 0.0, duration, shape, seed, device=device)
+            for seed in seeds
         ]
 
     def snap(self, t: float) -> float:

@@ -36,9 +36,7 @@ def time_grid(duration: float, steps: int) -> list[float]:
     return [duration * k / steps for k in range(steps + 1)]
 
 
-def rollout(
-    flow_map: DenoiserFlowMap, x: Tensor, path: Path, times: Sequence[float]
-) -> Tensor:
+def rollout(flow_map: DenoiserFlowMap, x: Tensor, path: Path, times: Sequence[float]) -> Tensor:
     """Jump along the times, one network call each.
 
     Parameters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,7 @@ from molflow.md.mbar import statistical_inefficiency
 from molflow.md.replica import ReplicaPlan
 from molflow.md.torsions import backbone_torsions, torsion
 from molflow.systems import MolecularSystem
-
-#: CHARMM's unit of time in ps, in which a DCD file gives the time between frames.
-_AKMA = 0.04888821
+from molflow.trajectories import finish_dcd
 
 
 def segments(folder: Path, plan: ReplicaPlan, n_atoms: int):
@@ -61,7 +58,7 @@ def assemble_replica(
                     series.append(torsion(arrays["positions"], atoms))
                 for name, values in scalars.items():
                     values.append(np.atleast_1d(arrays[name]))
-        _finish_header(temporary, plan.frame_interval)
+        finish_dcd(temporary, plan.frame_interval)
     joined = {name: np.concatenate(values) for name, values in scalars.items()}
     times = plan.frame_interval * np.arange(1, plan.frames + 1)
     write_arrays(energies, times=times, **joined)
@@ -72,13 +69,3 @@ def assemble_replica(
         "mean_energy": float(joined["energies"].mean()),
         "statistical_inefficiency_frames": max(inefficiency, default=None),
     }
-
-
-def _finish_header(path: Path, frame_interval: float) -> None:
-    """Set the time step, and a fixed remark for the writer's date, so that equal runs are equal."""
-    remark = b"REMARKS written by molflow".ljust(80, b"\0")
-    with open(path, "r+b") as file:
-        file.seek(44)
-        file.write(struct.pack("<f", frame_interval / _AKMA))
-        file.seek(180)
-        file.write(remark)

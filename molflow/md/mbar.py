@@ -36,8 +36,14 @@ def reduced_bias(phi: np.ndarray, centres: np.ndarray, force_constant: float) ->
     return 0.5 * force_constant * distance**2
 
 
+def _hush_pymbar() -> None:
+    """Silence what pymbar says on import: advice to install jax, and how to read a time series."""
+    logging.getLogger("pymbar").setLevel(logging.ERROR)
+
+
 def statistical_inefficiency(*angles: np.ndarray) -> float:
     """Return the largest statistical inefficiency, in frames, of cos and sin of the angles."""
+    _hush_pymbar()
     from pymbar import timeseries
 
     series = [function(angle) for angle in angles for function in (np.cos, np.sin)]
@@ -46,7 +52,7 @@ def statistical_inefficiency(*angles: np.ndarray) -> float:
 
 
 def _mbar(chains, centres, force_constant, initial=None):
-    logging.getLogger("pymbar").setLevel(logging.ERROR)  # it advises to install jax
+    _hush_pymbar()
     from pymbar import MBAR
 
     ordered = sorted(chains, key=lambda chain: chain.window)

@@ -100,11 +100,7 @@ def simulate(
         if (out / "replica-0").is_dir():
             say(f"going on with the simulation in '{out}'")
         start = clock.monotonic()
-        try:
-            run_replicas(system, plans, out, jobs, progress)
-        except KeyboardInterrupt:
-            say(f"interrupted; run the same command again to go on in '{out}'")
-            raise
+        run_replicas(system, plans, out, jobs, progress)
         manifest["seconds_of_last_session"] = round(clock.monotonic() - start, 1)
         return finish(system, plans, out, manifest)
 

@@ -11,13 +11,15 @@ class GaussianBasis(nn.Module):
 
     def __init__(self, low: float, high: float, count: int):
         super().__init__()
-        self.register_buffer("centres", torch.linspace(low, high, count), persistent=False)
-        self.inverse_width = (count - 1) / (high - low)
+        # In units of sqrt(2) widths, so that a Gaussian is exp(-(difference)^2).
+        self.scale = (count - 1) / (high - low) / 2**0.5
+        centres = torch.linspace(low, high, count) * self.scale
+        self.register_buffer("centres", centres, persistent=False)
 
     def forward(self, value: Tensor) -> Tensor:
         """Evaluate the basis."""
-        scaled = (value.unsqueeze(-1) - self.centres) * self.inverse_width
-        return torch.exp(-0.5 * scaled.square())
+        difference = (value * self.scale).unsqueeze(-1) - self.centres
+        return torch.exp(-(difference * difference))
 
 
 class StepEmbedding(nn.Module):

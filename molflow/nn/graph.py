@@ -54,8 +54,12 @@ class MolecularGraph:
         return cls(
             elements=tuple(atom.element.number if atom.element else 0 for atom in atoms),
             residues=tuple(atom.residue.name for atom in atoms),
-            names=tuple(f"{atom.residue.name}{atom.residue.index + 1}-{atom.name}" for atom in atoms),
-            bonds=tuple(sorted((min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds)),
+            names=tuple(
+                f"{atom.residue.name}{atom.residue.index + 1}-{atom.name}" for atom in atoms
+            ),
+            bonds=tuple(
+                sorted((min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds)
+            ),
         )
 
     def to_dict(self) -> dict:

@@ -8,7 +8,9 @@ from torch import Tensor
 from molflow.flow_map.denoiser import DenoiserFlowMap
 
 
-def denoising_residual(flow_map: DenoiserFlowMap, s: Tensor, clean: Tensor, noisy: Tensor) -> Tensor:
+def denoising_residual(
+    flow_map: DenoiserFlowMap, s: Tensor, clean: Tensor, noisy: Tensor
+) -> Tensor:
     """Return the denoiser's error, in units of its preconditioner, per molecule.
 
     Drift matching for a reverse diffusion: at s = t the mean denoiser D̄ is the denoiser itself,

@@ -12,7 +12,13 @@ from molflow.objectives.denoising import scaled_square
 
 
 def composed_mean_denoiser(
-    teacher: DenoiserFlowMap, s: Tensor, u: Tensor, t: Tensor, x: Tensor, left: Increment, right: Increment
+    teacher: DenoiserFlowMap,
+    s: Tensor,
+    u: Tensor,
+    t: Tensor,
+    x: Tensor,
+    left: Increment,
+    right: Increment,
 ) -> Tensor:
     r"""Return the mean denoiser over [s, t] that two steps of the teacher imply.
 

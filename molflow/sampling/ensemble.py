@@ -12,8 +12,8 @@ import torch
 
 from molflow.errors import MolflowError
 from molflow.files import read_json, replacing, sha256_of, writable_folder, write_arrays, write_json
-from molflow.progress import track
 from molflow.flow_map.draw import BLOCK, draw_blocks
+from molflow.progress import track
 from molflow.systems import load_system
 from molflow.training.checkpoint import TOPOLOGY, Checkpoint, load_checkpoint
 from molflow.trajectories import check_extension, write_trajectory

@@ -31,7 +31,9 @@ class TimeLaw:
         focused = round(count * self.config.focus_share)
         rest = count - focused
         uniform = (torch.arange(rest) + torch.rand(rest, generator=generator)) / max(rest, 1)
-        near = math.log(self.sigma_max / self.config.focus) + torch.randn(focused, generator=generator)
+        near = math.log(self.sigma_max / self.config.focus) + torch.randn(
+            focused, generator=generator
+        )
         return torch.cat([uniform * self.duration, near.clamp(0.0, self.duration)])
 
     def long(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -102,9 +104,7 @@ def local_counts(
 ) -> list[int]:
     """Return how many molecules of each batch serve the local objective."""
     mixed = min(batch_size - 1, max(1, round(batch_size * config.local_share)))
-    return [
-        batch_size if first_step + k < config.local_steps else mixed for k in range(steps)
-    ]
+    return [batch_size if first_step + k < config.local_steps else mixed for k in range(steps)]
 
 
 def scaled_positions(positions: np.ndarray, scale: float) -> Tensor:

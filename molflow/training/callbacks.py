@@ -26,8 +26,10 @@ class History(lightning.Callback):
         self.path, self.rows, self.started = path, [], 0.0
 
     def on_train_epoch_start(self, trainer, module) -> None:
-        """Start the clock of the epoch."""
+        """Start the clock of the epoch and forget the metrics of the last one."""
         self.started = time.perf_counter()
+        # Lightning keeps the last value of what is not logged in every epoch.
+        trainer.logged_metrics.clear()
 
     def on_train_epoch_end(self, trainer, module) -> None:
         """Add a row and rewrite the file."""

@@ -25,7 +25,9 @@ FORMAT_VERSION = 1
 WEIGHTS, DESCRIPTION, TOPOLOGY = "model.safetensors", "model.json", "topology.pdb"
 
 
-def build_flow_map(graph: MolecularGraph, network: NetworkConfig, map_: MapConfig) -> DenoiserFlowMap:
+def build_flow_map(
+    graph: MolecularGraph, network: NetworkConfig, map_: MapConfig
+) -> DenoiserFlowMap:
     """Return an untrained flow map of a configuration."""
     sde = ReverseDiffusion(map_.sigma_max, map_.sigma_min, map_.eta)
     inputs = sde.basis(map_.order).size
@@ -68,9 +70,17 @@ class Checkpoint:
         return self.description["weights_sha256"]
 
     def topology(self):
-        """Return the `mdtraj.Topology` of the molecule."""
+        """Return the `mdtraj.Topology` of the molecule.
+
+        Raises
+        ------
+        MolflowError
+            If its file is missing.
+        """
         import mdtraj
 
+        if not (self.folder / TOPOLOGY).is_file():
+            raise MolflowError(f"the checkpoint '{self.folder}' is damaged: it lacks {TOPOLOGY}.")
         return mdtraj.load_topology(str(self.folder / TOPOLOGY))
 
 
@@ -84,11 +94,17 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint folder; the description is written last and names the weights' hash."""
     folder = writable_folder(folder)
-    weights = {name: value.detach().cpu().contiguous() for name, value in flow_map.state_dict().items()}
+    weights = {
+        name: value.detach().cpu().contiguous() for name, value in flow_map.state_dict().items()
+    }
     with replacing(folder / WEIGHTS) as temporary:
         save_file(weights, temporary)
     write_text(folder / TOPOLOGY, topology_pdb)
-    versions = {"molflow": molflow.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    versions = {
+        "molflow": molflow.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
     write_json(
         folder / DESCRIPTION,
         {
@@ -121,10 +137,12 @@ def find_checkpoint(name: str | Path) -> Path:
         return folder
     if path.exists():
         raise MolflowError(
-            f"'{name}' is not a checkpoint: a checkpoint is a folder with {DESCRIPTION} and {WEIGHTS}."
+            f"'{name}' is not a checkpoint: that is a folder with {DESCRIPTION} and {WEIGHTS}."
         )
     load_system(name)  # a sentence of its own if the system does not exist either
-    raise MolflowError(f"the system '{name}' comes without a checkpoint: train one, or give a path.")
+    raise MolflowError(
+        f"the system '{name}' comes without a checkpoint: train one, or give a path."
+    )
 
 
 def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
@@ -149,7 +167,9 @@ def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Che
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, MolflowError):
             raise
-        raise MolflowError(f"the checkpoint '{folder}' is damaged: {DESCRIPTION} lacks or garbles {error}.") from error
+        raise MolflowError(
+            f"the checkpoint '{folder}' is damaged: {DESCRIPTION} lacks or garbles {error}."
+        ) from error
     flow_map = build_flow_map(graph, config.network, config.map)
     try:
         if sha256_of(folder / WEIGHTS) != recorded:
@@ -159,5 +179,7 @@ def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Che
             )
         flow_map.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise MolflowError(f"the weights of the checkpoint '{folder}' cannot be read: {error}") from error
+        raise MolflowError(
+            f"the weights of the checkpoint '{folder}' cannot be read: {error}"
+        ) from error
     return Checkpoint(flow_map.eval().requires_grad_(False).to(device), description, folder)

@@ -44,7 +44,7 @@ class SafetensorsCheckpointIO(CheckpointIO):
                 return _decode(json.loads(file.metadata()["checkpoint"]), tensors)
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise MolflowError(
-                f"the training state '{path}' is damaged ({error}): delete the folder and train again."
+                f"the training state '{path}' is damaged ({error}): delete it and train again."
             ) from error
 
     def remove_checkpoint(self, path) -> None:
@@ -65,7 +65,9 @@ def _encode(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
         return {kind: [_encode(v, f"{name}/{i}", tensors) for i, v in enumerate(value)]}
     if value is None or isinstance(value, bool | int | float | str):
         return {"value": value}
-    raise TypeError(f"the training state holds a {type(value).__name__} at '{name}', which JSON cannot.")
+    raise TypeError(
+        f"the training state holds a {type(value).__name__} at '{name}', which JSON cannot."
+    )
 
 
 def _decode(data: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:

@@ -82,12 +82,18 @@ class StrongMapTraining(lightning.LightningModule):
     def configure_optimizers(self):
         """Adam with a warm-up, a plateau and a final cosine decay."""
         optimizer = torch.optim.AdamW(
-            self.parameters_to_train(), lr=self.config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+            self.parameters_to_train(),
+            lr=self.config.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=0.0,
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_factor(step, self.config)
         )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
 
     def parameters_to_train(self) -> list[nn.Parameter]:
         """Return the parameters of the student and of the loss weight."""

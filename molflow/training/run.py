@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader
 from molflow.data.dataset import TrainingData, load_training_data
 from molflow.errors import MolflowError
 from molflow.files import writable_folder, write_text
-from molflow.nn.graph import MolecularGraph
 from molflow.flow_map.draw import draw
+from molflow.nn.graph import MolecularGraph
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem, load_system
 from molflow.training.batches import StepBatches, TimeLaw, local_counts, scaled_positions
@@ -31,6 +31,7 @@ from molflow.training.checkpoint_io import SafetensorsCheckpointIO
 from molflow.training.configuration import TrainingConfig, load_configuration
 from molflow.training.module import StrongMapTraining
 from molflow.training.validation import EnsembleScore
+from molflow.trajectories import write_trajectory
 
 
 class _Batches(lightning.LightningDataModule):
@@ -46,7 +47,10 @@ class _Batches(lightning.LightningDataModule):
         config, epoch = self.config, self.trainer.current_epoch
         first = epoch * config.steps_per_epoch
         local = local_counts(
-            config.objective, config.batch_size, first, min(config.steps_per_epoch, config.steps - first)
+            config.objective,
+            config.batch_size,
+            first,
+            min(config.steps_per_epoch, config.steps - first),
         )
         batches = StepBatches(
             self.positions, self.law, self.features, config.batch_size, local, config.seed, epoch
@@ -102,27 +106,36 @@ def train(
     batches = _Batches(training, settings, law, flow_map.basis.size)
 
     history = History(out / "metrics.csv")
-    scale = training.manifest["scale"]
-    validation = Validation(
-        lambda trained, n, nfe, seed: scale * draw(trained, n, nfe, seed, topology.n_atoms).numpy(),
-        EnsembleScore(topology, training.validation),
-        settings.validate_every,
-        settings.validation_samples,
-        settings.validation_nfe,
-        derive_seed(settings.seed, "validation"),
-    )
     pdb = system_pdb(topology, training.train[0])
 
     def export(trained, step: int, rows: list[dict]) -> None:
         description = _description(system, training, step, rows)
         save_checkpoint(out / "checkpoint", trained, graph, settings, description, pdb)
 
-    callbacks = [validation, history, Export(export, history)]
+    callbacks = [history, Export(export, history)]
+    if len(training.validation):
+        callbacks.insert(0, _validation(topology, training, settings))
     _fit(module, batches, settings, out, callbacks, progress)
     return out / "checkpoint"
 
 
-def _fit(module, batches, settings: TrainingConfig, out: Path, callbacks: list, progress: bool) -> None:
+def _validation(topology, training: TrainingData, settings: TrainingConfig) -> Validation:
+    def positions(flow_map, n: int, nfe: int, seed: int) -> np.ndarray:
+        return training.scale * draw(flow_map, n, nfe, seed, topology.n_atoms).numpy()
+
+    return Validation(
+        positions,
+        EnsembleScore(topology, training.validation),
+        settings.validate_every,
+        settings.validation_samples,
+        settings.validation_nfe,
+        derive_seed(settings.seed, "validation"),
+    )
+
+
+def _fit(
+    module, batches, settings: TrainingConfig, out: Path, callbacks: list, progress: bool
+) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*_log_api_event.*|.*isinstance.*LeafSpec.*")
@@ -142,8 +155,8 @@ def _fit(module, batches, settings: TrainingConfig, out: Path, callbacks: list, 
     trainer = lightning.Trainer(
         accelerator="auto",
         devices="auto",
+        # Not max_steps: with it Lightning resumes inside the epoch that the state has finished.
         max_epochs=epochs,
-        max_steps=settings.steps,
         reload_dataloaders_every_n_epochs=1,
         gradient_clip_val=settings.gradient_clip,
         logger=TensorBoardLogger(out, name="", version="tensorboard"),
@@ -177,32 +190,43 @@ def _check_match(system: MolecularSystem, training: TrainingData) -> None:
     stored = training.manifest
     if stored["system"] != system.label:
         raise MolflowError(
-            f"the data are of the system '{stored['system']}', and '{system.label}' is to be trained: "
-            "prepare data of this system."
+            f"the data are of the system '{stored['system']}', and '{system.label}' is to be "
+            "trained: prepare data of this system."
         )
     if stored["ensemble_hash"] != system.ensemble_hash:
         raise MolflowError(
-            f"the data belong to another ensemble ({stored['ensemble_hash']}) than '{system.label}' "
-            f"({system.ensemble_hash}): force field, temperature or structure differ; simulate again."
+            f"the data belong to another ensemble ({stored['ensemble_hash']}) than "
+            f"'{system.label}' ({system.ensemble_hash}): force field, temperature or structure "
+            "differ; simulate again."
         )
 
 
 def _claim(out: Path, settings: TrainingConfig, training: TrainingData) -> None:
-    """Write what defines the run, or make sure that the folder holds the same run."""
+    """Write what defines the run, or make sure that the folder holds the same run.
+
+    The number of steps may change: before the final decay of the learning rate, a longer run goes
+    through the same states. So may what is validated, which does not touch the weights.
+    """
     path = out / "config.yaml"
-    text = yaml.safe_dump(
-        {"data_hash": training.manifest["data_hash"], "training": settings.model_dump()}, sort_keys=False
-    )
-    if not path.exists():
-        write_text(path, text)
-    elif path.read_text(encoding="utf-8") != text:
-        raise MolflowError(
-            f"'{out}' holds a training run with other settings or data: choose another folder, "
-            f"or go back to what '{path}' says."
-        )
+    wanted = {"data_hash": training.manifest["data_hash"], "training": settings.model_dump()}
+    if path.exists():
+        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if _identity(stored) != _identity(wanted):
+            raise MolflowError(
+                f"'{out}' holds a training run with other settings or data: choose another folder, "
+                f"or go back to what '{path}' says."
+            )
+    write_text(path, yaml.safe_dump(wanted, sort_keys=False))
 
 
-def _description(system: MolecularSystem, training: TrainingData, step: int, rows: list[dict]) -> dict:
+def _identity(text: dict) -> tuple:
+    free = {"steps", "validate_every", "validation_samples", "validation_nfe"}
+    return text["data_hash"], {k: v for k, v in text["training"].items() if k not in free}
+
+
+def _description(
+    system: MolecularSystem, training: TrainingData, step: int, rows: list[dict]
+) -> dict:
     manifest = training.manifest
     return {
         "system": system.label,
@@ -232,9 +256,7 @@ def system_pdb(topology, positions: np.ndarray) -> str:
     """
     import tempfile
 
-    import mdtraj
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "topology.pdb"
-        mdtraj.Trajectory(positions[None], topology).save_pdb(str(path))
+        write_trajectory(path, positions[None], topology)
         return path.read_text()

@@ -8,7 +8,7 @@ from molflow.training.configuration import TrainingConfig
 
 
 def learning_rate_factor(step: int, config: TrainingConfig) -> float:
-    """Return the factor on the learning rate: linear warm-up, plateau, cosine to zero at the end."""
+    """Return the factor on the learning rate: linear warm-up, plateau, final cosine to zero."""
     factor = min(1.0, (step + 1) / max(1, config.learning_rate_warmup))
     left = config.steps - step
     if left < config.learning_rate_decay:

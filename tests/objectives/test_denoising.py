@@ -1,0 +1,71 @@
+import math
+
+import pytest
+import torch
+from toy_maps import SDE, ByFormula, gaussian_map
+
+from molflow.flow_map.denoiser import DenoiserFlowMap, centre
+from molflow.objectives.denoising import denoising_residual, noised, scaled_square, weighted
+
+WIDTH, ATOMS, COUNT = 0.5, 5, 8000
+
+
+def residual_of(flow_map, sigma):
+    """Mean residual on Gaussian data of standard deviation WIDTH at one noise level."""
+    generator = torch.Generator().manual_seed(0)
+    clean, normal = centre(torch.randn(2, COUNT, ATOMS, 3, generator=generator).double())
+    clean = WIDTH * clean
+    s = SDE.time(torch.full((COUNT,), sigma, dtype=torch.float64))
+    noisy = noised(clean, SDE.sigma(s), normal)
+    with torch.no_grad():
+        return float(denoising_residual(flow_map, s, clean, noisy).mean())
+
+
+@pytest.mark.parametrize("sigma", [0.03, 0.4, 3.0])
+def test_the_exact_denoiser_leaves_the_posterior_variance(sigma):
+    posterior = WIDTH**2 * sigma**2 / (WIDTH**2 + sigma**2)
+    # One of ATOMS coordinates is fixed by the centre; the residual is in units of c_out^2.
+    expected = posterior * (ATOMS - 1) / ATOMS * (1 + sigma**2) / sigma**2
+    deviations = math.sqrt(2 / (COUNT * 3 * (ATOMS - 1)))
+    assert residual_of(gaussian_map(WIDTH), sigma) == pytest.approx(expected, rel=4 * deviations)
+
+
+@pytest.mark.parametrize("sigma", [0.03, 0.4, 3.0])
+def test_every_other_linear_denoiser_leaves_more(sigma):
+    best = residual_of(gaussian_map(WIDTH), sigma)
+    optimum = WIDTH**2 / (WIDTH**2 + sigma**2)
+    for change in (-0.1, 0.1):
+        network = ByFormula(lambda s, t, x, z, change=change: (1 + change) * optimum * x)
+        worse = residual_of(DenoiserFlowMap(network, SDE, 2), sigma)
+        # Pythagoras: what is added is the mean square change of the denoiser.
+        square = (change * optimum) ** 2 * (WIDTH**2 + sigma**2) * (ATOMS - 1) / ATOMS
+        added = square * (1 + sigma**2) / sigma**2
+        assert worse - best == pytest.approx(added, rel=0.4)
+
+
+def test_residual_is_per_molecule_in_units_of_the_preconditioner():
+    error = torch.tensor([[[3.0, 0.0, 0.0], [0.0, 0.0, 3.0]], [[1.0, 1.0, 1.0]] * 2]).double()
+    s = SDE.time(torch.tensor([2.0, 0.5]).double())
+    scaled = scaled_square(gaussian_map(1.0), s, error)
+    assert scaled.tolist() == pytest.approx([3.0 * 5.0 / 4.0, 1.0 * 1.25 / 0.25], rel=1e-12)
+
+
+def test_weighted_is_least_at_the_log_of_the_mean():
+    residual = torch.tensor([0.5, 1.5, 4.0]).double()
+    optimum = residual.mean().log()
+
+    def loss(u):
+        return weighted(residual, u.expand(3))
+
+    assert float(torch.func.grad(loss)(optimum)) == pytest.approx(0.0, abs=1e-14)
+    assert float(loss(optimum)) == pytest.approx(1.0 + float(optimum), rel=1e-14)
+    assert loss(optimum - 0.1) > loss(optimum) < loss(optimum + 0.1)
+
+
+def test_weighted_with_one_variance_each_is_least_at_each_log():
+    residual = torch.tensor([0.01, 1.0, 50.0]).double()
+    slope = torch.func.grad(lambda u: weighted(residual, u))(residual.log())
+    assert slope.abs().max() < 1e-14
+    # There every residual pulls at the network alike: d loss / d log r = 1/3 for each.
+    pull = torch.func.grad(lambda r: weighted(r, residual.log()))(residual) * residual
+    assert pull.tolist() == pytest.approx([1 / 3] * 3, rel=1e-12)

@@ -1,0 +1,105 @@
+import math
+
+import pytest
+import torch
+
+from molflow.training.batches import StepBatches, TimeLaw, local_counts, scaled_positions
+from molflow.training.configuration import ObjectiveConfig
+
+DURATION, SIGMA_MAX = math.log(5000), 10.0
+
+
+def law(**objective):
+    return TimeLaw(DURATION, SIGMA_MAX, ObjectiveConfig(**objective))
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_local_times_lie_on_the_clock_and_one_in_each_stratum():
+    for seed in range(20):
+        times = law(focus_share=0.25).local(64, generator(seed))
+        assert times.shape == (64,) and times.min() >= 0 and times.max() <= DURATION
+        strata = torch.floor(times[:48] / DURATION * 48 + 1e-4 * 0).long()
+        assert sorted(strata.tolist()) == list(range(48))
+
+
+def test_focused_times_are_normal_about_the_focus():
+    times = law(focus=0.4, focus_share=1.0).local(20000, generator())
+    assert float(times.mean()) == pytest.approx(math.log(SIGMA_MAX / 0.4), abs=4 / 20000**0.5)
+    assert float(times.std()) == pytest.approx(1.0, abs=0.02)
+
+
+def test_long_steps_have_log_uniform_lengths_and_uniform_starts():
+    shortest = 1 / 64
+    start, end = law(shortest=shortest).long(4000, generator())
+    length = end - start
+    assert start.min() >= 0 and end.max() <= DURATION * (1 + 1e-6)
+    assert length.max() <= DURATION and length.min() >= 0.999 * shortest * DURATION
+    share = torch.log(length / DURATION) / math.log(shortest)
+    # Stratified: the k-th share lies in [k, k + 1] / count.
+    assert (share * 4000 - torch.arange(4000) - 0.5).abs().max() < 0.51
+    where = start / (DURATION - length).clamp(min=1e-3)
+    assert float(where.mean()) == pytest.approx(0.5, abs=4 * 0.29 / 4000**0.5)
+    assert float(where.var()) == pytest.approx(1 / 12, rel=0.1)
+
+
+def batches(seed=0, epoch=0, local=(4, 4, 6)):
+    positions = torch.randn(50, 5, 3, generator=generator(9))
+    return StepBatches(positions - positions.mean(1, keepdim=True), law(), 3, 6, list(local),
+                       seed, epoch)
+
+
+def same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_batch_depends_on_seed_epoch_and_index_alone():
+    one = batches()
+    torch.randn(100)  # the global generator has no say
+    again = batches()
+    assert same(one[1], again[1]) and same(one[0], again[0])
+    others = (one[0], batches(seed=1)[1], batches(epoch=1)[1])
+    for other in others:
+        assert not torch.equal(other["normal"], one[1]["normal"])
+        assert not torch.equal(other["left"], one[1]["left"])
+
+
+def test_what_a_batch_holds():
+    items = batches()
+    assert len(items) == 3
+    batch = items[0]
+    assert batch["clean"].shape == batch["normal"].shape == (6, 5, 3)
+    assert batch["local_time"].shape == (4,) and batch["start"].shape == (2,)
+    assert batch["left"].shape == batch["right"].shape == (2, 5, 3, 3)
+    for name in ("normal", "left", "right"):
+        assert batch[name].mean(1).abs().max() < 1e-6
+    assert items[2]["start"].shape == (0,) and items[2]["local_time"].shape == (6,)
+    # every molecule is one of the data
+    distance = (batch["clean"][:, None] - items.positions[None]).abs().amax((2, 3))
+    assert distance.min(1).values.max() == 0
+
+
+def test_noise_has_unit_variance_in_the_centred_space():
+    items = StepBatches(torch.zeros(1, 5, 3), law(), 3, 4000, [2000], 0, 0)
+    for name in ("normal", "left", "right"):
+        assert float(items[0][name].var()) == pytest.approx(0.8, rel=0.02)
+
+
+def test_local_counts_follow_the_number_of_the_step():
+    config = ObjectiveConfig(local_steps=5, local_share=0.6)
+    assert local_counts(config, 10, 3, 4) == [10, 10, 6, 6]
+    assert local_counts(config, 10, 8, 2) == [6, 6]
+
+
+@pytest.mark.parametrize(("share", "batch", "expected"), [(1.0, 8, 7), (0.05, 8, 1), (0.2, 2, 1)])
+def test_both_objectives_have_at_least_one_molecule(share, batch, expected):
+    """An empty one would make the loss NaN."""
+    config = ObjectiveConfig(local_steps=0, local_share=share)
+    assert local_counts(config, batch, 0, 1) == [expected]
+
+
+def test_scaled_positions():
+    scaled = scaled_positions(torch.ones(2, 3, 3).double().numpy(), 0.5)
+    assert scaled.dtype == torch.float32 and torch.equal(scaled, torch.full((2, 3, 3), 2.0))

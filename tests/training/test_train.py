@@ -1,0 +1,182 @@
+"""Whole runs of `train`, a second each."""
+
+import csv
+import json
+import signal
+
+import numpy as np
+import pytest
+import torch
+from tiny_training import SYSTEM, WORDS, write_training_set
+
+from molflow.errors import MolflowError
+from molflow.files import sha256_of
+from molflow.training.checkpoint import load_checkpoint
+from molflow.training.module import StrongMapTraining
+from molflow.training.run import train
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def run(data, out, words=()):
+    return train(SYSTEM, data, out, overrides=[*WORDS, *words], progress=False)
+
+
+@pytest.fixture(scope="module")
+def finished(training_set, tmp_path_factory):
+    out = tmp_path_factory.mktemp("finished") / "run"
+    assert run(training_set, out) == out / "checkpoint"
+    return out
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """Return a function that makes the training step raise after so many calls."""
+    original = StrongMapTraining.training_step
+
+    def arrange(calls, error=KeyboardInterrupt):
+        left = [calls]
+
+        def step(self, *arguments):
+            if not left[0]:
+                raise error
+            left[0] -= 1
+            return original(self, *arguments)
+
+        monkeypatch.setattr(StrongMapTraining, "training_step", step)
+        return lambda: monkeypatch.setattr(StrongMapTraining, "training_step", original)
+
+    return arrange
+
+
+def metrics(folder):
+    with open(folder / "metrics.csv", newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def description(folder):
+    text = json.loads((folder / "checkpoint" / "model.json").read_text())
+    record = text["record"]
+    del record["seconds"]
+    for row in record["curves"]:
+        del row["seconds"]
+    return text
+
+
+def test_a_run_leaves_what_it_promises(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert names == {"checkpoint", "config.yaml", "metrics.csv", "state", "tensorboard"}
+    assert [p.name for p in (finished / "state").iterdir()] == ["last.safetensors"]
+    assert list((finished / "tensorboard").glob("events.out.tfevents.*"))
+    assert "batch_size: 6" in (finished / "config.yaml").read_text()
+
+
+def test_metrics_have_a_row_per_epoch(finished):
+    rows = metrics(finished)
+    assert [row["step"] for row in rows] == ["3", "6", "8"]
+    for row in rows:
+        assert float(row["loss/local"]) > 0 and float(row["loss/semigroup"]) >= 0
+    # Validated after the second epoch, at each number of evaluations, and only then.
+    scores = [name for name in rows[0] if name.startswith("val/")]
+    assert {"val/fes_rmse@1", "val/fes_rmse@2"} <= set(scores)
+    assert all((row["val/fes_rmse@1"] != "") == (row["step"] == "6") for row in rows)
+
+
+def test_the_checkpoint_is_the_averaged_map_and_says_where_it_comes_from(finished, training_set):
+    checkpoint = load_checkpoint(finished)
+    manifest = json.loads((training_set / "manifest.json").read_text())
+    told = checkpoint.description
+    for key in ("system", "ensemble", "ensemble_hash", "data_hash", "split"):
+        assert told[key] == manifest[key]
+    assert checkpoint.scale == manifest["scale"]
+    assert told["record"]["steps"] == 8 and told["record"]["frames"] == 40
+    assert len(told["record"]["curves"]) == 3
+    assert told["weights_sha256"] == sha256_of(finished / "checkpoint" / "model.safetensors")
+    assert [atom.name for atom in checkpoint.topology().atoms] == ["C", "N", "CA", "CB", "C", "N"]
+    last = checkpoint.flow_map.network.last
+    assert last.abs().max() > 0  # zero at the start, so something was learned
+
+
+def test_the_same_call_again_changes_nothing(finished, training_set):
+    before = {path: sha256_of(path) for path in finished.glob("*/*.safetensors")}
+    assert run(training_set, finished) == finished / "checkpoint"
+    assert {path: sha256_of(path) for path in finished.glob("*/*.safetensors")} == before
+    assert len(metrics(finished)) == 3
+
+
+def test_a_run_is_reproducible_and_depends_on_its_seed(finished, training_set, tmp_path):
+    torch.manual_seed(123)
+    np.random.seed(5)
+    again = run(training_set, tmp_path / "again")
+    weights = (finished / "checkpoint" / "model.safetensors").read_bytes()
+    assert (again / "model.safetensors").read_bytes() == weights
+    other = run(training_set, tmp_path / "other", ["seed=1"])
+    assert (other / "model.safetensors").read_bytes() != weights
+
+
+@pytest.mark.parametrize("calls", [3, 5, 7])
+def test_an_interrupted_run_goes_on_as_if_nothing_had_been(
+    finished, training_set, tmp_path, stop_after, calls
+):
+    """Stopped between, or in the middle of, epochs, in one case moved, and resumed."""
+    out = tmp_path / "run"
+    handler = signal.getsignal(signal.SIGINT)
+    go_on = stop_after(calls)
+    with pytest.raises(KeyboardInterrupt):
+        run(training_set, out)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert load_checkpoint(out).description["record"]["steps"] == 3 * (calls // 3)
+    go_on()
+    if calls == 5:
+        out = out.rename(tmp_path / "moved")
+    run(training_set, out)
+    for name in ("checkpoint/model.safetensors", "checkpoint/topology.pdb", "config.yaml"):
+        assert (out / name).read_bytes() == (finished / name).read_bytes()
+    assert metrics(out) == metrics(finished)
+    assert description(out) == description(finished)
+    assert [p.name for p in (out / "state").iterdir()] == ["last.safetensors"]
+
+
+def test_a_failure_is_not_taken_for_an_interruption(training_set, tmp_path, stop_after):
+    stop_after(1, ZeroDivisionError)
+    with pytest.raises(ZeroDivisionError):
+        run(training_set, tmp_path / "run")
+
+
+def test_a_damaged_state_is_a_sentence(training_set, tmp_path, stop_after):
+    stop_after(4)
+    with pytest.raises(KeyboardInterrupt):
+        run(training_set, tmp_path / "run")
+    (tmp_path / "run" / "state" / "last.safetensors").write_bytes(b"torn")
+    with pytest.raises(MolflowError, match="the training state .* is damaged"):
+        run(training_set, tmp_path / "run")
+
+
+def test_a_folder_keeps_one_run(finished, training_set, tmp_path):
+    with pytest.raises(MolflowError, match="holds a training run with other settings or data"):
+        run(training_set, finished, ["learning_rate=0.5"])
+    other = write_training_set(tmp_path / "other", seed=1)
+    with pytest.raises(MolflowError, match="holds a training run with other settings or data"):
+        run(other, finished)
+
+
+def test_data_of_another_system_or_ensemble_are_refused(tmp_path):
+    heavy = write_training_set(tmp_path / "heavy", "alanine_dipeptide:heavy")
+    with pytest.raises(MolflowError, match="the data are of the system 'alanine_dipeptide:heavy'"):
+        run(heavy, tmp_path / "run")
+    hot = write_training_set(tmp_path / "hot", ensemble_hash="0123456789abcdef")
+    with pytest.raises(MolflowError, match="another ensemble .0123456789abcdef."):
+        run(hot, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_of_settings_is_used_and_checked(training_set, tmp_path):
+    (tmp_path / "wrong.yaml").write_text("network: {depth: 3}\n")
+    with pytest.raises(MolflowError, match="'network.depth' = 3"):
+        train(SYSTEM, training_set, tmp_path / "run", config=tmp_path / "wrong.yaml")
+    assert not (tmp_path / "run").exists()
+
+
+def test_progress_is_shown_on_demand(training_set, tmp_path, capsys):
+    train(SYSTEM, training_set, tmp_path / "run", overrides=[*WORDS, "steps=1"], progress=True)
+    assert "Epoch" in capsys.readouterr().out
