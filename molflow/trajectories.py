@@ -1,4 +1,4 @@
-"""Trajectory files, the same bytes for the same frames, by extension."""
+"""Trajectory files by extension, the same bytes for the same frames (HDF5 notes the time)."""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ def split_runs(
     ----------
     n_runs : int
     train, validation : sequence of int, optional
-        Both or neither; `validation` may be empty. By default the last third of the runs (at least one) is held out, the
-        run before them is for validation, and the rest for training.
+        Both or neither; `validation` may be empty. By default the last third of the runs (at least
+        one) is held out, the run before them is for validation, and the rest for training.
 
     Returns
     -------

@@ -34,7 +34,7 @@ class StepEmbedding(nn.Module):
         count = max(8, round(duration / resolution))
         self.start = GaussianBasis(0.0, duration, count)
         self.length = GaussianBasis(0.0, duration, count)
-        self.log_length = GaussianBasis(-5.0, 2.5, 16)
+        self.log_length = GaussianBasis(-2.5, 2.5, 16)
         self.mlp = nn.Sequential(
             nn.Linear(2 * count + 16, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
         )
@@ -42,5 +42,5 @@ class StepEmbedding(nn.Module):
     def forward(self, s: Tensor, t: Tensor) -> Tensor:
         """Return features of shape (batch, width) for times of shape (batch,)."""
         h = t - s
-        features = [self.start(s), self.length(h), self.log_length(torch.log(h + 1e-2))]
+        features = [self.start(s), self.length(h), self.log_length(torch.log(h + 0.1))]
         return self.mlp(torch.cat(features, dim=-1))

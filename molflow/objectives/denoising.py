@@ -6,10 +6,15 @@ import torch
 from torch import Tensor
 
 from molflow.flow_map.denoiser import DenoiserFlowMap
+from molflow.objectives.norm import Norm, mean_square, scaled
 
 
 def denoising_residual(
-    flow_map: DenoiserFlowMap, s: Tensor, clean: Tensor, noisy: Tensor
+    flow_map: DenoiserFlowMap,
+    s: Tensor,
+    clean: Tensor,
+    noisy: Tensor,
+    norm: Norm = mean_square,
 ) -> Tensor:
     """Return the denoiser's error, in units of its preconditioner, per molecule.
 
@@ -22,21 +27,17 @@ def denoising_residual(
         Times.
     clean, noisy : Tensor, (batch, atoms, 3)
         x₀ and x₀ + σ(s) n, both centred.
+    norm : Norm
+        How an error is measured.
 
     Returns
     -------
     Tensor, (batch,)
-        Mean square over atoms and components, divided by c_out² = σ²/(1 + σ²).
+        The norm of the error divided by c_out² = σ²/(1 + σ²).
     """
     noise = noisy.new_zeros(*noisy.shape, flow_map.basis.size)
     denoised = flow_map.mean_denoiser(s, s, noisy, noise)
-    return scaled_square(flow_map, s, denoised - clean)
-
-
-def scaled_square(flow_map: DenoiserFlowMap, s: Tensor, error: Tensor) -> Tensor:
-    """Return the mean square of an error in D̄ divided by c_out(s)², shape (batch,)."""
-    variance = flow_map.sde.sigma(s).square()
-    return error.square().mean(dim=(-1, -2)) * (1.0 + variance) / variance
+    return scaled(flow_map, s, norm(denoised - clean, denoised))
 
 
 def noised(clean: Tensor, sigma: Tensor, normal: Tensor) -> Tensor:

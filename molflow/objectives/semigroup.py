@@ -8,7 +8,7 @@ from torch import Tensor
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
 from molflow.flow_map.denoiser import DenoiserFlowMap
-from molflow.objectives.denoising import scaled_square
+from molflow.objectives.norm import Norm, mean_square, scaled
 
 
 def composed_mean_denoiser(
@@ -56,14 +56,17 @@ def semigroup_residual(
     x: Tensor,
     left: Increment,
     right: Increment,
+    norm: Norm = mean_square,
 ) -> Tensor:
-    """Return the scaled square difference between one step and two of the teacher, (batch,).
+    """Return the scaled difference between one step and two of the teacher, (batch,).
 
-    The teacher passes no gradient. The minimiser is the conditional mean of the solution map
-    given the features of the increment (strong stochastic flow maps, arXiv 2606.01086).
-    See `composed_mean_denoiser` for the arguments.
+    The teacher passes no gradient. For a drift that is linear in x the minimiser is the
+    conditional mean of the solution map given the features of the increment (strong stochastic
+    flow maps, arXiv 2606.01086); otherwise nearly, because the teacher's midpoint is itself a
+    conditional mean. The equation says nothing of steps shorter than the shortest half: those
+    are tied to the denoiser by `anchored_residual`. Arguments as in `composed_mean_denoiser`.
     """
     with torch.no_grad():
         target = composed_mean_denoiser(teacher, s, u, t, x, left, right)
     student = flow_map.mean_denoiser(s, t, x, join(left, right).whitened())
-    return scaled_square(flow_map, s, student - target)
+    return scaled(flow_map, s, norm(student - target, student))

@@ -167,7 +167,7 @@ def _finished(out: Path, plan: dict) -> bool:
     stored = read_json(sidecar)
     if not isinstance(stored, dict) or stored.get("plan") != plan:
         return False
-    return stored.get("sha256") == sha256_of(out)
+    return stored.get("trajectory_sha256") == sha256_of(out)
 
 
 def _top(out: Path, topology) -> dict:
@@ -203,7 +203,7 @@ def _write(out, checkpoint, topology, positions, plan, seconds, energies) -> Non
             "threads": torch.get_num_threads(),
             "seconds": round(seconds, 2),
             "trajectory": out.name,
-            "sha256": digest,
+            "trajectory_sha256": digest,
         },
     )
 

@@ -36,12 +36,34 @@ class TimeLaw:
         )
         return torch.cat([uniform * self.duration, near.clamp(0.0, self.duration)])
 
+    def anchored(self, count: int) -> int:
+        """Return how many of `count` long steps are short enough to be tied to the denoiser."""
+        return round(count * self.config.anchor_share)
+
     def long(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw the ends of long steps: log-uniform lengths, uniform starts."""
-        strata = (torch.arange(count) + torch.rand(count, generator=generator)) / max(count, 1)
-        length = self.duration * self.config.shortest**strata
+        """Draw the ends of long steps: log-uniform lengths in three ranges, uniform starts.
+
+        The anchored ones come first, then those of typical length, then the rest.
+        """
+        anchored = self.anchored(count)
+        typical = round((count - anchored) * self.config.typical_share)
+        shortest, longest = self.config.anchor
+        ranges = (
+            (anchored, shortest, longest),
+            (typical, *self.config.typical),
+            (count - anchored - typical, longest, 1.0),
+        )
+        length = self.duration * torch.cat(
+            [_log_uniform(number, low, high, generator) for number, low, high in ranges]
+        )
         start = (self.duration - length) * torch.rand(count, generator=generator)
         return start, start + length
+
+
+def _log_uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    """Draw stratified numbers whose logarithm is uniform between those of low and high."""
+    strata = (torch.arange(count) + torch.rand(count, generator=generator)) / max(count, 1)
+    return low * (high / low) ** strata
 
 
 class StepBatches(Dataset):
@@ -77,7 +99,7 @@ class StepBatches(Dataset):
     def __len__(self) -> int:
         return len(self.local)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int) -> dict[str, Tensor | int]:
         generator = torch.Generator().manual_seed(
             derive_seed(self.seed, "batch", self.epoch, index)
         )
@@ -92,6 +114,7 @@ class StepBatches(Dataset):
             "clean": clean,
             "normal": normal,
             "local_time": self.law.local(local, generator),
+            "anchored": self.law.anchored(self.batch_size - local),
             "start": start,
             "end": end,
             "left": halves[0].contiguous(),

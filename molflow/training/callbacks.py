@@ -77,15 +77,13 @@ class Validation(lightning.Callback):
         """Validate each `every` epochs."""
         if (trainer.current_epoch + 1) % self.every or not trainer.is_global_zero:
             return
-        teacher: DenoiserFlowMap = module.teacher
-        teacher.eval()
+        trained: DenoiserFlowMap = module.averaged
         for nfe in self.nfe:
             with torch.no_grad():
-                positions = self.draw(teacher, self.samples, nfe, self.seed)
+                positions = self.draw(trained, self.samples, nfe, self.seed)
             for name, value in self.score(positions).items():
                 if np.isfinite(value):
                     module.log(f"val/{name}@{nfe}", float(value), rank_zero_only=True)
-        teacher.train()
 
 
 class Export(lightning.Callback):
@@ -97,4 +95,4 @@ class Export(lightning.Callback):
     def on_train_epoch_end(self, trainer, module) -> None:
         """Write it."""
         if trainer.is_global_zero:
-            self.write(module.teacher, trainer.global_step, self.history.rows)
+            self.write(module.averaged, trainer.global_step, self.history.rows)

@@ -161,7 +161,9 @@ def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Che
                 f"the checkpoint '{folder}' has format {description['format_version']}, and this "
                 f"molflow reads up to {FORMAT_VERSION}: install a later molflow."
             )
-        config = TrainingConfig(**description["configuration"])
+        # Only what shapes the map: the settings of training may change between versions.
+        network = NetworkConfig(**description["configuration"]["network"])
+        map_ = MapConfig(**description["configuration"]["map"])
         graph = MolecularGraph.from_dict(description["graph"])
         recorded = description["weights_sha256"]
     except (KeyError, TypeError, ValueError) as error:
@@ -170,7 +172,7 @@ def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Che
         raise MolflowError(
             f"the checkpoint '{folder}' is damaged: {DESCRIPTION} lacks or garbles {error}."
         ) from error
-    flow_map = build_flow_map(graph, config.network, config.map)
+    flow_map = build_flow_map(graph, network, map_)
     try:
         if sha256_of(folder / WEIGHTS) != recorded:
             raise MolflowError(

@@ -49,13 +49,26 @@ class MapConfig(_Section):
 
 
 class ObjectiveConfig(_Section):
-    """Mix of the local and the semigroup objective."""
+    """Mix of the local and the global objectives."""
 
     local_steps: int = Field(1500, ge=0, description="first training steps, local objective only")
     local_share: float = Field(0.6, gt=0, le=1, description="share of the batch afterwards")
     focus: float = Field(0.4, gt=0, description="noise level at which basins are decided")
     focus_share: float = Field(0.5, ge=0, le=1, description="share of local times drawn near it")
-    shortest: float = Field(0.015625, gt=0, le=1, description="shortest long step / duration")
+    stiffness: float = Field(3.0, ge=0, description="extra weight of errors along stiff pairs")
+    least_variance: float = Field(
+        0.03, gt=0, description="below this expected loss the learned weight stops growing"
+    )
+    anchor_share: float = Field(
+        0.2, ge=0, le=1, description="share of the long steps that are tied to the denoiser"
+    )
+    anchor: tuple[float, float] = Field(
+        (1 / 256, 1 / 32), description="their lengths / duration; the semigroup begins above"
+    )
+    typical_share: float = Field(
+        0.5, ge=0, le=1, description="share of the other long steps of typical length"
+    )
+    typical: tuple[float, float] = Field((0.1, 1 / 3), description="typical lengths / duration")
 
 
 class TrainingConfig(_Section):
@@ -69,7 +82,8 @@ class TrainingConfig(_Section):
     learning_rate: float = Field(1e-3, gt=0)
     learning_rate_warmup: int = Field(200, ge=0, description="steps")
     learning_rate_decay: int = Field(3000, ge=0, description="last steps, cosine to zero")
-    ema_decay: float = Field(0.999, gt=0, lt=1)
+    ema_decay: float = Field(0.999, gt=0, lt=1, description="of the weights that are kept")
+    teacher_decay: float = Field(0.995, gt=0, lt=1, description="of the weights that teach")
     gradient_clip: float = Field(1.0, gt=0)
     seed: int = 0
     steps_per_epoch: int = Field(250, gt=0, description="steps between two resumable states")

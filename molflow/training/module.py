@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
+
 import lightning
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
 from molflow.flow_map.denoiser import DenoiserFlowMap
 from molflow.nn.embedding import StepEmbedding
+from molflow.objectives.anchor import anchored_residual
 from molflow.objectives.denoising import denoising_residual, noised, weighted
+from molflow.objectives.norm import Norm
 from molflow.objectives.semigroup import semigroup_residual
 from molflow.training.configuration import TrainingConfig
 from molflow.training.schedule import learning_rate_factor
 
 
 class StrongMapTraining(lightning.LightningModule):
-    """Train a flow map by local matching, then local matching and semigroup with an EMA teacher.
+    """Train a flow map by local matching, then local matching and semigroup with a teacher.
 
     The step is a function of the batch alone (see `StepBatches`), and the whole module is what a
     distributed strategy wraps, so gradients of both objectives are averaged.
@@ -26,15 +31,19 @@ class StrongMapTraining(lightning.LightningModule):
     ----------
     flow_map : DenoiserFlowMap
     config : TrainingConfig
+    norm : Norm
+        How errors of the mean denoiser are measured.
     """
 
-    def __init__(self, flow_map: DenoiserFlowMap, config: TrainingConfig):
+    def __init__(self, flow_map: DenoiserFlowMap, config: TrainingConfig, norm: Norm):
         super().__init__()
-        self.flow_map, self.config = flow_map, config
-        self.averaged = AveragedModel(
-            flow_map, multi_avg_fn=_averaging(config.ema_decay), use_buffers=False
-        )
-        self.averaged.requires_grad_(False)
+        self.flow_map, self.config, self.norm = flow_map, config, norm
+        self._averages = nn.ModuleDict(
+            {
+                name: AveragedModel(flow_map, multi_avg_fn=_averaging(decay), use_buffers=False)
+                for name, decay in (("kept", config.ema_decay), ("teacher", config.teacher_decay))
+            }
+        ).requires_grad_(False)
         # Log-variance of the loss as a function of both times; starts at weight one.
         self.log_variance = nn.Sequential(
             StepEmbedding(flow_map.sde.duration, 32), nn.Linear(32, 1, bias=False)
@@ -43,8 +52,13 @@ class StrongMapTraining(lightning.LightningModule):
 
     @property
     def teacher(self) -> DenoiserFlowMap:
-        """The flow map with exponentially averaged weights."""
-        return self.averaged.module
+        """The flow map with the short average of the weights, which teaches long steps."""
+        return self._averages["teacher"].module
+
+    @property
+    def averaged(self) -> DenoiserFlowMap:
+        """The flow map with the long average of the weights, which is kept."""
+        return self._averages["kept"].module
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         """Return the weighted loss of one batch and log its parts."""
@@ -52,32 +66,64 @@ class StrongMapTraining(lightning.LightningModule):
         s, long = batch["local_time"], len(batch["start"])
         local = len(s)
         noisy = noised(clean[:local], self.flow_map.sde.sigma(s), normal[:local])
-        residual = denoising_residual(self.flow_map, s, clean[:local], noisy)
-        loss = weighted(residual, self._log_variance(s, s)) * (local / (local + long))
-        self._log("loss/local", residual.mean())
+        residual = denoising_residual(self.flow_map, s, clean[:local], noisy, self.norm)
+        self._log("loss/local", residual.mean(), local)
+        log_variance = self._log_variance(s, s)
         if long:
-            s, t = batch["start"], batch["end"]
-            u = 0.5 * (s + t)
-            x = noised(clean[local:], self.flow_map.sde.sigma(s), normal[local:])
-            basis = self.flow_map.basis
-            left = Increment.from_whitened(basis, u - s, batch["left"])
-            right = Increment.from_whitened(basis, t - u, batch["right"])
-            residual = semigroup_residual(self.flow_map, self.teacher, s, u, t, x, left, right)
-            loss = loss + weighted(residual, self._log_variance(s, t)) * (long / (local + long))
-            self._log("loss/semigroup", residual.mean())
-        self._log("loss/weighted", loss)
+            parts = self._long_steps(batch, clean[local:], normal[local:])
+            residual = torch.cat([residual, *parts])
+            log_variance = torch.cat(
+                [log_variance, self._log_variance(batch["start"], batch["end"])]
+            )
+        loss = weighted(residual, log_variance)
+        self._log("loss/weighted", loss, local + long)
         return loss
 
-    def _log_variance(self, s: Tensor, t: Tensor) -> Tensor:
-        embedding, readout = self.log_variance
-        return readout(embedding(s, t)).squeeze(-1)
+    def _long_steps(self, batch: dict[str, Tensor], clean: Tensor, normal: Tensor) -> list[Tensor]:
+        s, t = batch["start"], batch["end"]
+        u, k = 0.5 * (s + t), int(batch["anchored"])
+        x = noised(clean, self.flow_map.sde.sigma(s), normal)
+        basis = self.flow_map.basis
 
-    def _log(self, name: str, value: Tensor) -> None:
-        self.log(name, value.detach(), on_step=False, on_epoch=True, sync_dist=True)
+        def increment(name: str, length: Tensor, part: slice) -> Increment:
+            return Increment.from_whitened(basis, length[part], batch[name][part])
+
+        parts = []
+        if k:
+            one = slice(k)
+            joined = join(increment("left", u - s, one), increment("right", t - u, one))
+            parts.append(
+                anchored_residual(
+                    self.flow_map, self.teacher, s[one], t[one], x[one], joined, self.norm
+                )
+            )
+            self._log("loss/anchor", parts[-1].mean(), k)
+        if k < len(s):
+            two = slice(k, None)
+            halves = increment("left", u - s, two), increment("right", t - u, two)
+            parts.append(
+                semigroup_residual(
+                    self.flow_map, self.teacher, s[two], u[two], t[two], x[two], *halves, self.norm
+                )
+            )
+            self._log("loss/semigroup", parts[-1].mean(), len(s) - k)
+        return parts
+
+    def _log_variance(self, s: Tensor, t: Tensor) -> Tensor:
+        """Return the learned log-variance, bounded so that no part of the loss outweighs all."""
+        embedding, readout = self.log_variance
+        least = math.log(self.config.objective.least_variance)
+        return least + nn.functional.softplus(readout(embedding(s, t)).squeeze(-1) - least)
+
+    def _log(self, name: str, value: Tensor, size: int) -> None:
+        self.log(
+            name, value.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=size
+        )
 
     def on_train_batch_end(self, *_) -> None:
-        """Move the teacher towards the student."""
-        self.averaged.update_parameters(self.flow_map)
+        """Move the averages towards the student."""
+        for average in self._averages.values():
+            average.update_parameters(self.flow_map)
 
     def configure_optimizers(self):
         """Adam with a warm-up, a plateau and a final cosine decay."""

@@ -22,6 +22,7 @@ from molflow.errors import MolflowError
 from molflow.files import writable_folder, write_text
 from molflow.flow_map.draw import draw
 from molflow.nn.graph import MolecularGraph
+from molflow.objectives.norm import StiffNorm
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem, load_system
 from molflow.training.batches import StepBatches, TimeLaw, local_counts, scaled_positions
@@ -101,7 +102,7 @@ def train(
     topology = system.topology()
     graph = MolecularGraph.from_topology(topology)
     flow_map = build_flow_map(graph, settings.network, settings.map)
-    module = StrongMapTraining(flow_map, settings)
+    module = StrongMapTraining(flow_map, settings, _norm(graph, settings))
     law = TimeLaw(flow_map.sde.duration, settings.map.sigma_max, settings.objective)
     batches = _Batches(training, settings, law, flow_map.basis.size)
 
@@ -117,6 +118,13 @@ def train(
         callbacks.insert(0, _validation(topology, training, settings))
     _fit(module, batches, settings, out, callbacks, progress)
     return out / "checkpoint"
+
+
+def _norm(graph: MolecularGraph, settings: TrainingConfig) -> StiffNorm:
+    """Return the norm that knows bonds and angles: pairs one or two bonds apart are stiff."""
+    distances = torch.tensor(graph.distances())
+    pairs = torch.nonzero(torch.triu((distances == 1) | (distances == 2)))
+    return StiffNorm(pairs, settings.objective.stiffness)
 
 
 def _validation(topology, training: TrainingData, settings: TrainingConfig) -> Validation:
@@ -154,7 +162,7 @@ def _fit(
     epochs = -(-settings.steps // settings.steps_per_epoch)
     trainer = lightning.Trainer(
         accelerator="auto",
-        devices="auto",
+        devices=1,
         # Not max_steps: with it Lightning resumes inside the epoch that the state has finished.
         max_epochs=epochs,
         reload_dataloaders_every_n_epochs=1,

@@ -39,7 +39,10 @@ def test_rotation_with_every_coefficient_and_no_reflection(flow_map):
     # The denoiser itself, without the linear part of the step, which is of either hand.
     assert_equivariant(
         lambda x, increment: flow_map.mean_denoiser(S, T, x, increment.whitened()),
-        x, increment, generator, 1e-9,
+        x,
+        increment,
+        generator,
+        1e-9,
     )
 
 

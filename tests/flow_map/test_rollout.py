@@ -74,7 +74,8 @@ def test_centred_increments_have_no_mean_and_are_otherwise_the_same():
     increment = path_of(flow_map).increment(1.0, 2.0)
     centred = centre_increment(increment)
     assert centred.features.mean(1).abs().max() < 1e-14
-    assert (centred.features - (increment.features - increment.features.mean(1, keepdim=True))
-            ).abs().max() < 1e-14
+    assert (
+        centred.features - (increment.features - increment.features.mean(1, keepdim=True))
+    ).abs().max() < 1e-14
     assert torch.equal(centred.h, increment.h)
     assert (centred.whitened().mean(1)).abs().max() < 1e-14

@@ -5,7 +5,8 @@ import torch
 from toy_maps import SDE, ByFormula, gaussian_map
 
 from molflow.flow_map.denoiser import DenoiserFlowMap, centre
-from molflow.objectives.denoising import denoising_residual, noised, scaled_square, weighted
+from molflow.objectives.denoising import denoising_residual, noised, weighted
+from molflow.objectives.norm import mean_square, scaled
 
 WIDTH, ATOMS, COUNT = 0.5, 5, 8000
 
@@ -46,8 +47,8 @@ def test_every_other_linear_denoiser_leaves_more(sigma):
 def test_residual_is_per_molecule_in_units_of_the_preconditioner():
     error = torch.tensor([[[3.0, 0.0, 0.0], [0.0, 0.0, 3.0]], [[1.0, 1.0, 1.0]] * 2]).double()
     s = SDE.time(torch.tensor([2.0, 0.5]).double())
-    scaled = scaled_square(gaussian_map(1.0), s, error)
-    assert scaled.tolist() == pytest.approx([3.0 * 5.0 / 4.0, 1.0 * 1.25 / 0.25], rel=1e-12)
+    measure = scaled(gaussian_map(1.0), s, mean_square(error, error))
+    assert measure.tolist() == pytest.approx([3.0 * 5.0 / 4.0, 1.0 * 1.25 / 0.25], rel=1e-12)
 
 
 def test_weighted_is_least_at_the_log_of_the_mean():

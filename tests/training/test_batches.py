@@ -21,7 +21,7 @@ def test_local_times_lie_on_the_clock_and_one_in_each_stratum():
     for seed in range(20):
         times = law(focus_share=0.25).local(64, generator(seed))
         assert times.shape == (64,) and times.min() >= 0 and times.max() <= DURATION
-        strata = torch.floor(times[:48] / DURATION * 48 + 1e-4 * 0).long()
+        strata = torch.floor(times[:48] / DURATION * 48).long()
         assert sorted(strata.tolist()) == list(range(48))
 
 
@@ -31,28 +31,49 @@ def test_focused_times_are_normal_about_the_focus():
     assert float(times.std()) == pytest.approx(1.0, abs=0.02)
 
 
-def test_long_steps_have_log_uniform_lengths_and_uniform_starts():
-    shortest = 1 / 64
-    start, end = law(shortest=shortest).long(4000, generator())
+def test_long_steps_have_log_uniform_lengths_in_three_ranges():
+    anchor, typical = (1 / 256, 1 / 32), (0.1, 1 / 3)
+    made = law(anchor_share=0.2, anchor=anchor, typical_share=0.5, typical=typical)
+    count = 5000
+    assert made.anchored(count) == 1000
+    start, end = made.long(count, generator())
     length = end - start
     assert start.min() >= 0 and end.max() <= DURATION * (1 + 1e-6)
-    assert length.max() <= DURATION and length.min() >= 0.999 * shortest * DURATION
-    share = torch.log(length / DURATION) / math.log(shortest)
-    # Stratified: the k-th share lies in [k, k + 1] / count.
-    assert (share * 4000 - torch.arange(4000) - 0.5).abs().max() < 0.51
-    where = start / (DURATION - length).clamp(min=1e-3)
-    assert float(where.mean()) == pytest.approx(0.5, abs=4 * 0.29 / 4000**0.5)
+    parts = (
+        (slice(0, 1000), *anchor),
+        (slice(1000, 3000), *typical),
+        (slice(3000, count), 1 / 32, 1),
+    )
+    for part, low, high in parts:
+        share = torch.log(length[part] / DURATION / low) / math.log(high / low)
+        # Stratified: the k-th share lies in [k, k + 1] / number.
+        number = len(share)
+        assert (share * number - torch.arange(number) - 0.5).abs().max() < 0.6
+    where = (start / (DURATION - length))[length < 0.99 * DURATION]
+    assert float(where.mean()) == pytest.approx(0.5, abs=4 * 0.29 / count**0.5)
     assert float(where.var()) == pytest.approx(1 / 12, rel=0.1)
+
+
+def test_shares_of_long_steps_may_be_nothing_or_all():
+    for anchored, typical in ((0.0, 0.0), (1.0, 0.5), (0.0, 1.0)):
+        made = law(anchor_share=anchored, typical_share=typical)
+        start, end = made.long(7, generator())
+        assert start.shape == end.shape == (7,) and (end > start).all()
+        assert made.anchored(7) == round(7 * anchored)
+    assert law().long(0, generator())[0].shape == (0,)
 
 
 def batches(seed=0, epoch=0, local=(4, 4, 6)):
     positions = torch.randn(50, 5, 3, generator=generator(9))
-    return StepBatches(positions - positions.mean(1, keepdim=True), law(), 3, 6, list(local),
-                       seed, epoch)
+    return StepBatches(
+        positions - positions.mean(1, keepdim=True), law(), 3, 6, list(local), seed, epoch
+    )
 
 
 def same(first, second):
-    return all(torch.equal(first[name], second[name]) for name in first)
+    return first.keys() == second.keys() and all(
+        torch.equal(torch.as_tensor(first[name]), torch.as_tensor(second[name])) for name in first
+    )
 
 
 def test_a_batch_depends_on_seed_epoch_and_index_alone():
@@ -71,6 +92,7 @@ def test_what_a_batch_holds():
     assert len(items) == 3
     batch = items[0]
     assert batch["clean"].shape == batch["normal"].shape == (6, 5, 3)
+    assert batch["anchored"] == items.law.anchored(2)
     assert batch["local_time"].shape == (4,) and batch["start"].shape == (2,)
     assert batch["left"].shape == batch["right"].shape == (2, 5, 3, 3)
     for name in ("normal", "left", "right"):

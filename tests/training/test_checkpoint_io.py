@@ -50,8 +50,9 @@ def test_the_comparison_sees_differences():
 
 def test_tensors_that_share_memory_are_written(tmp_path):
     weight = torch.randn(3)
-    SafetensorsCheckpointIO().save_checkpoint({"a": weight, "b": weight, "c": weight[:2]},
-                                              tmp_path / "x")
+    SafetensorsCheckpointIO().save_checkpoint(
+        {"a": weight, "b": weight, "c": weight[:2]}, tmp_path / "x"
+    )
     loaded = SafetensorsCheckpointIO().load_checkpoint(tmp_path / "x")
     assert torch.equal(loaded["a"], loaded["b"]) and torch.equal(loaded["c"], weight[:2])
 

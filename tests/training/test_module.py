@@ -1,22 +1,36 @@
 """The training step: weights of its parts, the average, and what learns."""
 
+import math
+
 import pytest
 import torch
 from toy_maps import GRAPH, SDE, SIZES, random_map
 
+from molflow.brownian.chen import join
+from molflow.brownian.increment import Increment
+from molflow.objectives.anchor import anchored_residual
 from molflow.objectives.denoising import denoising_residual, noised
+from molflow.objectives.norm import mean_square
+from molflow.objectives.semigroup import semigroup_residual
 from molflow.training.batches import StepBatches, TimeLaw
 from molflow.training.configuration import TrainingConfig
 from molflow.training.module import StrongMapTraining
 
-CONFIG = TrainingConfig(network=SIZES, ema_decay=0.9)
+CONFIG = TrainingConfig(
+    network=SIZES,
+    ema_decay=0.9,
+    teacher_decay=0.5,
+    objective={"anchor_share": 0.5, "least_variance": 0.03},
+)
 
 
 @pytest.fixture
 def module():
-    module = StrongMapTraining(random_map(), CONFIG)
+    module = StrongMapTraining(random_map(), CONFIG, mean_square)
     module.logged = {}
-    module._log = lambda name, value: module.logged.update({name: float(value)})
+    module._log = lambda name, value, size: module.logged.update(
+        {name: (float(value.detach()), size)}
+    )
     return module
 
 
@@ -28,12 +42,49 @@ def batch(local, size=6):
     return StepBatches(positions, law, SDE.basis(3).size, size, [local], 0, 0)[0]
 
 
-def test_the_loss_is_the_mean_over_molecules_of_both_residuals(module):
-    """At the start the log-variance is zero, so the weights are one."""
-    loss = module.training_step(batch(4), 0)
+def start_value(residual):
+    """The weighted loss before the log-variance learns: it starts near zero, weights near one."""
+    u = math.log(1.0 + 0.03)
+    return math.exp(-u) * residual + u
+
+
+def test_the_loss_is_the_mean_over_molecules_of_all_residuals(module):
+    loss = module.training_step(batch(2), 0)
     parts = module.logged
-    expected = (4 * parts["loss/local"] + 2 * parts["loss/semigroup"]) / 6
-    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    assert {name: size for name, (_, size) in parts.items()} == {
+        "loss/local": 2,
+        "loss/anchor": 2,
+        "loss/semigroup": 2,
+        "loss/weighted": 6,
+    }
+    names = ("loss/local", "loss/anchor", "loss/semigroup")
+    mean = sum(parts[name][0] * parts[name][1] for name in names) / 6
+    assert float(loss) == pytest.approx(start_value(mean), rel=1e-5)
+    assert parts["loss/weighted"][0] == float(loss)
+
+
+def test_each_molecule_goes_to_its_objective(module):
+    items = batch(2)
+    module.training_step(items, 0)
+    s, t = items["start"], items["end"]
+    u = 0.5 * (s + t)
+    x = noised(items["clean"][2:], SDE.sigma(s), items["normal"][2:])
+    basis, flow_map, teacher = module.flow_map.basis, module.flow_map, module.teacher
+    left = Increment.from_whitened(basis, u - s, items["left"])
+    right = Increment.from_whitened(basis, t - u, items["right"])
+    halved = semigroup_residual(flow_map, teacher, s, u, t, x, left, right)
+    tied = anchored_residual(flow_map, teacher, s, t, x, join(left, right))
+    assert module.logged["loss/anchor"][0] == pytest.approx(float(tied[:2].mean()), rel=1e-4)
+    assert module.logged["loss/semigroup"][0] == pytest.approx(float(halved[2:].mean()), rel=1e-4)
+
+
+def test_log_variance_is_bounded_below(module):
+    s, t = torch.rand(2, 5)
+    module.log_variance[1].weight.data.fill_(-100.0)
+    least = math.log(0.03)
+    assert module._log_variance(s, s + t).tolist() == pytest.approx([least] * 5, abs=1e-4)
+    module.log_variance[1].weight.data.zero_()
+    assert module._log_variance(s, s + t).tolist() == pytest.approx([math.log(1.03)] * 5, rel=1e-4)
 
 
 def test_a_local_batch_is_the_denoising_loss(module):
@@ -42,30 +93,32 @@ def test_a_local_batch_is_the_denoising_loss(module):
     s = items["local_time"]
     noisy = noised(items["clean"], SDE.sigma(s), items["normal"])
     expected = denoising_residual(module.flow_map, s, items["clean"], noisy).mean()
-    assert float(loss) == pytest.approx(float(expected), rel=1e-6)
-    assert "loss/semigroup" not in module.logged
+    assert float(loss) == pytest.approx(start_value(float(expected)), rel=1e-5)
+    assert set(module.logged) == {"loss/local", "loss/weighted"}
 
 
-def test_student_and_log_variance_learn_and_the_teacher_does_not(module):
-    module.training_step(batch(4), 0).backward()
-    assert all(p.grad is None for p in module.teacher.parameters())
+def test_student_and_log_variance_learn_and_the_averages_do_not(module):
+    module.training_step(batch(2), 0).backward()
+    averages = [*module.teacher.parameters(), *module.averaged.parameters()]
+    assert all(p.grad is None for p in averages)
     assert module.flow_map.network.last.grad.abs().max() > 0
     assert module.log_variance[1].weight.grad.abs().max() > 0
     trained = {id(p) for p in module.parameters_to_train()}
-    assert trained.isdisjoint(id(p) for p in module.teacher.parameters())
+    assert trained.isdisjoint(id(p) for p in averages)
     assert {id(p) for p in module.flow_map.parameters()} <= trained
 
 
-def test_the_average_starts_at_the_student_and_lengthens_its_memory(module):
-    weight, averaged = module.flow_map.network.last, module.teacher.network.last
+@pytest.mark.parametrize(("name", "decay"), [("averaged", 0.9), ("teacher", 0.5)])
+def test_the_averages_start_at_the_student_and_lengthen_their_memory(module, name, decay):
+    weight, average = module.flow_map.network.last, getattr(module, name).network.last
     expected = None
     for count in range(40):
         weight.data.fill_(float(count + 1))
         module.on_train_batch_end()
-        kept = min(0.9, (1 + count) / (10 + count))
+        kept = min(decay, (1 + count) / (10 + count))
         value = count + 1.0
         expected = value if expected is None else kept * expected + (1 - kept) * value
-        assert float(averaged[0, 0]) == pytest.approx(expected, rel=1e-5)
+        assert float(average[0, 0]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_optimiser_follows_the_schedule(module):

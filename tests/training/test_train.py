@@ -180,3 +180,23 @@ def test_a_file_of_settings_is_used_and_checked(training_set, tmp_path):
 def test_progress_is_shown_on_demand(training_set, tmp_path, capsys):
     train(SYSTEM, training_set, tmp_path / "run", overrides=[*WORDS, "steps=1"], progress=True)
     assert "Epoch" in capsys.readouterr().out
+
+
+def test_more_steps_may_be_asked_for_before_the_final_decay(training_set, tmp_path, stop_after):
+    longer = ["steps=11"]
+    whole = run(training_set, tmp_path / "whole", longer)
+    go_on = stop_after(5)
+    with pytest.raises(KeyboardInterrupt):
+        run(training_set, tmp_path / "run")
+    go_on()
+    extended = run(training_set, tmp_path / "run", longer)
+    name = "model.safetensors"
+    assert (extended / name).read_bytes() == (whole / name).read_bytes()
+    assert "steps: 11" in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_a_training_set_may_have_no_validation_frames(tmp_path):
+    data = write_training_set(tmp_path / "data", validation=0)
+    run(data, tmp_path / "run")
+    assert [row["step"] for row in metrics(tmp_path / "run")] == ["3", "6", "8"]
+    assert not any(name.startswith("val/") for name in metrics(tmp_path / "run")[0])

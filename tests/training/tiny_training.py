@@ -18,7 +18,7 @@ WORDS = [
 ]  # fmt: skip
 
 
-def write_training_set(folder, label=SYSTEM, seed=0, **changes):
+def write_training_set(folder, label=SYSTEM, seed=0, validation=30, **changes):
     """Write a training set of jittered copies of the structure; `changes` go to the manifest."""
     system = load_system(label)
     start = system.start_positions()
@@ -26,7 +26,7 @@ def write_training_set(folder, label=SYSTEM, seed=0, **changes):
     generator = np.random.default_rng(seed)
     arrays = {
         name: centred(start + 0.02 * generator.standard_normal((count, *start.shape)))
-        for name, count in (("train", 40), ("validation", 30))
+        for name, count in (("train", 40), ("validation", validation))
     }
     folder.mkdir()
     for name, positions in arrays.items():

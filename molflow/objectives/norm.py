@@ -1,0 +1,56 @@
+"""How an error of the mean denoiser is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from molflow.flow_map.denoiser import DenoiserFlowMap
+
+#: (error, predicted), both (batch, atoms, 3) -> (batch,).
+Norm = Callable[[Tensor, Tensor], Tensor]
+
+
+def mean_square(error: Tensor, predicted: Tensor) -> Tensor:
+    """Return the mean over atoms and components of error^2, shape (batch,)."""
+    return error.square().mean(dim=(-1, -2))
+
+
+class StiffNorm:
+    r"""Mean square plus extra weight along stiff directions.
+
+    A bond is a hundred times stiffer than a torsion, so its error hardly shows in a plain mean
+    square, and it decides whether a molecule is whole. With unit vectors ê_ij of the predicted
+    structure,
+
+        |e|² = (Σ e_i² + w Σ_pairs [ê_ij · (e_i − e_j)]²) / (3 atoms).
+
+    The weight depends on the input of the network alone (ê passes no gradient), so the minimiser
+    of the expected loss, a conditional mean, stays what it is.
+
+    Parameters
+    ----------
+    pairs : Tensor, (pairs, 2), int
+        Atoms one or two bonds apart.
+    weight : float
+    """
+
+    def __init__(self, pairs: Tensor, weight: float):
+        self.pairs, self.weight = pairs, weight
+
+    def __call__(self, error: Tensor, predicted: Tensor) -> Tensor:
+        """Return the measure of shape (batch,) of errors (batch, atoms, 3)."""
+        i, j = self.pairs.to(error.device).unbind(1)
+        direction = (predicted[:, i] - predicted[:, j]).detach()
+        direction = direction * torch.rsqrt(direction.square().sum(-1, keepdim=True) + 1e-6)
+        stretch = (direction * (error[:, i] - error[:, j])).sum(-1)
+        components = error.shape[-1] * error.shape[-2]
+        return mean_square(error, predicted) + self.weight * stretch.square().sum(-1) / components
+
+
+def scaled(flow_map: DenoiserFlowMap, s: Tensor, measure: Tensor) -> Tensor:
+    """Divide a measure (batch,) of errors in D̄ by c_out(s)² = σ²/(1 + σ²)."""
+    variance = flow_map.sde.sigma(s).square()
+    return measure * (1.0 + variance) / variance
