@@ -216,7 +216,10 @@ def _claim(out: Path, settings: TrainingConfig, training: TrainingData) -> None:
     through the same states. So may what is validated, which does not touch the weights.
     """
     path = out / "config.yaml"
-    wanted = {"data_hash": training.manifest["data_hash"], "training": settings.model_dump()}
+    wanted = {
+        "data_hash": training.manifest["data_hash"],
+        "training": settings.model_dump(mode="json"),
+    }
     if path.exists():
         stored = yaml.safe_load(path.read_text(encoding="utf-8"))
         if _identity(stored) != _identity(wanted):

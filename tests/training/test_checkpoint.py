@@ -7,6 +7,7 @@ import torch
 from make_frozen_checkpoint import CONFIG, LABEL, main, probe
 
 from molflow.errors import MolflowError
+from molflow.nn.graph import MolecularGraph
 from molflow.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 
 FROZEN = Path(__file__).parent.parent / "data" / "checkpoint-v1"
@@ -68,19 +69,27 @@ def test_saving_what_was_loaded_is_bitwise(tmp_path):
             "record",
         )
     }
-    from molflow.nn.graph import MolecularGraph
-
     graph = MolecularGraph.from_dict(first.description["graph"])
     pdb = (FROZEN / "topology.pdb").read_text()
     save_checkpoint(tmp_path / "again", first.flow_map, graph, CONFIG, description, pdb)
     for name in ("model.safetensors", "topology.pdb"):
         assert (tmp_path / "again" / name).read_bytes() == (FROZEN / name).read_bytes()
-    again = load_checkpoint(tmp_path / "again").description
-    ours = {k: v for k, v in first.description.items() if k != "versions"}
-    assert {k: v for k, v in again.items() if k != "versions"} == ours
+    again, ours = load_checkpoint(tmp_path / "again").description, first.description
+    assert again.keys() == ours.keys()
+    for key in again.keys() - {"versions", "configuration"}:
+        assert again[key] == ours[key]
+    # Settings of training may come and go; those of the map may not.
+    for section in ("network", "map"):
+        assert again["configuration"][section] == ours["configuration"][section]
     assert {p.name for p in (tmp_path / "again").iterdir()} == {
         "model.json", "model.safetensors", "topology.pdb",
     }  # fmt: skip
+
+
+def test_settings_of_training_that_are_unknown_here_do_not_matter(folder):
+    configuration = load_checkpoint(folder).description["configuration"]
+    edit(folder, configuration=configuration | {"optimiser": "none of ours"})
+    assert load_checkpoint(folder).n_atoms == 6
 
 
 def test_the_run_folder_will_do_too(folder):

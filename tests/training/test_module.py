@@ -80,9 +80,12 @@ def test_each_molecule_goes_to_its_objective(module):
 
 def test_log_variance_is_bounded_below(module):
     s, t = torch.rand(2, 5)
-    module.log_variance[1].weight.data.fill_(-100.0)
     least = math.log(0.03)
-    assert module._log_variance(s, s + t).tolist() == pytest.approx([least] * 5, abs=1e-4)
+    for large in (-1000.0, 1000.0):
+        module.log_variance[1].weight.data.fill_(large)
+        value = module._log_variance(s, s + t)
+        raw = module.log_variance[1](module.log_variance[0](s, s + t)).squeeze(-1)
+        assert value.tolist() == pytest.approx(raw.clamp(min=least).tolist(), abs=1e-3)
     module.log_variance[1].weight.data.zero_()
     assert module._log_variance(s, s + t).tolist() == pytest.approx([math.log(1.03)] * 5, rel=1e-4)
 
