@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 import molflow
 from molflow.errors import MolflowError
@@ -98,7 +98,7 @@ def save_checkpoint(
         name: value.detach().cpu().contiguous() for name, value in flow_map.state_dict().items()
     }
     with replacing(folder / WEIGHTS) as temporary:
-        save_file(weights, temporary)
+        temporary.write_bytes(save(weights))
     write_text(folder / TOPOLOGY, topology_pdb)
     versions = {
         "molflow": molflow.__version__,

@@ -212,8 +212,9 @@ def _check_match(system: MolecularSystem, training: TrainingData) -> None:
 def _claim(out: Path, settings: TrainingConfig, training: TrainingData) -> None:
     """Write what defines the run, or make sure that the folder holds the same run.
 
-    The number of steps may change: before the final decay of the learning rate, a longer run goes
-    through the same states. So may what is validated, which does not touch the weights.
+    The number of steps and the length of the final decay of the learning rate may change: before
+    the decay begins, every run goes through the same states. So may what is validated, which does
+    not touch the weights.
     """
     path = out / "config.yaml"
     wanted = {
@@ -231,7 +232,8 @@ def _claim(out: Path, settings: TrainingConfig, training: TrainingData) -> None:
 
 
 def _identity(text: dict) -> tuple:
-    free = {"steps", "validate_every", "validation_samples", "validation_nfe"}
+    free = {"steps", "learning_rate_decay"}
+    free |= {"validate_every", "validation_samples", "validation_nfe"}
     return text["data_hash"], {k: v for k, v in text["training"].items() if k not in free}
 
 
