@@ -24,7 +24,7 @@ MATHEMATICS = {
 ALLOWED = MATHEMATICS | {
     "analysis": {"units", "errors", "files"},
     "data": FOUNDATION | {"systems", "analysis"},
-    "md": FOUNDATION | {"systems", "data"},
+    "md": FOUNDATION | {"systems", "data", "analysis"},
     "training": FOUNDATION | {"systems", "data", "analysis", *MATHEMATICS},
     "sampling": FOUNDATION | {"systems", "data", "md", "training", *MATHEMATICS},
 }

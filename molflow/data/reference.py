@@ -22,7 +22,7 @@ def reference_from_simulation(
     folder: str | Path,
     thin: int = 10,
     held_out: Sequence[int] | None = None,
-    umbrella: str | Path | None = None,
+    metadynamics: str | Path | None = None,
 ) -> Reference:
     """Return the reference made of all runs of a finished simulation.
 
@@ -34,14 +34,14 @@ def reference_from_simulation(
         Positions of every `thin`-th frame of each run are kept; torsions and energies of all.
     held_out : sequence of int, optional
         Runs that no model is trained or validated on; by default those that `prepare` holds out.
-    umbrella : str or Path, optional
-        Folder or ``umbrella.json`` of umbrella sampling, whose free energy of alpha-L is stored.
+    metadynamics : str or Path, optional
+        Folder or ``metadynamics.json`` of metadynamics, whose free energy of alpha-L is stored.
 
     Raises
     ------
     MolflowError
-        If the simulation is unfinished or damaged, an argument does not fit it, or the umbrella
-        sampling is unfinished or of another ensemble.
+        If the simulation is unfinished or damaged, an argument does not fit it, or the
+        metadynamics is unfinished or of another ensemble.
     """
     source = open_simulation(folder)
     if isinstance(thin, bool) or not isinstance(thin, int) or thin < 1:
@@ -74,26 +74,26 @@ def reference_from_simulation(
         **{key: manifest[key] for key in _TAKEN_APART},
         held_out_runs=tuple(sorted(int(run) for run in held_out)),
         provenance={"simulation": kept, "thin": thin},
-        delta_f_alpha_l=None if umbrella is None else _umbrella(umbrella, manifest),
+        delta_f_alpha_l=None if metadynamics is None else _checked_free_energy(metadynamics, manifest),
     )
 
 
-def _umbrella(path: str | Path, manifest: dict) -> dict:
+def _checked_free_energy(path: str | Path, manifest: dict) -> dict:
     path = Path(path)
-    text = read_json(path / "umbrella.json" if path.is_dir() else path)
+    text = read_json(path / "metadynamics.json" if path.is_dir() else path)
     if text.get("ensemble_hash") != manifest["ensemble_hash"]:
         raise MolflowError(
-            f"'{path}' is umbrella sampling of another ensemble than the simulation."
+            f"'{path}' is metadynamics of another ensemble than the simulation."
         )
     if "delta_f_alpha_l" not in text:
-        raise MolflowError(f"the umbrella sampling in '{path}' is not finished: run it again.")
+        raise MolflowError(f"the metadynamics in '{path}' is not finished: run it again.")
     result = text["delta_f_alpha_l"]
     return {
-        "method": "umbrella sampling along phi, MBAR",
+        "method": "well-tempered metadynamics in phi and psi",
         "value": result["value"],
         "error": result["error"],
         "interval": result["interval"],
-        "by_chain": result["by_chain"],
+        "by_run": result["by_run"],
         "plan": text["plan"],
     }
 
@@ -107,14 +107,14 @@ def main(arguments: list[str] | None = None) -> None:
         "--thin", type=int, default=10, help="keep positions of every THIN-th frame"
     )
     parser.add_argument("--held-out", help="runs for scoring, for example 4,5")
-    parser.add_argument("--umbrella", help="folder of umbrella sampling")
+    parser.add_argument("--metadynamics", help="folder of metadynamics")
     options = parser.parse_args(arguments)
     try:
         held_out = [int(run) for run in options.held_out.split(",")] if options.held_out else None
     except ValueError:
         parser.error(f"--held-out is '{options.held_out}': write run numbers such as 4,5")
     reference = reference_from_simulation(
-        options.simulation, options.thin, held_out, options.umbrella
+        options.simulation, options.thin, held_out, options.metadynamics
     )
     reference.save(options.out)
     print(f"reference of {len(reference.torsions)} frames in {options.out}")

@@ -1,1 +1,1 @@
-"""Molecular dynamics with OpenMM: systems, simulation, energies and umbrella sampling."""
+"""Molecular dynamics with OpenMM: systems, simulation, energies and metadynamics."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from molflow.analysis.statistics import torsion_inefficiency
 from molflow.errors import MolflowError
 from molflow.files import read_arrays, replacing, write_arrays
-from molflow.md.mbar import statistical_inefficiency
 from molflow.md.replica import ReplicaPlan
 from molflow.md.torsions import backbone_torsions, torsion
 from molflow.systems import MolecularSystem
@@ -62,10 +62,13 @@ def assemble_replica(
     joined = {name: np.concatenate(values) for name, values in scalars.items()}
     times = plan.frame_interval * np.arange(1, plan.frames + 1)
     write_arrays(energies, times=times, **joined)
-    inefficiency = [statistical_inefficiency(np.concatenate(series)) for series in angles]
+    inefficiency = None
+    if angles:
+        torsions = np.stack([np.concatenate(series) for series in angles], axis=1)
+        inefficiency = torsion_inefficiency(torsions)
     return {
         "frames": plan.frames,
         "moved": float(joined["moved"].mean()),
         "mean_energy": float(joined["energies"].mean()),
-        "statistical_inefficiency_frames": max(inefficiency, default=None),
+        "statistical_inefficiency_frames": inefficiency,
     }

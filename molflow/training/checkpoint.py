@@ -31,7 +31,9 @@ def build_flow_map(
     """Return an untrained flow map of a configuration."""
     sde = ReverseDiffusion(map_.sigma_max, map_.sigma_min, map_.eta)
     inputs = sde.basis(map_.order).size
-    net = DenseAttention(graph, inputs, sde.duration, **network.model_dump())
+    net = DenseAttention(
+        graph, inputs, sde.duration, sigma_max=sde.sigma_max, **network.model_dump()
+    )
     return DenoiserFlowMap(net, sde, map_.order)
 
 

@@ -102,6 +102,7 @@ def train(
     topology = system.topology()
     graph = MolecularGraph.from_topology(topology)
     flow_map = build_flow_map(graph, settings.network, settings.map)
+    flow_map.network.pairs.set_statistics(*distance_statistics(training.train / training.scale))
     module = StrongMapTraining(flow_map, settings, _norm(graph, settings))
     law = TimeLaw(flow_map.sde.duration, settings.map.sigma_max, settings.objective)
     batches = _Batches(training, settings, law, flow_map.basis.size)
@@ -118,6 +119,24 @@ def train(
         callbacks.insert(0, _validation(topology, training, settings))
     _fit(module, batches, settings, out, callbacks, progress)
     return out / "checkpoint"
+
+
+def distance_statistics(positions: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and standard deviation of the distances of each pair, (atoms, atoms).
+
+    Parameters
+    ----------
+    positions : ndarray, (frames, atoms, 3)
+        At unit scale.
+    """
+    total, square = 0.0, 0.0
+    for frame in np.array_split(positions, max(1, len(positions) // 1000)):
+        distance = np.linalg.norm(frame[:, :, None] - frame[:, None], axis=-1).astype(np.float64)
+        total, square = total + distance.sum(0), square + (distance**2).sum(0)
+    mean = total / len(positions)
+    variance = np.maximum(square / len(positions) - mean**2, 0.0)
+    # On the diagonal, and for rigid pairs, a width that noise of the last step drowns.
+    return torch.from_numpy(mean).float(), torch.from_numpy(np.sqrt(variance + 1e-6)).float()
 
 
 def _norm(graph: MolecularGraph, settings: TrainingConfig) -> StiffNorm:

@@ -157,7 +157,7 @@ def test_a_stored_free_energy_is_shown(folder, tmp_path):
 
     from molflow.analysis.reference import load_reference
 
-    stored = {"method": "umbrella sampling", "value": 3.21, "interval": [3.1, 3.3]}
+    stored = {"method": "metadynamics", "value": 3.21, "interval": [3.1, 3.3]}
     replace(load_reference(folder / "ref"), delta_f_alpha_l=stored).save(tmp_path / "ref")
     result = compare(trajectory(30), tmp_path / "ref", tmp_path / "report.html")
     assert result["observables"]["delta_f_alpha_l"]["stored"] == stored

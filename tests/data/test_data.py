@@ -175,18 +175,18 @@ def test_wrong_splits_are_refused(arguments, sentence):
 
 
 def test_reference_round_trip(simulation, tmp_path):
-    umbrella = {
+    stored = {
         "ensemble_hash": load_system("alanine_dipeptide").ensemble_hash,
         "plan": {"windows": 2},
-        "delta_f_alpha_l": {"value": 3.5, "error": 0.1, "interval": [3.3, 3.7], "by_chain": [3.4]},
+        "delta_f_alpha_l": {"value": 3.5, "error": 0.1, "interval": [3.3, 3.7], "by_run": [3.4]},
     }
-    (tmp_path / "umbrella.json").write_text(json.dumps(umbrella))
+    (tmp_path / "metadynamics.json").write_text(json.dumps(stored))
     arguments = [str(simulation), "--out", str(tmp_path / "reference"), "--thin", "7"]
-    main([*arguments, "--held-out", "1,3", "--umbrella", str(tmp_path)])
+    main([*arguments, "--held-out", "1,3", "--metadynamics", str(tmp_path)])
     reference = load_reference(tmp_path / "reference")
     assert reference.held_out_runs == (1, 3) and reference.runs == (0, 1, 2, 3)
     assert reference.delta_f_alpha_l["value"] == 3.5
-    assert reference.ensemble_hash == umbrella["ensemble_hash"]
+    assert reference.ensemble_hash == stored["ensemble_hash"]
     assert reference.position_frame.tolist() == [
         20 * run + i for run in range(4) for i in (0, 7, 14)
     ]
@@ -206,9 +206,9 @@ def test_reference_defaults_and_refusals(simulation, tmp_path):
         reference_from_simulation(simulation, thin=0)
     with pytest.raises(MolflowError, match="held_out is"):
         reference_from_simulation(simulation, held_out=[4])
-    write_json(tmp_path / "umbrella.json", {"ensemble_hash": "other"})
+    write_json(tmp_path / "metadynamics.json", {"ensemble_hash": "other"})
     with pytest.raises(MolflowError, match="another ensemble"):
-        reference_from_simulation(simulation, umbrella=tmp_path)
+        reference_from_simulation(simulation, metadynamics=tmp_path)
 
 
 def test_simulation_folder_gives_times(simulation):

@@ -100,9 +100,9 @@ def test_pair_features_are_invariant_under_rotation_and_translation(network):
     x, z = state(3, GRAPH.n_atoms, 4, seed=4)
     step = network.step(S, T)
     vectors = torch.cat([x[..., None], z], dim=-1)
-    features = pairs(vectors, step)
+    features = pairs(vectors, step, S)
     rotation = random_rotations(3, torch.Generator().manual_seed(5))
-    assert (pairs(rotation[:, None] @ vectors + 2.0, step) - features).abs().max() < 1e-12
+    assert (pairs(rotation[:, None] @ vectors + 2.0, step, S) - features).abs().max() < 1e-12
     # A pair is ordered: what i tells j is not what j tells i.
     assert (features - features.transpose(1, 2)).abs().max() > 1e-3
 
