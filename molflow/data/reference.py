@@ -74,11 +74,11 @@ def reference_from_simulation(
         **{key: manifest[key] for key in _TAKEN_APART},
         held_out_runs=tuple(sorted(int(run) for run in held_out)),
         provenance={"simulation": kept, "thin": thin},
-        delta_f_alpha_l=None if metadynamics is None else _checked_free_energy(metadynamics, manifest),
+        delta_f_alpha_l=None if metadynamics is None else _free_energy(metadynamics, manifest),
     )
 
 
-def _checked_free_energy(path: str | Path, manifest: dict) -> dict:
+def _free_energy(path: str | Path, manifest: dict) -> dict:
     path = Path(path)
     text = read_json(path / "metadynamics.json" if path.is_dir() else path)
     if text.get("ensemble_hash") != manifest["ensemble_hash"]:

@@ -111,4 +111,4 @@ def anchored_residual(
     with torch.no_grad():
         target = anchored_mean_denoiser(teacher, s, t, x, increment)
     student = flow_map.mean_denoiser(s, t, x, increment.whitened())
-    return scaled(flow_map, s, norm(student - target, student))
+    return scaled(flow_map, s, norm(student - target, student, flow_map.sde.sigma(s)))

@@ -37,7 +37,7 @@ def denoising_residual(
     """
     noise = noisy.new_zeros(*noisy.shape, flow_map.basis.size)
     denoised = flow_map.mean_denoiser(s, s, noisy, noise)
-    return scaled(flow_map, s, norm(denoised - clean, denoised))
+    return scaled(flow_map, s, norm(denoised - clean, denoised, flow_map.sde.sigma(s)))
 
 
 def noised(clean: Tensor, sigma: Tensor, normal: Tensor) -> Tensor:

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from molflow.flow_map.denoiser import DenoiserFlowMap
 
-#: (error, predicted), both (batch, atoms, 3) -> (batch,).
-Norm = Callable[[Tensor, Tensor], Tensor]
+#: (error, predicted), both (batch, atoms, 3), and sigma (batch,) -> (batch,).
+Norm = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def mean_square(error: Tensor, predicted: Tensor) -> Tensor:
+def mean_square(error: Tensor, predicted: Tensor, sigma: Tensor) -> Tensor:
     """Return the mean over atoms and components of error^2, shape (batch,)."""
     return error.square().mean(dim=(-1, -2))
 
@@ -25,7 +25,10 @@ class StiffNorm:
     square, and it decides whether a molecule is whole. With unit vectors ê_ij of the predicted
     structure,
 
-        |e|² = (Σ e_i² + w Σ_pairs [ê_ij · (e_i − e_j)]²) / (3 atoms).
+        |e|² = (Σ e_i² + w Σ_pairs [ê_ij · (e_i − e_j)]²) / (3 atoms),   w = weight/(1 + σ²/σ₀²).
+
+    Above the width σ₀ of the noise the predicted bonds are averages over many orientations; there
+    the extra term would be noise without a lesson, so it fades out.
 
     The weight depends on the input of the network alone (ê passes no gradient), so the minimiser
     of the expected loss, a conditional mean, stays what it is.
@@ -35,19 +38,22 @@ class StiffNorm:
     pairs : Tensor, (pairs, 2), int
         Atoms one or two bonds apart.
     weight : float
+    below : float
+        σ₀, in the units of the data.
     """
 
-    def __init__(self, pairs: Tensor, weight: float):
-        self.pairs, self.weight = pairs, weight
+    def __init__(self, pairs: Tensor, weight: float, below: float):
+        self.pairs, self.weight, self.below = pairs, weight, below
 
-    def __call__(self, error: Tensor, predicted: Tensor) -> Tensor:
+    def __call__(self, error: Tensor, predicted: Tensor, sigma: Tensor) -> Tensor:
         """Return the measure of shape (batch,) of errors (batch, atoms, 3)."""
         i, j = self.pairs.to(error.device).unbind(1)
         direction = (predicted[:, i] - predicted[:, j]).detach()
         direction = direction * torch.rsqrt(direction.square().sum(-1, keepdim=True) + 1e-6)
         stretch = (direction * (error[:, i] - error[:, j])).sum(-1)
         components = error.shape[-1] * error.shape[-2]
-        return mean_square(error, predicted) + self.weight * stretch.square().sum(-1) / components
+        weight = self.weight / (1.0 + (sigma / self.below).square())
+        return mean_square(error, predicted, sigma) + weight * stretch.square().sum(-1) / components
 
 
 def scaled(flow_map: DenoiserFlowMap, s: Tensor, measure: Tensor) -> Tensor:

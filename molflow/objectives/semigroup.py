@@ -69,4 +69,4 @@ def semigroup_residual(
     with torch.no_grad():
         target = composed_mean_denoiser(teacher, s, u, t, x, left, right)
     student = flow_map.mean_denoiser(s, t, x, join(left, right).whitened())
-    return scaled(flow_map, s, norm(student - target, student))
+    return scaled(flow_map, s, norm(student - target, student, flow_map.sde.sigma(s)))

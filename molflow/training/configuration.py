@@ -56,6 +56,7 @@ class ObjectiveConfig(_Section):
     focus: float = Field(0.4, gt=0, description="noise level at which basins are decided")
     focus_share: float = Field(0.5, ge=0, le=1, description="share of local times drawn near it")
     stiffness: float = Field(3.0, ge=0, description="extra weight of errors along stiff pairs")
+    stiff_below: float = Field(0.1, gt=0, description="noise level above which it fades out")
     least_variance: float = Field(
         0.03, gt=0, description="below this expected loss the learned weight stops growing"
     )

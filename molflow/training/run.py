@@ -143,7 +143,7 @@ def _norm(graph: MolecularGraph, settings: TrainingConfig) -> StiffNorm:
     """Return the norm that knows bonds and angles: pairs one or two bonds apart are stiff."""
     distances = torch.tensor(graph.distances())
     pairs = torch.nonzero(torch.triu((distances == 1) | (distances == 2)))
-    return StiffNorm(pairs, settings.objective.stiffness)
+    return StiffNorm(pairs, settings.objective.stiffness, settings.objective.stiff_below)
 
 
 def _validation(topology, training: TrainingData, settings: TrainingConfig) -> Validation:

@@ -1,0 +1,82 @@
+"""The checkpoint that comes with molflow does what the README says."""
+
+import mdtraj
+import numpy as np
+import pytest
+import torch
+
+import molflow
+from molflow.brownian.increment import Increment
+from molflow.comparison import compare, find_reference
+from molflow.flow_map.denoiser import centre
+from molflow.testing import assert_equivariant
+from molflow.training.checkpoint import load_checkpoint
+
+SYSTEM = "alanine_dipeptide"
+
+
+@pytest.fixture(scope="module")
+def checkpoint():
+    return load_checkpoint(SYSTEM)
+
+
+def test_it_was_never_shown_what_it_is_scored_on(checkpoint):
+    split = checkpoint.description["split"]
+    reference = find_reference(SYSTEM)
+    seen = {*split["train"], *split["validation"]}
+    assert reference.held_out_runs and not seen & set(reference.held_out_runs)
+    assert checkpoint.description["ensemble_hash"] == reference.ensemble_hash
+    assert reference.ensemble_hash == molflow.load_system(SYSTEM).ensemble_hash
+
+
+@pytest.mark.parametrize(("start", "length"), [(0.5, 2.0), (2.2, 2.1), (5.0, 0.3), (6.4, 2.1)])
+def test_equivariance_in_single_precision(checkpoint, start, length):
+    """Every coefficient turned; a mirrored input must not give the mirrored output."""
+    flow_map = checkpoint.flow_map
+    generator = torch.Generator().manual_seed(0)
+    molecules = torch.from_numpy(find_reference(SYSTEM).positions[::400].copy()) / checkpoint.scale
+    b = len(molecules)
+    s, t = torch.full((b,), start), torch.full((b,), start + length)
+    noise = centre(torch.randn(molecules.shape, generator=generator))
+    x = centre(molecules) + flow_map.sde.sigma(s).reshape(-1, 1, 1) * noise
+    shape = (flow_map.basis.size, *molecules.shape)
+    z = centre(torch.randn(shape, generator=generator)).movedim(0, -1)
+    increment = Increment.from_whitened(flow_map.basis, t - s, z)
+
+    def step(x, increment):
+        with torch.no_grad():
+            return flow_map(s, t, x, increment)
+
+    assert_equivariant(step, x, increment, generator, tolerance=1e-4)
+
+
+@pytest.mark.parametrize("nfe", [4, 8])
+def test_few_steps_give_sound_molecules_in_every_basin(nfe):
+    ensemble = molflow.sample(SYSTEM, steps=nfe, n=2048, path_seed=3, progress=False)
+    result = compare(ensemble, SYSTEM)
+    counts = result["validity"]
+    assert counts["samples"] == 2048 and counts["wrong_hand"] == 0
+    assert counts["valid"] >= 0.99 * 2048
+    basins = result["observables"]["basins"]
+    for name, share in basins["reference"].items():
+        assert basins["model"][name] > 0.3 * share, name
+    ratios = [row["sd_ratio"] for row in result["geometry"] if row["kind"] == "bond"]
+    assert 0.8 <= np.median(ratios) <= 1.2
+    assert result["metrics"]["fes_rmse"]["value"] <= 0.5
+
+
+def test_more_steps_on_the_same_path_come_closer_to_the_finest():
+    steps = [1, 2, 4, 8, 16, 64]
+    drawn = {
+        k: molflow.sample(SYSTEM, steps=k, n=128, path_seed=11, progress=False) for k in steps
+    }
+    heavy = drawn[64].topology.select("element != H")
+
+    def mean_rmsd(other):
+        pairs = range(len(other))
+        return np.mean([mdtraj.rmsd(other[k], drawn[64][k], atom_indices=heavy) for k in pairs])
+
+    distances = [mean_rmsd(drawn[k]) for k in steps[:-1]]
+    assert all(a > b for a, b in zip(distances, distances[1:], strict=False)), distances
+    # A map right in law only would stay at the distance of unrelated conformations.
+    assert distances[-1] < 0.5 * mean_rmsd(drawn[64][::-1])
