@@ -169,7 +169,7 @@ def simulate(
     Writes one DCD trajectory and one file of energies for each replica, with topology.pdb and
     simulation.json beside them. Can be interrupted: the same command goes on where it stopped.
 
-    Example: `molflow simulate alanine_dipeptide --time 100ns --replicas 6 --out md`
+    Example: `molflow simulate alanine_dipeptide --time 10ns --tempering 300K:600K:4 --out md`
     """
     from molflow.md.simulate import simulate as run
 
@@ -208,7 +208,7 @@ def prepare(
 
     Replicas that are in neither list are held out: no frame of theirs is ever trained on.
 
-    Example: `molflow prepare md --out data --train 0,1,2 --validation 3`
+    Example: `molflow prepare md --out data --train 0,1 --validation 2`
     """
     from molflow.data.prepare import prepare as run
 

@@ -1,17 +1,22 @@
 """The checkpoint that comes with molflow does what the README says."""
 
+from pathlib import Path
+
 import mdtraj
 import numpy as np
 import pytest
 import torch
 
 import molflow
+from molflow.analysis.statistics import block_length, resample, torsion_inefficiency
+from molflow.analysis.torsion_metrics import delta_f_alpha_l
 from molflow.brownian.increment import Increment
 from molflow.comparison import compare, find_reference
 from molflow.flow_map.denoiser import centre
 from molflow.testing import assert_equivariant
 from molflow.training.checkpoint import load_checkpoint
 
+ROOT = Path(__file__).parent.parent
 SYSTEM = "alanine_dipeptide"
 
 
@@ -27,6 +32,28 @@ def test_it_was_never_shown_what_it_is_scored_on(checkpoint):
     assert reference.held_out_runs and not seen & set(reference.held_out_runs)
     assert checkpoint.description["ensemble_hash"] == reference.ensemble_hash
     assert reference.ensemble_hash == molflow.load_system(SYSTEM).ensemble_hash
+
+
+def test_two_methods_agree_on_the_free_energy_of_alpha_l():
+    """Parallel tempering and metadynamics: within 0.2 kT, and each within the other's interval."""
+    reference = find_reference(SYSTEM)
+    tempering = delta_f_alpha_l(reference.torsions)
+    block = block_length(torsion_inefficiency(reference.torsions, reference.replica), 10000)
+    rng = np.random.default_rng(0)
+    draws = [
+        delta_f_alpha_l(reference.torsions[resample(reference.replica, block, rng)])
+        for _ in range(100)
+    ]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    other = reference.delta_f_alpha_l
+    by_run = np.array(other["by_run"])
+    error = by_run.std(ddof=1) / len(by_run) ** 0.5
+    assert other["value"] == pytest.approx(by_run.mean(), abs=1e-9)
+    assert abs(tempering - other["value"]) < 0.2
+    assert low < other["value"] < high and abs(tempering - other["value"]) < 1.96 * error
+    text = (ROOT / "systems/alanine_dipeptide/README.md").read_text(encoding="utf-8")
+    for value in (tempering, other["value"], *by_run):
+        assert f"{value:.2f}" in text
 
 
 @pytest.mark.parametrize(("start", "length"), [(0.5, 2.0), (2.2, 2.1), (5.0, 0.3), (6.4, 2.1)])
