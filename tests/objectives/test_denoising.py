@@ -47,7 +47,7 @@ def test_every_other_linear_denoiser_leaves_more(sigma):
 def test_residual_is_per_molecule_in_units_of_the_preconditioner():
     error = torch.tensor([[[3.0, 0.0, 0.0], [0.0, 0.0, 3.0]], [[1.0, 1.0, 1.0]] * 2]).double()
     s = SDE.time(torch.tensor([2.0, 0.5]).double())
-    measure = scaled(gaussian_map(1.0), s, mean_square(error, error))
+    measure = scaled(gaussian_map(1.0), s, mean_square(error, error, SDE.sigma(s)))
     assert measure.tolist() == pytest.approx([3.0 * 5.0 / 4.0, 1.0 * 1.25 / 0.25], rel=1e-12)
 
 
