@@ -147,8 +147,8 @@ def pictures(folder: Path, nfe: int, n: int) -> None:
     model = phi_psi(sample(SYSTEM, steps=nfe, n=n))
     figure = Figure(figsize=(9.0, 4.2), layout="constrained")
     left, right = ramachandran(model, reference.torsions, figure)
-    left.set_title(f"molflow: {n:,} samples in {nfe} evaluations each")
-    right.set_title(f"molecular dynamics: {len(reference.torsions):,} held-out frames")
+    left.set_title(f"molflow, {nfe} evaluations (n = {n:,})", fontsize=11)
+    right.set_title(f"held-out MD (n = {len(reference.torsions):,})", fontsize=11)
     with replacing(folder / "few_steps.png") as temporary:
         figure.savefig(temporary, dpi=150)
 

@@ -95,7 +95,7 @@ def test_wrong_usage_exits_with_2(words):
         (["prepare", "md", "--out", "data"], "md"),
         (["train", "alanine", "--data", "data", "--out", "run"], "there is no system 'alanine'"),
         (["sample", "nowhere"], "nowhere"),
-        (["sample", "alanine_dipeptide", "-n", "0"], "n is 0: it must be a whole number, at least 1."),
+        (["sample", "alanine_dipeptide", "-n", "0"], "n is 0: it must be a whole number"),
         (["compare", "nothing.dcd", "--reference", "alanine_dipeptide"], "nothing.dcd"),
     ],
 )
