@@ -157,8 +157,8 @@ def table(results: dict) -> str:
     """Return the README's table of a results file, in Markdown."""
     rows = [
         "| evaluations | `fes_rmse` / kT (floor) | error of ΔF(αL) / kT | energy W2 / kT (floor) "
-        "| bond sd / MD | valid | wrong hand | samples/s |",
-        "|---|---|---|---|---|---|---|---|",
+        "| bond sd / MD | valid | wrong hand |",
+        "|---|---|---|---|---|---|---|",
     ]
     summary = results["summary"]
     drawn = results["n"] * len(results["path_seeds"])
@@ -168,7 +168,7 @@ def table(results: dict) -> str:
             f"| {row['delta_f_error']:.2f} "
             f"| {row['energy_w2']:.3g} ({row['energy_w2_floor']:.2f}) "
             f"| {row['bond_sd_ratio']:.2f} | {row['valid']:.2%} "
-            f"| {row['wrong_hand']} of {drawn:,} | {summary['samples_per_second'][nfe]:.0f} |"
+            f"| {row['wrong_hand']} of {drawn:,} |"
         )
     return "\n".join(rows)
 

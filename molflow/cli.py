@@ -208,7 +208,7 @@ def prepare(
 
     Replicas that are in neither list are held out: no frame of theirs is ever trained on.
 
-    Example: `molflow prepare md --out data --train 0,1 --validation 2`
+    Example: `molflow prepare md --out data --train 0,1,3 --validation 2`
     """
     from molflow.data.prepare import prepare as run
 
@@ -234,6 +234,12 @@ def train(
     config: Annotated[
         Path | None, typer.Option(help="YAML file. Default: the system's own configuration.")
     ] = None,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile", help="Compile the network first; needs a C++ compiler, pays in long runs."
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a strong flow map.
@@ -245,7 +251,13 @@ def train(
     from molflow.training.run import train as run
 
     checkpoint = run(
-        system, data, out, config=config, overrides=tuple(overrides or ()), progress=not quiet
+        system,
+        data,
+        out,
+        config=config,
+        overrides=tuple(overrides or ()),
+        compiled=compiled,
+        progress=not quiet,
     )
     typer.echo(f"Checkpoint in {checkpoint}. Next: molflow sample {checkpoint}")
 

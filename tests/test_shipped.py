@@ -82,16 +82,15 @@ def test_few_steps_give_sound_molecules_in_every_basin(nfe):
     ensemble = molflow.sample(SYSTEM, steps=nfe, n=2048, path_seed=3, progress=False)
     result = compare(ensemble, SYSTEM)
     counts = result["validity"]
-    # At 4 evaluations one or two in a thousand come out mirrored; none should.
-    assert counts["samples"] == 2048 and counts["wrong_hand"] <= {4: 8, 8: 2}[nfe]
+    assert counts["samples"] == 2048 and counts["wrong_hand"] == 0
     assert counts["valid"] >= 0.99 * 2048
     basins = result["observables"]["basins"]
     for name, share in basins["reference"].items():
-        assert basins["model"][name] > 0.05 * share, name
+        assert basins["model"][name] > 0.3 * share, name
     ratios = [row["sd_ratio"] for row in result["geometry"] if row["kind"] == "bond"]
     assert 0.8 <= np.median(ratios) <= 1.2
-    # What this checkpoint reaches, not what is wanted: MD against MD is at 0.2 kT.
-    assert result["metrics"]["fes_rmse"]["value"] <= 1.0
+    assert result["metrics"]["fes_rmse"]["value"] <= 0.5
+    assert abs(result["metrics"]["delta_f_alpha_l_error"]["value"]) <= 0.7
 
 
 def test_more_steps_on_the_same_path_come_closer_to_the_finest():

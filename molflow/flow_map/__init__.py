@@ -1,6 +1,7 @@
 """The strong flow map: lift and martingale by formula, the rest by a network."""
 
+from molflow.flow_map.clock import StepClock
 from molflow.flow_map.denoiser import DenoiserFlowMap
-from molflow.flow_map.rollout import rollout, time_grid
+from molflow.flow_map.rollout import rollout
 
-__all__ = ["DenoiserFlowMap", "rollout", "time_grid"]
+__all__ = ["DenoiserFlowMap", "StepClock", "rollout"]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from molflow.brownian.increment import Increment
+from molflow.flow_map.clock import StepClock
 from molflow.sde.reverse_diffusion import ReverseDiffusion
 
 
@@ -34,11 +35,20 @@ class DenoiserFlowMap(nn.Module):
     sde : ReverseDiffusion
     order : int
         Number of Legendre coefficients of the increments.
+    clock : StepClock, optional
+        On which a sample's jumps are equally long; by default equally long in log σ.
     """
 
-    def __init__(self, network: nn.Module, sde: ReverseDiffusion, order: int):
+    def __init__(
+        self,
+        network: nn.Module,
+        sde: ReverseDiffusion,
+        order: int,
+        clock: StepClock | None = None,
+    ):
         super().__init__()
         self.network, self.sde = network, sde
+        self.clock = StepClock(sde.duration) if clock is None else clock
         self.basis = sde.basis(order)
 
     def mean_denoiser(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from molflow.brownian.increment import Increment
 from molflow.brownian.path import BrownianPath
 from molflow.flow_map.denoiser import DenoiserFlowMap, centre
-from molflow.flow_map.rollout import rollout, time_grid
+from molflow.flow_map.rollout import rollout
 from molflow.seeds import derive_seed
 
 #: Samples that share one seeded generator. Batches are made of whole blocks, so that sample i is
@@ -69,7 +69,7 @@ def draw_blocks(
     seeds = [derive_seed(seed, "block", block) for block in blocks]
     x = torch.cat([start_positions(flow_map, BLOCK, n_atoms, value) for value in seeds]).to(device)
     paths = BlockPaths(flow_map, seeds, n_atoms, device)
-    return rollout(flow_map, x, paths, time_grid(flow_map.sde.duration, steps))
+    return rollout(flow_map, x, paths, flow_map.clock.grid(steps))
 
 
 def draw(flow_map: DenoiserFlowMap, n: int, steps: int, seed: int, n_atoms: int) -> Tensor:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from molflow.brownian.increment import Increment
-from molflow.errors import MolflowError
 from molflow.flow_map.denoiser import DenoiserFlowMap, centre
 
 
@@ -21,19 +20,6 @@ class Path(Protocol):
 
     def increment(self, s: float, t: float) -> Increment:
         """Return the increment from s to t."""
-
-
-def time_grid(duration: float, steps: int) -> list[float]:
-    """Return `steps` + 1 equidistant times from 0 to `duration`.
-
-    Raises
-    ------
-    MolflowError
-        If `steps` is not positive.
-    """
-    if steps < 1:
-        raise MolflowError(f"steps is {steps}: a sample needs at least 1 step.")
-    return [duration * k / steps for k in range(steps + 1)]
 
 
 def rollout(flow_map: DenoiserFlowMap, x: Tensor, path: Path, times: Sequence[float]) -> Tensor:

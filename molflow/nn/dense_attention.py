@@ -14,117 +14,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from molflow.nn.embedding import GaussianBasis, StepEmbedding
-from molflow.nn.graph import MAX_GRAPH_DISTANCE, MolecularGraph
-
-
-def mix(vectors: Tensor, weight: Tensor) -> Tensor:
-    """Mix the channels of vectors, (..., 3, in) -> (..., 3, out); no bias, which would point."""
-    return vectors @ weight
-
-
-def cross(left: Tensor, right: Tensor) -> Tensor:
-    """Cross product of vectors (..., 3, channels); written out, it is faster than torch's here."""
-    a, b, c = left.unbind(-2)
-    d, e, f = right.unbind(-2)
-    return torch.stack([b * f - c * e, c * d - a * f, a * e - b * d], dim=-2)
-
-
-def difference_products(vectors: Tensor) -> Tensor:
-    """Return (y_i - y_j) . (u_i - u_j) of channel 0, y, with every channel u of each pair.
-
-    By Gram matrices, (batch, atoms, 3, k) -> (batch, atoms, atoms, k), so that no array has a
-    pair, a component and a channel index together.
-    """
-    b, n, _, k = vectors.shape
-    first = vectors[..., 0]
-    across = (first @ vectors.transpose(1, 2).reshape(b, 3, n * k)).reshape(b, n, n, k)
-    own = (first.unsqueeze(-1) * vectors).sum(-2)
-    return own.unsqueeze(1) + own.unsqueeze(2) - across - across.transpose(1, 2)
-
-
-class PairFeatures(nn.Module):
-    """Invariant features of each pair: distance, noise along the bond, who the two atoms are.
-
-    Bonds vary by a hundredth of the size of a molecule, too little for a basis that spans the
-    whole range of distances. So each pair also has the deviation of its distance from the mean in
-    the data, q = (d − d̄) / sqrt(v² + 2σ²), where 2σ² is the variance that noise of width σ on
-    both ends adds, and f = q sqrt(2) σ / sqrt(v² + 2σ²), what the denoiser of an isolated pair
-    with Gaussian distances would move it by.
-
-    Parameters
-    ----------
-    graph : MolecularGraph
-    inputs : int
-        Vectors per atom, positions included.
-    width, step_width : int
-        Learned features per pair; features of the step.
-    sigma_max : float
-        The noise on the positions has the width ``sigma_max exp(-s)`` in units of the data.
-    """
-
-    #: Features that are not learned: q and f.
-    GIVEN = 2
-
-    def __init__(
-        self, graph: MolecularGraph, inputs: int, width: int, step_width: int, sigma_max: float
-    ):
-        super().__init__()
-        n = graph.n_atoms
-        self.sigma_max = sigma_max
-        self.register_buffer("mean", torch.zeros(n, n))
-        self.register_buffer("sd", torch.ones(n, n))
-        self.radial = GaussianBasis(0.0, 5.0, 16)
-        self.geometry = nn.Linear(16 + inputs + self.GIVEN, width)
-        self.step = nn.Linear(step_width, 2 * width)
-        self.out = nn.Linear(width, width)
-        self.sender = nn.Parameter(torch.randn(n, width) * 0.1)
-        self.receiver = nn.Parameter(torch.randn(n, width) * 0.1)
-        self.connection = nn.Embedding(MAX_GRAPH_DISTANCE + 1, width)
-        self.register_buffer("graph_distance", torch.tensor(graph.distances()), persistent=False)
-
-    def set_statistics(self, mean: Tensor, sd: Tensor) -> None:
-        """Set mean and standard deviation of the distances in the data, (atoms, atoms)."""
-        self.mean.copy_(mean)
-        self.sd.copy_(sd)
-
-    def forward(self, vectors: Tensor, step: Tensor, s: Tensor) -> Tensor:
-        """Return features of every pair.
-
-        Parameters
-        ----------
-        vectors : Tensor, (batch, atoms, 3, inputs)
-            Positions, scaled to unit size, are channel 0.
-        step : Tensor, (batch, step_width)
-        s : Tensor, (batch,)
-            Start of the step, for the noise on the positions.
-
-        Returns
-        -------
-        Tensor, (batch, atoms, atoms, width + GIVEN)
-        """
-        products = difference_products(vectors)
-        # The offset keeps derivatives finite where atoms coincide.
-        distance = torch.sqrt(products[..., 0].clamp(min=0.0) + 1e-6)
-        along = products / (distance.unsqueeze(-1) + 0.3)
-        given = self._deviation(distance, s)
-        geometry = self.geometry(torch.cat([self.radial(distance), along, given], dim=-1))
-        identity = (
-            self.receiver.unsqueeze(1)
-            + self.sender.unsqueeze(0)
-            + self.connection(self.graph_distance)
-        )
-        scale, shift = self.step(step).unsqueeze(1).unsqueeze(1).chunk(2, dim=-1)
-        hidden = nn.functional.silu(torch.addcmul(identity + shift, geometry, 1.0 + scale))
-        return torch.cat([nn.functional.silu(self.out(hidden)), given], dim=-1)
-
-    def _deviation(self, distance: Tensor, s: Tensor) -> Tensor:
-        sigma = (self.sigma_max * torch.exp(-s)).reshape(-1, 1, 1)
-        spread = torch.rsqrt(self.sd.square() + 2.0 * sigma.square())
-        unscaled = distance * torch.sqrt(1.0 + sigma.square())
-        # Bounded, so that a broken molecule does not leave the range that was trained.
-        q = 3.0 * torch.tanh((unscaled - self.mean) * spread / 3.0)
-        return torch.stack([q, q * 2.0**0.5 * sigma * spread], dim=-1)
+from molflow.nn.dihedral_features import DihedralFeatures
+from molflow.nn.embedding import StepEmbedding
+from molflow.nn.graph import MolecularGraph
+from molflow.nn.pair_features import PairFeatures
+from molflow.nn.vectors import cross, mix
 
 
 class AttentionLayer(nn.Module):
@@ -251,6 +145,7 @@ class DenseAttention(nn.Module):
         self.first = nn.Parameter(torch.randn(1 + inputs, vectors) / (1 + inputs) ** 0.5)
         self.first_step = nn.Linear(64, (1 + inputs) + vectors)
         self.pairs = PairFeatures(graph, 1 + inputs, pair_width, 64, sigma_max)
+        self.dihedrals = DihedralFeatures(graph, pair_width, 64, scalars, vectors)
         self.blocks = nn.ModuleList(
             AttentionLayer(scalars, vectors, heads, pair_width, 64) for _ in range(layers)
         )
@@ -275,7 +170,6 @@ class DenseAttention(nn.Module):
         Tensor, (batch, atoms, 3)
             Zero at initialisation.
         """
-        b = positions.shape[0]
         step = self.step(s, t)
         inputs = torch.cat([positions.unsqueeze(-1), noise], dim=-1)
         k = inputs.shape[-1]
@@ -284,7 +178,9 @@ class DenseAttention(nn.Module):
         )
         pair = self.pairs(inputs, step, s)
         vectors = mix(inputs * (1.0 + scale_in), self.first) * (1.0 + scale_out)
-        scalars = (self.identity + self.element(self.elements)).unsqueeze(0).expand(b, -1, -1)
+        turned, normals = self.dihedrals(positions, step)
+        scalars = self.identity + self.element(self.elements) + turned
+        vectors = vectors + normals
         for block in self.blocks:
             scalars, vectors = block(scalars, vectors, pair, step)
         gate = self.last_gate(scalars) * (1.0 + self.last_step(step).unsqueeze(1))

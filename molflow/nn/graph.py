@@ -76,12 +76,34 @@ class MolecularGraph:
             bonds=tuple((int(i), int(j)) for i, j in data["bonds"]),
         )
 
-    def distances(self) -> list[list[int]]:
-        """Return the number of bonds between each pair of atoms, capped at `MAX_GRAPH_DISTANCE`."""
+    def neighbours(self) -> list[list[int]]:
+        """Return the atoms bonded to each atom."""
         neighbours: list[list[int]] = [[] for _ in range(self.n_atoms)]
         for i, j in self.bonds:
             neighbours[i].append(j)
             neighbours[j].append(i)
+        return neighbours
+
+    def dihedrals(self) -> list[tuple[int, int, int, int]]:
+        """Return the proper and improper dihedrals (i, j, k, l), each in all its directions.
+
+        The planes i, j, k and j, k, l meet in the bond j-k. Atom i is bonded to j; atom l is
+        bonded to k (proper: the torsion about the bond) or to j (improper: the handedness or
+        planarity of j).
+        """
+        bonded = self.neighbours()
+        return [
+            (i, j, k, other)
+            for j in range(self.n_atoms)
+            for k in bonded[j]
+            for i in bonded[j]
+            for other in (*bonded[k], *bonded[j])
+            if len({i, j, k, other}) == 4
+        ]
+
+    def distances(self) -> list[list[int]]:
+        """Return the number of bonds between each pair of atoms, capped at `MAX_GRAPH_DISTANCE`."""
+        neighbours = self.neighbours()
         table = []
         for start in range(self.n_atoms):
             row = [MAX_GRAPH_DISTANCE] * self.n_atoms

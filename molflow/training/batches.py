@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from molflow.flow_map.clock import StepClock
 from molflow.flow_map.denoiser import centre
 from molflow.seeds import derive_seed
 from molflow.training.configuration import ObjectiveConfig
@@ -17,11 +17,15 @@ from molflow.training.configuration import ObjectiveConfig
 
 @dataclass(frozen=True)
 class TimeLaw:
-    """How times are drawn on a clock of given duration, with σ(t) = σ_max e^{−t}."""
+    """How times are drawn, given the clock on which a sample's jumps are equally long."""
 
-    duration: float
-    sigma_max: float
+    clock: StepClock
     config: ObjectiveConfig
+
+    @property
+    def duration(self) -> float:
+        """Length of the clock of the equation."""
+        return self.clock.duration
 
     def local(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw times for the local objective: some uniform, some normal about the focus.
@@ -31,9 +35,7 @@ class TimeLaw:
         focused = round(count * self.config.focus_share)
         rest = count - focused
         uniform = (torch.arange(rest) + torch.rand(rest, generator=generator)) / max(rest, 1)
-        near = math.log(self.sigma_max / self.config.focus) + torch.randn(
-            focused, generator=generator
-        )
+        near = self.clock.centre + torch.randn(focused, generator=generator)
         return torch.cat([uniform * self.duration, near.clamp(0.0, self.duration)])
 
     def anchored(self, count: int) -> int:
@@ -43,21 +45,29 @@ class TimeLaw:
     def long(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw the ends of long steps: log-uniform lengths in three ranges, uniform starts.
 
-        The anchored ones come first, then those of typical length, then the rest.
+        The anchored ones come first, then those that are drawn on the clock of the jumps, as
+        long as a jump of a sample, then the rest.
         """
         anchored = self.anchored(count)
         typical = round((count - anchored) * self.config.typical_share)
         shortest, longest = self.config.anchor
-        ranges = (
-            (anchored, shortest, longest),
-            (typical, *self.config.typical),
-            (count - anchored - typical, longest, 1.0),
+        rest = count - anchored - typical
+        parts = (
+            _steps(anchored, shortest, longest, self.duration, generator),
+            self.clock.time(_steps(typical, *self.config.typical, self.clock.length, generator)),
+            _steps(rest, longest, 1.0, self.duration, generator),
         )
-        length = self.duration * torch.cat(
-            [_log_uniform(number, low, high, generator) for number, low, high in ranges]
-        )
-        start = (self.duration - length) * torch.rand(count, generator=generator)
-        return start, start + length
+        start, end = torch.cat(parts, dim=1).float()
+        return start, end
+
+
+def _steps(
+    count: int, low: float, high: float, length: float, generator: torch.Generator
+) -> Tensor:
+    """Draw the ends, (2, count), of steps on a clock of given length; lengths in units of it."""
+    part = _log_uniform(count, low, high, generator).double()
+    start = (1.0 - part) * torch.rand(count, generator=generator)
+    return length * torch.stack([start, start + part])
 
 
 def _log_uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:

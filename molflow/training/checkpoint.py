@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save
 import molflow
 from molflow.errors import MolflowError
 from molflow.files import read_json, replacing, sha256_of, writable_folder, write_json, write_text
+from molflow.flow_map.clock import StepClock
 from molflow.flow_map.denoiser import DenoiserFlowMap
 from molflow.nn.dense_attention import DenseAttention
 from molflow.nn.graph import MolecularGraph
@@ -34,7 +36,8 @@ def build_flow_map(
     net = DenseAttention(
         graph, inputs, sde.duration, sigma_max=sde.sigma_max, **network.model_dump()
     )
-    return DenoiserFlowMap(net, sde, map_.order)
+    clock = StepClock(sde.duration, math.log(map_.sigma_max / map_.focus), map_.focus_weight)
+    return DenoiserFlowMap(net, sde, map_.order, clock)
 
 
 @dataclass(frozen=True)

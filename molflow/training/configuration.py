@@ -40,6 +40,10 @@ class MapConfig(_Section):
     sigma_min: float = Field(0.002, gt=0)
     eta: float = Field(1.0, gt=0, description="stochasticity; 1 is the ancestral diffusion")
     order: int = Field(4, ge=1, description="Legendre coefficients per step")
+    focus: float = Field(0.4, gt=0, description="noise level at which basins are decided")
+    focus_weight: float = Field(
+        6.0, ge=0, description="how much denser jumps are there; 0 makes them equal in log sigma"
+    )
 
     @model_validator(mode="after")
     def _ordered(self):
@@ -53,8 +57,9 @@ class ObjectiveConfig(_Section):
 
     local_steps: int = Field(1500, ge=0, description="first training steps, local objective only")
     local_share: float = Field(0.6, gt=0, le=1, description="share of the batch afterwards")
-    focus: float = Field(0.4, gt=0, description="noise level at which basins are decided")
-    focus_share: float = Field(0.5, ge=0, le=1, description="share of local times drawn near it")
+    focus_share: float = Field(
+        0.5, ge=0, le=1, description="share of local times drawn near map.focus"
+    )
     stiffness: float = Field(3.0, ge=0, description="extra weight of errors along stiff pairs")
     stiff_below: float = Field(0.1, gt=0, description="noise level above which it fades out")
     least_variance: float = Field(
@@ -67,9 +72,11 @@ class ObjectiveConfig(_Section):
         (1 / 256, 1 / 32), description="their lengths / duration; the semigroup begins above"
     )
     typical_share: float = Field(
-        0.5, ge=0, le=1, description="share of the other long steps of typical length"
+        0.5, ge=0, le=1, description="share of the other long steps of the length of a jump"
     )
-    typical: tuple[float, float] = Field((0.1, 1 / 3), description="typical lengths / duration")
+    typical: tuple[float, float] = Field(
+        (1 / 16, 1.0), description="their lengths / that of the clock of the jumps"
+    )
 
 
 class TrainingConfig(_Section):

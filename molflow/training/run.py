@@ -12,14 +12,13 @@ from pathlib import Path
 import lightning
 import numpy as np
 import torch
-import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from molflow.data.dataset import TrainingData, load_training_data
 from molflow.errors import MolflowError
-from molflow.files import writable_folder, write_text
+from molflow.files import writable_folder
 from molflow.flow_map.draw import draw
 from molflow.nn.graph import MolecularGraph
 from molflow.objectives.norm import StiffNorm
@@ -31,6 +30,7 @@ from molflow.training.checkpoint import build_flow_map, save_checkpoint
 from molflow.training.checkpoint_io import SafetensorsCheckpointIO
 from molflow.training.configuration import TrainingConfig, load_configuration
 from molflow.training.module import StrongMapTraining
+from molflow.training.run_folder import claim
 from molflow.training.validation import EnsembleScore
 from molflow.trajectories import write_trajectory
 
@@ -65,6 +65,7 @@ def train(
     out: str | Path,
     config: str | Path | None = None,
     overrides: Sequence[str] = (),
+    compiled: bool = False,
     progress: bool = True,
 ) -> Path:
     """Train a strong flow map; run the same call again to resume.
@@ -81,6 +82,12 @@ def train(
         YAML file; by default the one that comes with the system, if any.
     overrides : sequence of str
         ``key=value`` words, such as ``steps=20000`` or ``network.layers=6``.
+    compiled : bool
+        Whether `torch.compile` makes machine code of the network first: some minutes, and
+        faster steps after it. Needs a C++ compiler. Rounding, and so the weights in their last
+        digits, differ from those of a run without.
+    progress : bool
+        Whether to show a progress bar.
 
     Returns
     -------
@@ -97,14 +104,18 @@ def train(
     training = load_training_data(data)
     _check_match(system, training)
     out = writable_folder(out)
-    _claim(out, settings, training)
+    claim(out, settings, training.manifest["data_hash"])
     torch.manual_seed(derive_seed(settings.seed, "weights"))
     topology = system.topology()
     graph = MolecularGraph.from_topology(topology)
     flow_map = build_flow_map(graph, settings.network, settings.map)
     flow_map.network.pairs.set_statistics(*distance_statistics(training.train / training.scale))
     module = StrongMapTraining(flow_map, settings, _norm(graph, settings))
-    law = TimeLaw(flow_map.sde.duration, settings.map.sigma_max, settings.objective)
+    if compiled:
+        # In place, so that the names of the weights stay.
+        for trained in (module.flow_map, module.teacher):
+            trained.network.compile(dynamic=False)
+    law = TimeLaw(flow_map.clock, settings.objective)
     batches = _Batches(training, settings, law, flow_map.basis.size)
 
     history = History(out / "metrics.csv")
@@ -226,34 +237,6 @@ def _check_match(system: MolecularSystem, training: TrainingData) -> None:
             f"'{system.label}' ({system.ensemble_hash}): force field, temperature or structure "
             "differ; simulate again."
         )
-
-
-def _claim(out: Path, settings: TrainingConfig, training: TrainingData) -> None:
-    """Write what defines the run, or make sure that the folder holds the same run.
-
-    The number of steps and the length of the final decay of the learning rate may change: before
-    the decay begins, every run goes through the same states. So may what is validated, which does
-    not touch the weights.
-    """
-    path = out / "config.yaml"
-    wanted = {
-        "data_hash": training.manifest["data_hash"],
-        "training": settings.model_dump(mode="json"),
-    }
-    if path.exists():
-        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if _identity(stored) != _identity(wanted):
-            raise MolflowError(
-                f"'{out}' holds a training run with other settings or data: choose another folder, "
-                f"or go back to what '{path}' says."
-            )
-    write_text(path, yaml.safe_dump(wanted, sort_keys=False))
-
-
-def _identity(text: dict) -> tuple:
-    free = {"steps", "learning_rate_decay"}
-    free |= {"validate_every", "validation_samples", "validation_nfe"}
-    return text["data_hash"], {k: v for k, v in text["training"].items() if k not in free}
 
 
 def _description(

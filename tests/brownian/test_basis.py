@@ -48,9 +48,7 @@ def test_rest_of_an_exponential_keeps_its_digits_on_short_steps():
 def test_variance_of_an_exponential_at_any_length():
     for h in (1e-12, 1e-3, 1.0, 8.0, 9.9, 79.0, 81.0, 1e4):
         factor = Basis(4, (1.0,)).cholesky(torch.tensor(h, dtype=torch.float64))
-        assert float(factor[-1].square().sum()) == pytest.approx(
-            -math.expm1(-2 * h) / 2, rel=1e-13
-        )
+        assert float(factor[-1].square().sum()) == pytest.approx(-math.expm1(-2 * h) / 2, rel=1e-13)
 
 
 def test_no_length_is_finite_and_zero():

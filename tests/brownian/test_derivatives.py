@@ -85,9 +85,7 @@ def test_formulas_of_the_polynomial_path():
     increment = Increment(Basis(5), torch.tensor(1.5).double(), torch.tensor(VALUES)[None])
     for n in range(5):
         later = range(n + 1, 5)
-        start = -(n + 1) * VALUES[n] - sum(
-            (-1) ** (n + m) * (2 * m + 1) * VALUES[m] for m in later
-        )
+        start = -(n + 1) * VALUES[n] - sum((-1) ** (n + m) * (2 * m + 1) * VALUES[m] for m in later)
         end = (n + 1) * VALUES[n] + sum((2 * m + 1) * VALUES[m] for m in later)
         by_start = derivatives.features_by_start(increment)[0, n]
         by_end = derivatives.features_by_end(increment)[0, n]
@@ -99,9 +97,7 @@ def test_whitened_derivative_scales_with_the_step_down_to_short_steps():
     # As q goes to 0 the rest of F_p becomes one more Legendre polynomial: h dz/ds has a limit.
     basis, more = Basis(4, (1.0,)), Basis(5)
     z = torch.tensor(VALUES, dtype=torch.float32)[None]
-    limit = derivatives.whitened_by_start(
-        Increment.from_whitened(more, torch.tensor(1.0), z)
-    )
+    limit = derivatives.whitened_by_start(Increment.from_whitened(more, torch.tensor(1.0), z))
     for h in (1e-2, 1e-5):
         short = Increment.from_whitened(basis, torch.tensor(h), z)
         scaled = h * derivatives.whitened_by_start(short)

@@ -2,15 +2,15 @@
 
 import math
 
-import pytest
 import torch
 from toy_maps import GRAPH, SDE, gaussian_map, half_denoiser_map, random_map
 
 from molflow.brownian.path import BrownianPath
-from molflow.errors import MolflowError
+from molflow.flow_map.clock import StepClock
 from molflow.flow_map.denoiser import centre
-from molflow.flow_map.rollout import centre_increment, rollout, time_grid
+from molflow.flow_map.rollout import centre_increment, rollout
 
+CLOCK = StepClock(SDE.duration)
 SHAPE = (3, GRAPH.n_atoms, 3)
 
 
@@ -23,17 +23,11 @@ def start(seed=1):
     return 10.0 * centre(torch.randn(SHAPE, generator=generator, dtype=torch.float64))
 
 
-def test_time_grid():
-    assert time_grid(3.0, 4) == [0.0, 0.75, 1.5, 2.25, 3.0]
-    with pytest.raises(MolflowError, match="steps is 0: a sample needs at least 1 step"):
-        time_grid(3.0, 0)
-
-
 def test_an_exact_map_gives_the_same_state_at_any_number_of_jumps():
     flow_map = half_denoiser_map()
     path, x = path_of(flow_map), start()
     with torch.no_grad():
-        states = [rollout(flow_map, x, path, time_grid(SDE.duration, k)) for k in (1, 2, 3, 8, 64)]
+        states = [rollout(flow_map, x, path, CLOCK.grid(k)) for k in (1, 2, 3, 8, 64)]
     assert states[0].abs().max() > 1e-3
     for state in states[1:]:
         assert (state - states[0]).abs().max() < 1e-9
@@ -48,9 +42,9 @@ def test_a_gaussian_map_converges_on_the_path_to_the_denoising_sde():
     flow_map = gaussian_map(0.5, order=2)
     path, x = path_of(flow_map), start()
     with torch.no_grad():
-        fine = rollout(flow_map, x, path, time_grid(SDE.duration, 256))
+        fine = rollout(flow_map, x, path, CLOCK.grid(256))
         errors = [
-            float((rollout(flow_map, x, path, time_grid(SDE.duration, k)) - fine).square().mean())
+            float((rollout(flow_map, x, path, CLOCK.grid(k)) - fine).square().mean())
             for k in (4, 8, 16, 32)
         ]
     ratios = [float((a / b) ** 0.5) for a, b in zip(errors[:-1], errors[1:], strict=True)]

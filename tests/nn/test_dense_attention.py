@@ -6,9 +6,10 @@ import pytest
 import torch
 from toy_maps import GRAPH, SDE, SIZES, random_network, state
 
-from molflow.nn.dense_attention import DenseAttention, PairFeatures
+from molflow.nn.dense_attention import DenseAttention
 from molflow.nn.embedding import GaussianBasis, StepEmbedding
 from molflow.nn.graph import MolecularGraph
+from molflow.nn.pair_features import PairFeatures
 from molflow.testing import random_rotations
 
 S, T = torch.tensor([0.5, 3.0, 7.0]).double(), torch.tensor([2.0, 3.1, 8.0]).double()
@@ -61,6 +62,7 @@ def test_relabelled_atoms_give_the_relabelled_output(network, inputs):
     weights = network.state_dict()
     for name in ("identity", "pairs.sender", "pairs.receiver"):
         weights[name] = weights[name][order]
+    weights["dihedrals.identity"] = weights["dihedrals.identity"][:, order]
     relabelled.load_state_dict(weights)
     expected = network(x, z, S, T)[:, order]
     out = relabelled(x[:, order], z[:, order], S, T)

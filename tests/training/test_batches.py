@@ -3,14 +3,19 @@ import math
 import pytest
 import torch
 
+from molflow.flow_map.clock import StepClock
 from molflow.training.batches import StepBatches, TimeLaw, local_counts, scaled_positions
 from molflow.training.configuration import ObjectiveConfig
 
 DURATION, SIGMA_MAX = math.log(5000), 10.0
 
 
+FOCUS = math.log(SIGMA_MAX / 0.4)
+CLOCK = StepClock(DURATION, FOCUS, 6.0)
+
+
 def law(**objective):
-    return TimeLaw(DURATION, SIGMA_MAX, ObjectiveConfig(**objective))
+    return TimeLaw(CLOCK, ObjectiveConfig(**objective))
 
 
 def generator(seed=0):
@@ -26,32 +31,36 @@ def test_local_times_lie_on_the_clock_and_one_in_each_stratum():
 
 
 def test_focused_times_are_normal_about_the_focus():
-    times = law(focus=0.4, focus_share=1.0).local(20000, generator())
-    assert float(times.mean()) == pytest.approx(math.log(SIGMA_MAX / 0.4), abs=4 / 20000**0.5)
+    times = law(focus_share=1.0).local(20000, generator())
+    assert float(times.mean()) == pytest.approx(FOCUS, abs=4 / 20000**0.5)
     assert float(times.std()) == pytest.approx(1.0, abs=0.02)
 
 
 def test_long_steps_have_log_uniform_lengths_in_three_ranges():
-    anchor, typical = (1 / 256, 1 / 32), (0.1, 1 / 3)
+    """One range on the clock of the equation, one on that of the jumps, one on the first."""
+    anchor, typical = (1 / 256, 1 / 32), (0.1, 0.8)
     made = law(anchor_share=0.2, anchor=anchor, typical_share=0.5, typical=typical)
     count = 5000
     assert made.anchored(count) == 1000
     start, end = made.long(count, generator())
-    length = end - start
     assert start.min() >= 0 and end.max() <= DURATION * (1 + 1e-6)
+    assert start.dtype == end.dtype == torch.float32
+    plain, warped = torch.stack([start, end]) / DURATION, CLOCK.position(torch.stack([start, end]))
     parts = (
-        (slice(0, 1000), *anchor),
-        (slice(1000, 3000), *typical),
-        (slice(3000, count), 1 / 32, 1),
+        (slice(0, 1000), plain, *anchor),
+        (slice(1000, 3000), warped / CLOCK.length, *typical),
+        (slice(3000, count), plain, 1 / 32, 1),
     )
-    for part, low, high in parts:
-        share = torch.log(length[part] / DURATION / low) / math.log(high / low)
+    for part, ends, low, high in parts:
+        first, last = ends[:, part].double()
+        length = last - first
+        share = torch.log(length / low) / math.log(high / low)
         # Stratified: the k-th share lies in [k, k + 1] / number.
         number = len(share)
         assert (share * number - torch.arange(number) - 0.5).abs().max() < 0.6
-    where = (start / (DURATION - length))[length < 0.99 * DURATION]
-    assert float(where.mean()) == pytest.approx(0.5, abs=4 * 0.29 / count**0.5)
-    assert float(where.var()) == pytest.approx(1 / 12, rel=0.1)
+        where = (first / (1.0 - length))[length < 0.99]
+        assert float(where.mean()) == pytest.approx(0.5, abs=4 * 0.29 / len(where) ** 0.5)
+        assert float(where.var()) == pytest.approx(1 / 12, rel=0.1)
 
 
 def test_shares_of_long_steps_may_be_nothing_or_all():

@@ -8,6 +8,7 @@ from toy_maps import GRAPH, SDE, SIZES, random_map
 
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
+from molflow.flow_map.clock import StepClock
 from molflow.objectives.anchor import anchored_residual
 from molflow.objectives.denoising import denoising_residual, noised
 from molflow.objectives.norm import mean_square
@@ -38,7 +39,7 @@ def batch(local, size=6):
     generator = torch.Generator().manual_seed(0)
     positions = torch.randn(10, GRAPH.n_atoms, 3, generator=generator)
     positions = positions - positions.mean(1, keepdim=True)
-    law = TimeLaw(SDE.duration, SDE.sigma_max, CONFIG.objective)
+    law = TimeLaw(StepClock(SDE.duration, 3.0, 4.0), CONFIG.objective)
     return StepBatches(positions, law, SDE.basis(3).size, size, [local], 0, 0)[0]
 
 

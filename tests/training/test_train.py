@@ -195,6 +195,34 @@ def test_more_steps_may_be_asked_for_before_the_final_decay(training_set, tmp_pa
     assert "steps: 11" in (tmp_path / "run" / "config.yaml").read_text()
 
 
+@pytest.mark.parametrize("words", [["steps=11"], ["steps=4"], ["learning_rate_decay=1"]])
+def test_the_length_of_a_run_is_fixed_once_its_decay_has_begun(finished, training_set, words):
+    with pytest.raises(MolflowError, match="has trained 8 steps, and with steps = 8 or .* falls"):
+        run(training_set, finished, words)
+    assert "steps: 8" in (finished / "config.yaml").read_text()
+
+
+def test_a_compiled_run_follows_the_plain_one(finished, training_set, tmp_path, monkeypatch):
+    """Traced and run operation by operation: writing machine code would take minutes."""
+    compiled = []
+
+    def compile_in_place(self, **settings):
+        compiled.append(settings)
+        self._compiled_call_impl = torch.compile(self._call_impl, backend="aot_eager", **settings)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_in_place)
+    words = [*WORDS, "steps=3"]
+    plain = train(SYSTEM, training_set, tmp_path / "plain", overrides=words, progress=False)
+    made = train(
+        SYSTEM, training_set, tmp_path / "made", overrides=words, compiled=True, progress=False
+    )
+    assert compiled == [{"dynamic": False}] * 2
+    plain, made = (load_checkpoint(path).flow_map.state_dict() for path in (plain, made))
+    assert plain.keys() == made.keys()
+    for name, weight in plain.items():
+        assert torch.allclose(weight, made[name], rtol=1e-3, atol=1e-4), name
+
+
 def test_a_training_set_may_have_no_validation_frames(tmp_path):
     data = write_training_set(tmp_path / "data", validation=0)
     run(data, tmp_path / "run")
