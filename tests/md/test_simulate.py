@@ -131,7 +131,9 @@ def test_resume_after_kill_is_bitwise_the_same(whole, tmp_path):
 
 def test_interrupt_ends_workers_and_can_be_resumed(whole, tmp_path):
     out = tmp_path / "interrupted"
-    script = SCRIPT.format(settings=SETTINGS | {"out": str(out)})
+    # Tests that run in the background of a script inherit an ignored Ctrl-C.
+    script = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    script += SCRIPT.format(settings=SETTINGS | {"out": str(out)})
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not (part_folder(out, 0) / "checkpoint.npz").exists():
