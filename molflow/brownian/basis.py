@@ -57,7 +57,7 @@ class Basis:
 
     def scaled_steps(self, h: Tensor) -> Tensor:
         """Return q = p h for each rate; (..., P) float64 for h of shape (...)."""
-        rates = torch.tensor(self.rates, dtype=torch.float64, device=h.device)
+        rates = torch.tensor(self.rates, dtype=torch.float64).to(h.device)
         return h.double()[..., None] * rates
 
     def legendre_scales(self, h: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from molflow.brownian.exponential import (
     tail,
     tail_limit,
 )
-from molflow.brownian.increment import Increment, apply_matrix
+from molflow.brownian.increment import Increment, apply_matrix, check_lengths
 from molflow.brownian.legendre import alternating, restriction
 from molflow.errors import MolflowError
 
@@ -27,18 +27,19 @@ def join(left: Increment, right: Increment) -> Increment:
     Raises
     ------
     MolflowError
-        If the bases or the shapes of the features differ.
+        If the bases, or the shapes or precisions of the features, differ.
     """
-    if left.basis != right.basis or left.features.shape != right.features.shape:
+    one, other = (
+        (part.basis, tuple(part.features.shape), part.features.dtype) for part in (left, right)
+    )
+    if one != other:
         raise MolflowError(
-            f"left has {left.basis} and shape {tuple(left.features.shape)}, right {right.basis} "
-            f"and {tuple(right.features.shape)}: only increments of one path can be joined."
+            f"left has {one[0]}, shape {one[1]} and {one[2]}, right {other[0]}, {other[1]} and "
+            f"{other[2]}: only increments of one path can be joined."
         )
     matrix = join_matrix(left.basis, left.h, right.h).to(left.features.dtype)
     children = torch.cat([left.whitened(), right.whitened()], dim=-1)
-    return Increment.from_whitened(
-        left.basis, left.h + right.h, apply_matrix(matrix, children)
-    )
+    return Increment.from_whitened(left.basis, left.h + right.h, apply_matrix(matrix, children))
 
 
 def join_matrix(basis: Basis, h_left: Tensor, h_right: Tensor) -> Tensor:
@@ -56,8 +57,21 @@ def join_matrix(basis: Basis, h_left: Tensor, h_right: Tensor) -> Tensor:
     Returns
     -------
     Tensor (..., size, 2 size) float64
+
+    Raises
+    ------
+    MolflowError
+        If a length is negative or the shapes do not fit.
     """
-    h_left, h_right = torch.broadcast_tensors(h_left.double(), h_right.double())
+    check_lengths(h_left)
+    check_lengths(h_right)
+    try:
+        h_left, h_right = torch.broadcast_tensors(h_left.double(), h_right.double())
+    except RuntimeError as error:
+        raise MolflowError(
+            f"h_left has shape {tuple(h_left.shape)} and h_right {tuple(h_right.shape)}: give "
+            "shapes that broadcast against each other."
+        ) from error
     h = h_left + h_right
     # Only the ratio matters to the coefficients; two lengths of 0 must not make it undefined.
     a = h_left / torch.where(h > 0, h, 1.0)

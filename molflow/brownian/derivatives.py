@@ -3,7 +3,8 @@
 The path is the mean of all Brownian paths that have the features of the increment: its
 derivative is w(u) = sum_k phi_k(u) z_k with z the whitened features and phi_k their kernels,
 orthonormal on the step. Without rates it is the polynomial path of degree N,
-w(u) = sum_n (2n + 1)/h I^n P_n(2 (u - s)/h - 1). All functions need h > 0.
+w(u) = sum_n (2n + 1)/h I^n P_n(2 (u - s)/h - 1). A step of no length has no such path: all
+functions raise `MolflowError` unless h > 0.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor
 from molflow.brownian.basis import Basis
 from molflow.brownian.chen import join_matrix
 from molflow.brownian.exponential import projection, residual_factor, tail, tail_limit
-from molflow.brownian.increment import Increment, apply_matrix
+from molflow.brownian.increment import Increment, apply_matrix, check_lengths
 from molflow.brownian.legendre import alternating
 
 
@@ -80,6 +81,7 @@ def _path_rate(increment: Increment, at_start: bool) -> Tensor:
 
 def _edge_kernels(basis: Basis, h: Tensor, at_start: bool) -> Tensor:
     """phi_k at the start or the end of the step; (..., size)."""
+    check_lengths(h, positive=True)
     order = basis.order
     odd = 2.0 * torch.arange(order, dtype=h.dtype, device=h.device) + 1.0
     kernels = torch.sqrt(odd).expand(*h.shape, -1)

@@ -114,6 +114,11 @@ class Increment:
                 f"features have shape {tuple(self.features.shape)}: only (B, atoms, 3, size) "
                 "can be rotated."
             )
+        if rotation.shape not in ((3, 3), (len(self.features), 3, 3)):
+            raise MolflowError(
+                f"rotation has shape {tuple(rotation.shape)} for a batch of {len(self.features)}: "
+                "give one matrix (3, 3), or one for each member of the batch."
+            )
         matrix = rotation[:, None] if rotation.ndim == 3 else rotation
         matrix = matrix.to(self.features.dtype)
         return _remember(self.basis, self.h, matrix @ self.features, matrix @ self.whitened())
@@ -142,7 +147,7 @@ def apply_matrix(matrix: Tensor, values: Tensor) -> Tensor:
 
 
 def check_shapes(basis: Basis, h: Tensor, features: Tensor) -> None:
-    """Raise `MolflowError` unless h is () or (B,) and features are (B, *shape, size)."""
+    """Raise `MolflowError` unless h >= 0 is () or (B,) and features are (B, *shape, size)."""
     if features.ndim < 2 or features.shape[-1] != basis.size:
         raise MolflowError(
             f"The features have shape {tuple(features.shape)}: the last axis must hold the "
@@ -152,6 +157,22 @@ def check_shapes(basis: Basis, h: Tensor, features: Tensor) -> None:
         raise MolflowError(
             f"h has shape {tuple(h.shape)} for a batch of {features.shape[0]}: "
             "give one length, or one for each member of the batch."
+        )
+    check_lengths(h)
+
+
+def check_lengths(h: Tensor, positive: bool = False) -> None:
+    """Raise `MolflowError` if a step has negative length, or none where it must have some.
+
+    Only on the CPU and outside compiled code: an accelerator would have to be waited for.
+    """
+    if h.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    allowed = h > 0 if positive else h >= 0
+    if not bool(allowed.all()):
+        raise MolflowError(
+            f"A step has length h = t - s = {float(h.min()):g}: t must "
+            + ("come after s." if positive else "not come before s.")
         )
 
 

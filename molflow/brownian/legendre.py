@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molflow.errors import MolflowError
+
 #: The largest number of coefficients of a basis.
 MAX_ORDER = 32
 
@@ -44,6 +46,7 @@ _QUADRATURES = [_quadrature(nodes) for nodes in range(1, MAX_ORDER + 2)]
 
 def shifted_legendre(theta: Tensor, count: int) -> Tensor:
     """Return P_n(2 theta - 1), n = 0..count-1, on a new last axis (Bonnet's recurrence)."""
+    _check_count("count", count, 2 * MAX_ORDER)
     x = 2.0 * theta - 1.0
     values = [torch.ones_like(x), x]
     for n in range(1, count - 1):
@@ -68,6 +71,8 @@ def restriction(rows: int, columns: int, a: Tensor) -> Tensor:
     -------
     Tensor (..., rows, columns) float64
     """
+    _check_count("rows", rows, 2 * MAX_ORDER)
+    _check_count("columns", columns, min(MAX_ORDER, 2 * MAX_ORDER + 1 - rows))
     theta, weight = (table.to(a.device) for table in _QUADRATURES[(rows + columns) // 2])
     outer = shifted_legendre(a.double()[..., None] * theta, rows)
     return outer.mT @ weight[:, :columns]
@@ -80,10 +85,16 @@ def legendre_join_matrix(order: int) -> tuple[tuple[tuple[Fraction, ...], ...], 
     A_nm(a) = (2m + 1) sum_{k=m}^{n} (-1)^(n+k) (n+k)! / [(n-k)! (k-m)! (k+m+1)!] a^k.
     For exact work; `restriction` evaluates the same matrix for tensors.
     """
+    _check_count("order", order, MAX_ORDER)
     return tuple(
         tuple(tuple(_power(n, m, k) for k in range(order)) for m in range(order))
         for n in range(order)
     )
+
+
+def _check_count(name: str, value: int, most: int) -> None:
+    if not isinstance(value, int) or not 1 <= value <= most:
+        raise MolflowError(f"{name} is {value}: give a whole number from 1 to {most}.")
 
 
 def _power(n: int, m: int, k: int) -> Fraction:

@@ -55,7 +55,7 @@ class BrownianPath:
     ) -> None:
         if not (math.isfinite(t0) and math.isfinite(t1) and t0 < t1):
             raise MolflowError(f"The path runs from {t0} to {t1}: give finite times, t0 < t1.")
-        if not 0 <= depth <= 40:
+        if not isinstance(depth, int) or not 0 <= depth <= 40:
             raise MolflowError(f"depth is {depth}: give a whole number from 0 to 40.")
         if len(shape) < 1 or min(shape) < 1:
             raise MolflowError(f"shape is {tuple(shape)}: give the batch and the shape of a state.")
@@ -89,6 +89,10 @@ class BrownianPath:
         return Increment.from_whitened(self.basis, h, z)
 
     def _tick(self, t: float) -> int:
+        if torch.is_tensor(t) and t.numel() != 1:
+            raise MolflowError(
+                f"The time has shape {tuple(t.shape)}: ask a path for one step at a time."
+            )
         t = float(t)
         span = self.t1 - self.t0
         if not self.t0 - 1e-6 * span <= t <= self.t1 + 1e-6 * span:
@@ -119,8 +123,9 @@ class BrownianPath:
         return self._join(left, right, middle - first, last - middle)
 
     def _join(self, left: Tensor, right: Tensor, ticks_left: int, ticks_right: int) -> Tensor:
-        lengths = (torch.tensor(self._length(n), dtype=torch.float64)
-                   for n in (ticks_left, ticks_right))
+        lengths = (
+            torch.tensor(self._length(n), dtype=torch.float64) for n in (ticks_left, ticks_right)
+        )
         matrix = join_matrix(self.basis, *lengths)
         return torch.cat([left, right], dim=-1) @ matrix.mT
 
@@ -149,8 +154,7 @@ class BrownianPath:
 
     def _split(self, level: int) -> Tensor:
         if level not in self._splits:
-            half = torch.tensor(self._length(2**self.depth) / 2 ** (level + 1),
-                                dtype=torch.float64)
+            half = torch.tensor(self._length(2**self.depth) / 2 ** (level + 1), dtype=torch.float64)
             self._splits[level] = split_matrix(self.basis, half, half)
         return self._splits[level]
 

@@ -26,6 +26,11 @@ def split(parent: Increment, fraction: Tensor | float, xi: Tensor) -> tuple[Incr
     -------
     left, right : Increment
         `join(left, right)` is the parent.
+
+    Raises
+    ------
+    MolflowError
+        If a part would have no length or the shapes do not fit.
     """
     if xi.shape != parent.features.shape:
         raise MolflowError(
@@ -35,6 +40,11 @@ def split(parent: Increment, fraction: Tensor | float, xi: Tensor) -> tuple[Incr
     fraction = torch.as_tensor(fraction, dtype=torch.float64, device=parent.h.device)
     if not bool(((fraction > 0) & (fraction < 1)).all()):
         raise MolflowError(f"fraction is {fraction}: it must lie strictly between 0 and 1.")
+    if fraction.shape not in ((), xi.shape[:1]):
+        raise MolflowError(
+            f"fraction has shape {tuple(fraction.shape)} for a batch of {len(xi)}: give one "
+            "number, or one for each member of the batch."
+        )
     h_left = parent.h.double() * fraction
     h_right = parent.h.double() - h_left
     matrix = split_matrix(parent.basis, h_left, h_right).to(xi.dtype)

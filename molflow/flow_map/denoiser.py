@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from molflow.brownian.increment import Increment
+from molflow.flow_map.base import FlowMap
 from molflow.flow_map.clock import StepClock
 from molflow.sde.reverse_diffusion import ReverseDiffusion
 
@@ -15,7 +15,7 @@ def centre(vectors: Tensor) -> Tensor:
     return vectors - vectors.mean(dim=-2, keepdim=True)
 
 
-class DenoiserFlowMap(nn.Module):
+class DenoiserFlowMap(FlowMap):
     r"""Strong flow map X_t = Φ x + (1 − Φ) D̄ + M of a variance-exploding reverse diffusion.
 
     The lift Φ and the martingale M are exact (`ReverseDiffusion`); the network supplies D̄, the
@@ -51,25 +51,15 @@ class DenoiserFlowMap(nn.Module):
         self.clock = StepClock(sde.duration) if clock is None else clock
         self.basis = sde.basis(order)
 
-    def mean_denoiser(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
-        """Return D̄ of shape (batch, atoms, 3).
-
-        Parameters
-        ----------
-        s, t : Tensor, (batch,)
-            Ends of the step on the clock of the SDE, s <= t.
-        x : Tensor, (batch, atoms, 3)
-            Centred state at s.
-        whitened : Tensor, (batch, atoms, 3, features)
-            Whitened features of the increment, without influence when s = t.
-        """
+    def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
+        """Return D̄ of shape (batch, atoms, 3) for a centred state x at s."""
         sigma = self.sde.sigma(s).reshape(-1, 1, 1)
         scale = torch.rsqrt(1.0 + sigma.square())
         visible = torch.sqrt(-torch.expm1(-2.0 * (t - s))).reshape(-1, 1, 1, 1)
         out = self.network(scale * x, visible * whitened, s, t)
         return centre(scale.square() * x + sigma * scale * out)
 
-    def forward(self, s: Tensor, t: Tensor, x: Tensor, increment: Increment) -> Tensor:
-        """Return X_t given X_s = x and the increment over [s, t]; shapes as in `mean_denoiser`."""
-        denoised = self.mean_denoiser(s, t, x, increment.whitened())
-        return self.sde.apply(s, t, x, denoised, increment)
+    def unit(self, s: Tensor) -> Tensor:
+        """Return c_out(s), (batch,)."""
+        sigma = self.sde.sigma(s)
+        return sigma * torch.rsqrt(1.0 + sigma.square())

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from molflow.brownian.increment import Increment
 from molflow.flow_map.denoiser import DenoiserFlowMap
-from molflow.objectives.norm import Norm, mean_square, scaled
+from molflow.objectives.norm import Norm, mean_square, residual
 from molflow.sde.reverse_diffusion import ReverseDiffusion
 
 
@@ -73,7 +73,7 @@ def _quadrature(order: int) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def anchored_mean_denoiser(
+def anchored_mean(
     teacher: DenoiserFlowMap, s: Tensor, t: Tensor, x: Tensor, increment: Increment
 ) -> Tensor:
     """Return D̄ over a short step as the denoiser at the `mean_point` of the step.
@@ -90,9 +90,9 @@ def anchored_mean_denoiser(
         Over [s, t], centred.
     """
     nothing = torch.zeros_like(increment.features)
-    first = teacher.mean_denoiser(s, s, x, nothing)
+    first = teacher.mean(s, s, x, nothing)
     time, position = mean_point(teacher.sde, s, t, x, first, increment)
-    return teacher.mean_denoiser(time, time, position, nothing)
+    return teacher.mean(time, time, position, nothing)
 
 
 def anchored_residual(
@@ -104,11 +104,10 @@ def anchored_residual(
     increment: Increment,
     norm: Norm = mean_square,
 ) -> Tensor:
-    """Return the scaled difference to `anchored_mean_denoiser`, (batch,); see there.
+    """Return the scaled difference to `anchored_mean`, (batch,); see there.
 
     The teacher passes no gradient.
     """
     with torch.no_grad():
-        target = anchored_mean_denoiser(teacher, s, t, x, increment)
-    student = flow_map.mean_denoiser(s, t, x, increment.whitened())
-    return scaled(flow_map, s, norm(student - target, student, flow_map.sde.sigma(s)))
+        target = anchored_mean(teacher, s, t, x, increment)
+    return residual(flow_map, s, flow_map.mean(s, t, x, increment.whitened()), target, norm)

@@ -1,4 +1,4 @@
-"""How an error of the mean denoiser is measured."""
+"""How an error of the learned mean is measured."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from molflow.flow_map.denoiser import DenoiserFlowMap
+from molflow.flow_map.base import FlowMap
+from molflow.sde.reverse_diffusion import ReverseDiffusion
 
-#: (error, predicted), both (batch, atoms, 3), and sigma (batch,) -> (batch,).
+#: (error, predicted), both (B, *shape), and the start s (B,) of the step -> (B,).
 Norm = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def mean_square(error: Tensor, predicted: Tensor, sigma: Tensor) -> Tensor:
-    """Return the mean over atoms and components of error^2, shape (batch,)."""
-    return error.square().mean(dim=(-1, -2))
+def mean_square(error: Tensor, predicted: Tensor, s: Tensor) -> Tensor:
+    """Return the mean over components of error^2, shape (B,)."""
+    return error.flatten(1).square().mean(dim=1)
 
 
 class StiffNorm:
@@ -35,6 +36,8 @@ class StiffNorm:
 
     Parameters
     ----------
+    sde : ReverseDiffusion
+        Gives the width σ of the noise.
     pairs : Tensor, (pairs, 2), int
         Atoms one or two bonds apart.
     weight : float
@@ -42,21 +45,22 @@ class StiffNorm:
         σ₀, in the units of the data.
     """
 
-    def __init__(self, pairs: Tensor, weight: float, below: float):
-        self.pairs, self.weight, self.below = pairs, weight, below
+    def __init__(self, sde: ReverseDiffusion, pairs: Tensor, weight: float, below: float):
+        self.sde, self.pairs, self.weight, self.below = sde, pairs, weight, below
 
-    def __call__(self, error: Tensor, predicted: Tensor, sigma: Tensor) -> Tensor:
+    def __call__(self, error: Tensor, predicted: Tensor, s: Tensor) -> Tensor:
         """Return the measure of shape (batch,) of errors (batch, atoms, 3)."""
         i, j = self.pairs.to(error.device).unbind(1)
         direction = (predicted[:, i] - predicted[:, j]).detach()
         direction = direction * torch.rsqrt(direction.square().sum(-1, keepdim=True) + 1e-6)
         stretch = (direction * (error[:, i] - error[:, j])).sum(-1)
         components = error.shape[-1] * error.shape[-2]
-        weight = self.weight / (1.0 + (sigma / self.below).square())
-        return mean_square(error, predicted, sigma) + weight * stretch.square().sum(-1) / components
+        weight = self.weight / (1.0 + (self.sde.sigma(s) / self.below).square())
+        return mean_square(error, predicted, s) + weight * stretch.square().sum(-1) / components
 
 
-def scaled(flow_map: DenoiserFlowMap, s: Tensor, measure: Tensor) -> Tensor:
-    """Divide a measure (batch,) of errors in D̄ by c_out(s)² = σ²/(1 + σ²)."""
-    variance = flow_map.sde.sigma(s).square()
-    return measure * (1.0 + variance) / variance
+def residual(
+    flow_map: FlowMap, s: Tensor, predicted: Tensor, target: Tensor, norm: Norm = mean_square
+) -> Tensor:
+    """Return the norm of predicted − target in units of `FlowMap.unit` squared, (B,)."""
+    return norm(predicted - target, predicted, s) / flow_map.unit(s).square()

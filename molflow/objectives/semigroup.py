@@ -7,12 +7,14 @@ from torch import Tensor
 
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
-from molflow.flow_map.denoiser import DenoiserFlowMap
-from molflow.objectives.norm import Norm, mean_square, scaled
+from molflow.flow_map.base import FlowMap
+from molflow.objectives.norm import Norm, mean_square, residual
+from molflow.sde.base import over_batch
 
 
-def composed_mean_denoiser(
-    teacher: DenoiserFlowMap,
+def composed_mean(
+    first: FlowMap,
+    second: FlowMap,
     s: Tensor,
     u: Tensor,
     t: Tensor,
@@ -20,36 +22,34 @@ def composed_mean_denoiser(
     left: Increment,
     right: Increment,
 ) -> Tensor:
-    r"""Return the mean denoiser over [s, t] that two steps of the teacher imply.
+    r"""Return the mean over [s, t] that a step of one map and then one of another imply.
 
-    From X_u = Φ₁ x + (1 − Φ₁) D₁ + M₁ and X_t = Φ₂ X_u + (1 − Φ₂) D₂ + M₂, and because the
-    martingale joins as M = Φ₂ M₁ + M₂,
+    From X_u = Φ₁ x + G₁ n₁ + M₁ and X_t = Φ₂ X_u + G₂ n₂ + M₂, and because the martingale and the
+    gain join as M = Φ₂ M₁ + M₂ and G = Φ₂ G₁ + G₂,
 
-        D̄ = [Φ₂ (1 − Φ₁) D₁ + (1 − Φ₂) D₂] / (1 − Φ₂ Φ₁),
+        n̄ = (Φ₂ G₁ n₁ + G₂ n₂) / G,
 
     a weighted mean without cancellation however small the noise is.
 
     Parameters
     ----------
-    s, u, t : Tensor, (batch,)
+    s, u, t : Tensor, (B,)
         Increasing times.
-    x : Tensor, (batch, atoms, 3)
+    x : Tensor, (B, *shape)
         State at s.
     left, right : Increment
-        Increments over [s, u] and [u, t], centred.
+        Increments over [s, u] and [u, t]; centred for molecules.
     """
-    sde = teacher.sde
-    first = teacher.mean_denoiser(s, u, x, left.whitened())
-    middle = sde.apply(s, u, x, first, left)
-    second = teacher.mean_denoiser(u, t, middle, right.whitened())
-    decay = sde.lift(u, t)
-    weight = (decay * (1.0 - sde.lift(s, u)) / (1.0 - sde.lift(s, t))).reshape(-1, 1, 1)
-    return weight * first + (1.0 - weight) * second
+    sde = second.sde
+    before = first.mean(s, u, x, left.whitened())
+    after = second.mean(u, t, sde.apply(s, u, x, before, left), right.whitened())
+    weight = over_batch(sde.lift(u, t) * sde.gain(s, u) / sde.gain(s, t), x)
+    return weight * before + (1.0 - weight) * after
 
 
 def semigroup_residual(
-    flow_map: DenoiserFlowMap,
-    teacher: DenoiserFlowMap,
+    flow_map: FlowMap,
+    teacher: FlowMap,
     s: Tensor,
     u: Tensor,
     t: Tensor,
@@ -57,16 +57,18 @@ def semigroup_residual(
     left: Increment,
     right: Increment,
     norm: Norm = mean_square,
+    opening: FlowMap | None = None,
 ) -> Tensor:
-    """Return the scaled difference between one step and two of the teacher, (batch,).
+    """Return the scaled difference between one step and two of the teacher, (B,).
 
-    The teacher passes no gradient. For a drift that is linear in x the minimiser is the
-    conditional mean of the solution map given the features of the increment (strong stochastic
-    flow maps, arXiv 2606.01086); otherwise nearly, because the teacher's midpoint is itself a
-    conditional mean. The equation says nothing of steps shorter than the shortest half: those
-    are tied to the denoiser by `anchored_residual`. Arguments as in `composed_mean_denoiser`.
+    The teacher passes no gradient; `opening` takes its place in the first of the two steps. For a
+    drift that is linear in x the minimiser is the conditional mean of the solution map given the
+    features of the increment (strong stochastic flow maps, arXiv 2606.01086); otherwise nearly,
+    because the teacher's midpoint is itself a conditional mean. The equation says nothing of steps
+    shorter than the shortest half: those are learned by matching at s = t, or tied to the denoiser
+    by `anchored_residual`. Arguments as in `composed_mean`.
     """
     with torch.no_grad():
-        target = composed_mean_denoiser(teacher, s, u, t, x, left, right)
-    student = flow_map.mean_denoiser(s, t, x, join(left, right).whitened())
-    return scaled(flow_map, s, norm(student - target, student, flow_map.sde.sigma(s)))
+        target = composed_mean(opening or teacher, teacher, s, u, t, x, left, right)
+    predicted = flow_map.mean(s, t, x, join(left, right).whitened())
+    return residual(flow_map, s, predicted, target, norm)

@@ -3,47 +3,94 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from molflow.brownian.increment import Increment
 from molflow.errors import MolflowError
+from molflow.sde.quadrature import legendre_rule
+
+#: n(t, x): the part of the drift that is not solved exactly; (B, *shape) from () or (B,) and x.
+Nonlinear = Callable[[Tensor, Tensor], Tensor]
 
 
 class AdditiveSDE(ABC):
-    """dX = k(t) (D(t, X) - X) dt + g(t) dW: a pull towards a point D that may depend on X.
+    r"""dX = (a(t) X + b(t) n(t, X)) dt + g(t) dW, all known but n.
 
-    D is the denoiser's output for a reverse diffusion, and the mean for an Ornstein-Uhlenbeck
-    process. With Phi(s, t) = exp(-int_s^t k), exactly,
-    X_t = Phi x + (1 - Phi) D' + M, where D' is a weighted mean of D along the path and
-    M = int_s^t Phi(u, t) g(u) dW_u.
+    With Φ(s, t) = exp ∫ₛᵗ a, exactly,
 
-    Times are tensors () or (B,) or numbers; states are (B, *shape).
+        X_t = Φ(s, t) x + G(s, t) n̄ + M,   G = ∫ₛᵗ Φ(u, t) b(u) du,   M = ∫ₛᵗ Φ(u, t) g(u) dW_u,
+
+    where n̄ is the mean of n(u, X_u) along the path with the weight Φ(u, t) b(u) / G. A network
+    has to learn n̄ alone. For a reverse diffusion n is the denoiser and a = −b, so that
+    G = 1 − Φ.
+
+    Times are tensors () or (B,) or numbers; states are (B, *shape). What depends on time has the
+    shape of the times, or at least two axes that broadcast against a state (one value per atom).
+
+    The defaults of `gain`, `martingale_projection` and `martingale_variance` are integrals by
+    Gauss-Legendre quadrature in float64, those of equations with closed forms are exact. Where
+    noise differs between atoms or components, `kernel` and what is made of it have their axes
+    after those of the times.
     """
 
     @abstractmethod
+    def rates(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a(t), b(t) and g(t)."""
+
+    @abstractmethod
     def lift(self, s: Tensor, t: Tensor) -> Tensor:
-        """Return Phi(s, t), in the shape of the times."""
+        """Return Φ(s, t)."""
 
-    @abstractmethod
+    def gain(self, s: Tensor, t: Tensor) -> Tensor:
+        """Return G(s, t), what one unit of n adds over the step."""
+        u, weight = _nodes(s, t)
+        return (self.lift(u, _after(t)) * self.rates(u)[1] * weight).sum(-1)
+
     def martingale(self, s: Tensor, t: Tensor, increment: Increment) -> Tensor:
-        """Return M over the step, (B, *shape), exactly."""
+        """Return M over the step, (B, *shape): exactly, or its mean given the coefficients."""
+        factors = self.martingale_projection(s, t, increment.basis.order)
+        coefficients = increment.coefficients
+        if factors.ndim == 2:
+            factors = factors.reshape(len(factors), *[1] * (coefficients.ndim - 2), -1)
+        return (factors.to(coefficients.dtype) * coefficients).sum(-1)
 
-    @abstractmethod
-    def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the pull k(t) and the diffusion coefficient g(t), in the shape of the times."""
+    def martingale_projection(self, s: Tensor, t: Tensor, order: int) -> Tensor:
+        """Return c_n with E[M | I^0..I^{order-1}] = sum_n c_n I^n; (..., order) float64."""
+        u, _ = _nodes(s, t)
+        _, weight, legendre = (part.to(u.device) for part in legendre_rule(order))
+        return (self._kernel_at(u, t) * weight) @ legendre
 
-    def apply(
-        self, s: Tensor, t: Tensor, x: Tensor, denoised: Tensor, increment: Increment
-    ) -> Tensor:
-        """Return X_t from X_s = x and the mean of D along the path, `denoised` (B, *shape)."""
-        lift = over_batch(self.lift(s, t), x)
-        return lift * x + (1.0 - lift) * denoised + self.martingale(s, t, increment)
+    def martingale_variance(self, s: Tensor, t: Tensor) -> Tensor:
+        """Return the variance of M, float64; less sum c_n^2 h/(2n + 1) it is what is unseen."""
+        u, _ = _nodes(s, t)
+        mean = self._kernel_at(u, t).square() @ legendre_rule(0)[1].to(u.device)
+        h = (time_tensor(t) - time_tensor(s)).double()
+        return h.reshape(h.shape + (1,) * (mean.ndim - h.ndim)) * mean
 
-    def drift(self, t: Tensor, x: Tensor, denoised: Tensor) -> Tensor:
-        """Return k(t) (D - x); (B, *shape)."""
-        return over_batch(self.rates(t)[0], x) * (denoised - x)
+    def apply(self, s: Tensor, t: Tensor, x: Tensor, mean: Tensor, increment: Increment) -> Tensor:
+        """Return X_t from X_s = x and the mean of n along the path, `mean` (B, *shape)."""
+        known = over_batch(self.lift(s, t), x) * x + self.martingale(s, t, increment)
+        return known + over_batch(self.gain(s, t), x) * mean
+
+    def drift(self, t: Tensor, x: Tensor, n: Tensor) -> Tensor:
+        """Return a(t) x + b(t) n; (B, *shape)."""
+        a, b, _ = self.rates(t)
+        return over_batch(a, x) * x + over_batch(b, x) * n
+
+    def noise(self, t: Tensor, change: Tensor) -> Tensor:
+        """Return g(t) times a change of the Brownian path, in the shape of a state."""
+        return over_batch(self.rates(t)[2], change) * change
+
+    def kernel(self, u: Tensor, t: Tensor) -> Tensor:
+        """Return Φ(u, t) g(u), that is M = ∫ kernel dW; in the shape of u, float64."""
+        return self.lift(u, t).double() * self.rates(u)[2].double()
+
+    def _kernel_at(self, u: Tensor, t: Tensor) -> Tensor:
+        """The kernel at times u (..., nodes), with the nodes as last axis."""
+        return self.kernel(u, _after(t)).movedim(u.ndim - 1, -1)
 
 
 def time_tensor(t: Tensor | float) -> Tensor:
@@ -52,9 +99,12 @@ def time_tensor(t: Tensor | float) -> Tensor:
 
 
 def over_batch(value: Tensor | float, x: Tensor) -> Tensor:
-    """Give a number, () or (B,) the axes and the dtype of x, (B, *shape)."""
+    """Give a number, () or (B,) the axes and the dtype of x, (B, *shape).
+
+    A value with two axes or more is taken to broadcast against x as it is.
+    """
     value = torch.as_tensor(value, dtype=x.dtype, device=x.device)
-    return value.reshape(value.shape + (1,) * (x.ndim - 1)) if value.ndim else value
+    return value.reshape(value.shape + (1,) * (x.ndim - 1)) if value.ndim == 1 else value
 
 
 def exponential_feature(increment: Increment, rate: float) -> Tensor:
@@ -71,3 +121,15 @@ def exponential_feature(increment: Increment, rate: float) -> Tensor:
             f"feature of rate {rate:g}: take the basis that the equation proposes."
         )
     return increment.exponentials[..., increment.basis.rates.index(rate)]
+
+
+def _after(t: Tensor | float) -> Tensor:
+    return time_tensor(t).double()[..., None]
+
+
+def _nodes(s: Tensor | float, t: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Nodes in [s, t] and their weights, (..., nodes) float64."""
+    s, t = time_tensor(s).double(), time_tensor(t).double()
+    h = (t - s)[..., None]
+    theta, weight, _ = (part.to(h.device) for part in legendre_rule(0))
+    return s[..., None] + h * theta, h * weight

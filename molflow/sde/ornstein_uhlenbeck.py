@@ -42,16 +42,24 @@ class OrnsteinUhlenbeck(AdditiveSDE):
         """Return the basis in which the strong solution is exact."""
         return Basis(order, (self.rate,))
 
-    def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
+    def rates(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         t = time_tensor(t)
-        return self.rate + 0.0 * t, self.diffusion + 0.0 * t
+        pull = self.rate + 0.0 * t
+        return -pull, pull, self.diffusion + 0.0 * t
+
+    def nonlinear(self, t: Tensor, x: Tensor) -> Tensor:
+        """Return n = mean, (B, *shape)."""
+        return torch.full_like(x, self.mean)
 
     def lift(self, s: Tensor, t: Tensor) -> Tensor:
         return torch.exp(-self.rate * (time_tensor(t) - time_tensor(s)))
+
+    def gain(self, s: Tensor, t: Tensor) -> Tensor:
+        return -torch.expm1(-self.rate * (time_tensor(t) - time_tensor(s)))
 
     def martingale(self, s: Tensor, t: Tensor, increment: Increment) -> Tensor:
         return self.diffusion * exponential_feature(increment, self.rate)
 
     def exact(self, s: Tensor, t: Tensor, x: Tensor, increment: Increment) -> Tensor:
         """Return X_t from X_s = x, (B, *shape), on the path of the increment."""
-        return self.apply(s, t, x, torch.full_like(x, self.mean), increment)
+        return self.apply(s, t, x, self.nonlinear(s, x), increment)

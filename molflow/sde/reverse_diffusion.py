@@ -62,20 +62,24 @@ class ReverseDiffusion(AdditiveSDE):
         """Return the basis in which the martingale is exact."""
         return Basis(order, (self.eta**2,) if self.eta else ())
 
-    def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
+    def rates(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         sigma = self.sigma(t)
-        return torch.full_like(sigma, 1.0 + self.eta**2), math.sqrt(2.0) * self.eta * sigma
+        pull = torch.full_like(sigma, 1.0 + self.eta**2)
+        return -pull, pull, math.sqrt(2.0) * self.eta * sigma
 
     def lift(self, s: Tensor, t: Tensor) -> Tensor:
         return torch.exp(-(1.0 + self.eta**2) * (time_tensor(t) - time_tensor(s)))
+
+    def gain(self, s: Tensor, t: Tensor) -> Tensor:
+        return -torch.expm1(-(1.0 + self.eta**2) * (time_tensor(t) - time_tensor(s)))
 
     def martingale(self, s: Tensor, t: Tensor, increment: Increment) -> Tensor:
         if not self.eta:
             return torch.zeros_like(increment.increment)
         feature = exponential_feature(increment, self.eta**2)
-        return over_batch(self.rates(t)[1], feature) * feature
+        return over_batch(self.rates(t)[2], feature) * feature
 
     def martingale_projection(self, s: Tensor, t: Tensor, order: int) -> Tensor:
         """Return c_n with E[M | I^0..I^{order-1}] = sum_n c_n I^n; (..., order) float64."""
         s, t = time_tensor(s), time_tensor(t)
-        return self.rates(t)[1].double()[..., None] * projection(self.eta**2 * (t - s), order)
+        return self.rates(t)[2].double()[..., None] * projection(self.eta**2 * (t - s), order)

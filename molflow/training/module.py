@@ -14,9 +14,10 @@ from molflow.brownian.increment import Increment
 from molflow.flow_map.denoiser import DenoiserFlowMap
 from molflow.nn.embedding import StepEmbedding
 from molflow.objectives.anchor import anchored_residual
-from molflow.objectives.denoising import denoising_residual, noised, weighted
+from molflow.objectives.matching import matching_residual, noised
 from molflow.objectives.norm import Norm
 from molflow.objectives.semigroup import semigroup_residual
+from molflow.objectives.weighting import weighted
 from molflow.training.configuration import TrainingConfig
 from molflow.training.schedule import learning_rate_factor
 
@@ -66,7 +67,7 @@ class StrongMapTraining(lightning.LightningModule):
         s, long = batch["local_time"], len(batch["start"])
         local = len(s)
         noisy = noised(clean[:local], self.flow_map.sde.sigma(s), normal[:local])
-        residual = denoising_residual(self.flow_map, s, clean[:local], noisy, self.norm)
+        residual = matching_residual(self.flow_map, s, noisy, clean[:local], self.norm)
         self._log("loss/local", residual.mean(), local)
         log_variance = self._log_variance(s, s)
         if long:

@@ -22,6 +22,7 @@ from molflow.files import writable_folder
 from molflow.flow_map.draw import draw
 from molflow.nn.graph import MolecularGraph
 from molflow.objectives.norm import StiffNorm
+from molflow.sde.reverse_diffusion import ReverseDiffusion
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem, load_system
 from molflow.training.batches import StepBatches, TimeLaw, local_counts, scaled_positions
@@ -110,7 +111,7 @@ def train(
     graph = MolecularGraph.from_topology(topology)
     flow_map = build_flow_map(graph, settings.network, settings.map)
     flow_map.network.pairs.set_statistics(*distance_statistics(training.train / training.scale))
-    module = StrongMapTraining(flow_map, settings, _norm(graph, settings))
+    module = StrongMapTraining(flow_map, settings, _norm(flow_map.sde, graph, settings))
     if compiled:
         # In place, so that the names of the weights stay.
         for trained in (module.flow_map, module.teacher):
@@ -150,11 +151,13 @@ def distance_statistics(positions: np.ndarray) -> tuple[torch.Tensor, torch.Tens
     return torch.from_numpy(mean).float(), torch.from_numpy(np.sqrt(variance + 1e-6)).float()
 
 
-def _norm(graph: MolecularGraph, settings: TrainingConfig) -> StiffNorm:
+def _norm(
+    sde: ReverseDiffusion, graph: MolecularGraph, settings: TrainingConfig
+) -> StiffNorm:
     """Return the norm that knows bonds and angles: pairs one or two bonds apart are stiff."""
     distances = torch.tensor(graph.distances())
     pairs = torch.nonzero(torch.triu((distances == 1) | (distances == 2)))
-    return StiffNorm(pairs, settings.objective.stiffness, settings.objective.stiff_below)
+    return StiffNorm(sde, pairs, settings.objective.stiffness, settings.objective.stiff_below)
 
 
 def _validation(topology, training: TrainingData, settings: TrainingConfig) -> Validation:

@@ -106,6 +106,10 @@ def test_rotation_turns_every_feature():
     assert torch.allclose(increment.rotate(turn.expand(4, 3, 3)).features, turned.features)
 
 
+def draw(h, shape):
+    return sample_increment(Basis(2), h, shape, torch.Generator().manual_seed(0))
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -115,10 +119,20 @@ def test_rotation_turns_every_feature():
         (lambda: Basis(2, (-1.0,)), "positive"),
         (lambda: Increment(Basis(2), torch.tensor(1.0), torch.zeros(4, 3)), "last axis"),
         (lambda: Increment(Basis(2), torch.ones(3), torch.zeros(4, 2)), "batch of 4"),
+        (lambda: Basis(2.0), "order is 2.0"),
+        (lambda: Basis(2, (float("nan"),)), "positive, finite"),
+        (lambda: Increment(Basis(2), torch.tensor(-1.0), torch.zeros(4, 2)), "not come before"),
         (
-            lambda: Increment(Basis(2), torch.tensor(1.0), torch.zeros(4, 2)).rotate(torch.eye(3)),
-            "rotated",
+            lambda: Increment.from_whitened(Basis(2), -torch.ones(4), torch.zeros(4, 2)),
+            "t - s = -1",
         ),
+        (lambda: draw(-0.5, (4, 3)), "t - s = -0.5"),
+        (lambda: draw(float("nan"), (4, 3)), "t - s = nan"),
+        (lambda: draw(torch.ones(3), (4, 3)), "batch of 4"),
+        (lambda: draw(1.0, ()), "the first the batch"),
+        (lambda: draw(1.0, (4, 2)).rotate(torch.eye(3)), "rotated"),
+        (lambda: draw(1.0, (4, 5, 3)).rotate(torch.eye(2)), "one matrix"),
+        (lambda: draw(1.0, (4, 5, 3)).rotate(torch.eye(3).expand(3, 3, 3)), "one matrix"),
     ],
 )
 def test_errors_say_what_to_do(call, words):

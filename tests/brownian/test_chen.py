@@ -9,7 +9,7 @@ import torch
 from molflow.brownian.basis import Basis
 from molflow.brownian.chen import join, join_matrix
 from molflow.brownian.increment import Increment, sample_increment
-from molflow.brownian.legendre import legendre_join_matrix, restriction
+from molflow.brownian.legendre import legendre_join_matrix, restriction, shifted_legendre
 from molflow.errors import MolflowError
 
 
@@ -112,6 +112,26 @@ def test_join_agrees_with_an_integrated_path(h):
     assert np.abs(joined.exponentials.numpy() - whole[:, 8:]).max() < 1e-9
 
 
+@pytest.mark.parametrize("middle", [1, 9, 30, 199])
+def test_eight_coefficients_agree_with_a_fine_path_at_unequal_splits(middle):
+    generator = np.random.default_rng(middle)
+    times = 2.2 * np.sort(np.concatenate([[0, 1], generator.random(199)]))
+    dw = generator.normal(size=(4, 200)) * np.sqrt(np.diff(times))
+    left, right = (
+        Increment(
+            Basis(8),
+            torch.tensor(points[-1] - points[0]),
+            torch.tensor(features_of_path(Basis(8), changes, points)),
+        )
+        for points, changes in (
+            (times[: middle + 1], dw[:, :middle]),
+            (times[middle:], dw[:, middle:]),
+        )
+    )
+    whole = features_of_path(Basis(8), dw, times)
+    assert np.abs(join(left, right).features.numpy() - whole).max() < 1e-12
+
+
 def test_exponentials_follow_their_rule():
     basis = Basis(4, (1.0,))
     generator = torch.Generator().manual_seed(5)
@@ -178,5 +198,28 @@ def test_jvp_and_compile_agree_with_finite_differences():
 def test_only_like_increments_join():
     generator = torch.Generator().manual_seed(0)
     one = sample_increment(Basis(2), 1.0, (3, 3), generator)
-    with pytest.raises(MolflowError, match="only increments of one path"):
-        join(one, sample_increment(Basis(3), 1.0, (3, 3), generator))
+    others = (
+        sample_increment(Basis(3), 1.0, (3, 3), generator),
+        sample_increment(Basis(2), 1.0, (3, 4), generator),
+        sample_increment(Basis(2), 1.0, (3, 3), generator, torch.float64),
+    )
+    for other in others:
+        with pytest.raises(MolflowError, match="only increments of one path"):
+            join(one, other)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: join_matrix(Basis(2), torch.tensor(-0.1), torch.tensor(1.0)), "t - s = -0.1"),
+        (lambda: join_matrix(Basis(2), torch.ones(3), torch.tensor([0.1, -2.0, 1])), "t - s = -2"),
+        (lambda: join_matrix(Basis(2), torch.ones(3), torch.ones(2)), "broadcast"),
+        (lambda: restriction(0, 2, torch.tensor(0.5)), "rows is 0"),
+        (lambda: restriction(2, 33, torch.tensor(0.5)), "columns is 33"),
+        (lambda: legendre_join_matrix(0), "order is 0"),
+        (lambda: shifted_legendre(torch.tensor(0.5), 0), "count is 0"),
+    ],
+)
+def test_errors_say_what_to_do(call, words):
+    with pytest.raises(MolflowError, match=words):
+        call()

@@ -7,6 +7,7 @@ import torch
 from molflow.brownian import derivatives
 from molflow.brownian.basis import Basis
 from molflow.brownian.increment import Increment
+from molflow.errors import MolflowError
 
 START, END = 0.4, 1.9
 VALUES = np.array([0.7, -0.4, 0.9, 0.2, -0.5])
@@ -102,3 +103,14 @@ def test_whitened_derivative_scales_with_the_step_down_to_short_steps():
         short = Increment.from_whitened(basis, torch.tensor(h), z)
         scaled = h * derivatives.whitened_by_start(short)
         assert (scaled - limit).abs().max() < 20 * h + 1e-5
+
+
+@pytest.mark.parametrize("basis", [Basis(3), Basis(2, (1.0,))])
+@pytest.mark.parametrize("h", [0.0, [0.5, 0.0]])
+def test_a_step_of_no_length_has_no_smooth_path(basis, h):
+    z = torch.zeros(2, 3, basis.size)
+    increment = Increment.from_whitened(basis, torch.tensor(h), z)
+    for name in ("features_by", "whitened_by", "path_rate_at"):
+        for end in ("start", "end"):
+            with pytest.raises(MolflowError, match="t must come after s"):
+                getattr(derivatives, f"{name}_{end}")(increment)

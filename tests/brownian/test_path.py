@@ -7,6 +7,7 @@ from scipy import stats
 
 from molflow.brownian.basis import Basis
 from molflow.brownian.chen import join
+from molflow.brownian.derivatives import whitened_by_end
 from molflow.brownian.path import BrownianPath
 from molflow.errors import MolflowError
 
@@ -65,6 +66,43 @@ def test_steps_are_independent_and_standard_normal():
     assert np.abs(np.corrcoef(z.T) - np.eye(z.shape[1])).max() < 5 / np.sqrt(6000)
 
 
+@pytest.mark.parametrize("ends", [(0.0, 1.0), (0.0, 0.37), (0.25, 0.9), (0.613, 0.957)])
+def test_coefficients_are_integrals_over_the_finest_points(ends):
+    """I^n = int P_n dW by sums over the cells of the grid; what a sum misses has a known width."""
+    order, depth = 8, 10
+    path = BrownianPath(Basis(order), 0.0, 1.0, (300,), 9, depth=depth, dtype=torch.float64)
+    first, last = (round(path.snap(t) * 2**depth) for t in ends)
+    cells = np.arange(first, last + 1) / 2**depth
+    steps = zip(cells, cells[1:], strict=False)
+    changes = torch.stack([path.increment(*step).increment for step in steps]).numpy()
+    domain = [cells[0], cells[-1]]
+    for n in range(order):
+        kernel = np.polynomial.legendre.Legendre.basis(n, domain=domain)
+        means = np.diff(kernel.integ()(cells)) * 2**depth
+        squares = np.diff((kernel * kernel).integ()(cells)) * 2**depth
+        width = np.sqrt(np.maximum(squares - means**2, 0).sum() / 2**depth)
+        found = path.increment(*ends).coefficients[:, n].numpy()
+        error = np.abs(found - means @ changes).max()
+        assert error < 5 * width + 1e-12
+        assert width < 0.05 * np.sqrt((cells[-1] - cells[0]) / (2 * n + 1))
+
+
+def test_increments_live_where_they_are_asked_for():
+    """The same numbers on an accelerator; without one, shapes on a device that is not the CPU."""
+    device = "cuda" if torch.cuda.is_available() else "meta"
+    here, there = make(dtype=torch.float32), make(dtype=torch.float32, device=device)
+    pairs = []
+    for path in (here, there):
+        left, right = path.increment(0.5, 2.0), path.increment(2.0, 7.3)
+        whole = join(left, right)
+        pairs.append((whole.features, whole.whitened(), whitened_by_end(left)))
+    for one, other in zip(*pairs, strict=True):
+        assert other.device.type == device and other.dtype == one.dtype
+        assert other.shape == one.shape
+        if device == "cuda":
+            assert (other.cpu() - one).abs().max() < 1e-4 * one.abs().max()
+
+
 def test_length_of_a_step_is_that_of_the_snapped_times():
     path = make()
     step = path.increment(1.2345, 2.3456)
@@ -80,7 +118,9 @@ def test_length_of_a_step_is_that_of_the_snapped_times():
         (lambda: make().increment(3.0, 2.0), "t must come after s"),
         (lambda: make().increment(0.0, 2.0), "outside the path"),
         (lambda: make().increment(1.0, float("nan")), "outside the path"),
+        (lambda: make().increment(torch.ones(3), 2.0), "one step at a time"),
         (lambda: make(depth=-1), "depth is -1"),
+        (lambda: make(depth=2.5), "depth is 2.5"),
         (lambda: BrownianPath(BASIS, 1.0, 1.0, (2,), 0), "t0 < t1"),
         (lambda: BrownianPath(BASIS, 0.0, 1.0, (0, 3), 0), "shape is"),
     ],

@@ -8,7 +8,7 @@ import torch
 from toy_maps import GRAPH, SDE, SIZES, random_map, state
 
 from molflow.brownian.increment import Increment
-from molflow.objectives.denoising import denoising_residual
+from molflow.objectives.matching import matching_residual
 from molflow.objectives.semigroup import semigroup_residual
 
 
@@ -26,7 +26,7 @@ def test_compiled_loss_equals_eager():
         second = Increment.from_whitened(flow_map.basis, t - u, right)
         residual = semigroup_residual(flow_map, teacher, s, u, t, x, first, second)
         noisy = x + SDE.sigma(s).reshape(-1, 1, 1) * left[..., 0]
-        return (residual + denoising_residual(flow_map, s, x, noisy)).mean()
+        return (residual + matching_residual(flow_map, s, noisy, x)).mean()
 
     parameters = list(flow_map.parameters())
     results = []

@@ -38,7 +38,7 @@ def test_rotation_with_every_coefficient_and_no_reflection(flow_map):
     )
     # The denoiser itself, without the linear part of the step, which is of either hand.
     assert_equivariant(
-        lambda x, increment: flow_map.mean_denoiser(S, T, x, increment.whitened()),
+        lambda x, increment: flow_map.mean(S, T, x, increment.whitened()),
         x,
         increment,
         generator,
@@ -55,7 +55,7 @@ def test_rotation_in_float32_at_the_default_size():
 
     def denoise(x, increment):
         with torch.no_grad():
-            return flow_map.mean_denoiser(s, t, positions_at(s, x), increment.whitened())
+            return flow_map.mean(s, t, positions_at(s, x), increment.whitened())
 
     # The preconditioner alone gives a denoiser too: the network must have its say in it.
     scale = torch.rsqrt(1.0 + SDE.sigma(s) ** 2).reshape(-1, 1, 1)
@@ -86,8 +86,8 @@ def test_a_step_of_no_length_is_the_identity(flow_map):
     out = flow_map(S, S, x, Increment.from_whitened(flow_map.basis, torch.zeros(3).double(), z))
     assert torch.equal(out, x)
     # and the denoiser there does not see the coefficients
-    denoised = flow_map.mean_denoiser(S, S, x, z)
-    assert torch.equal(denoised, flow_map.mean_denoiser(S, S, x, torch.zeros_like(z)))
+    denoised = flow_map.mean(S, S, x, z)
+    assert torch.equal(denoised, flow_map.mean(S, S, x, torch.zeros_like(z)))
     assert (denoised - x / (1.0 + SDE.sigma(S).reshape(-1, 1, 1) ** 2)).abs().max() > 1e-3
 
 
@@ -96,7 +96,7 @@ def test_untrained_map_is_the_preconditioner():
     flow_map.network.last.data.zero_()
     x, z = inputs()
     expected = x / (1.0 + SDE.sigma(S).reshape(-1, 1, 1) ** 2)
-    assert (flow_map.mean_denoiser(S, T, x, z) - expected).abs().max() < 1e-14
+    assert (flow_map.mean(S, T, x, z) - expected).abs().max() < 1e-14
 
 
 @pytest.mark.parametrize("moved", ["s", "t", "x", "z"])
@@ -131,7 +131,7 @@ def test_derivatives_are_finite_where_atoms_coincide(flow_map, case):
     weight = torch.randn(x.shape, generator=torch.Generator().manual_seed(7), dtype=x.dtype)
 
     def size(x, z):
-        return (weight * flow_map.mean_denoiser(S, T, x, z)).sin().sum()
+        return (weight * flow_map.mean(S, T, x, z)).sin().sum()
 
     x.requires_grad_(), z.requires_grad_()
     first = torch.autograd.grad(size(x, z), (x, z), create_graph=True)

@@ -44,7 +44,7 @@ class ByFormula(nn.Module):
     Parameters
     ----------
     mean : callable
-        (s, t, x, whitened) -> mean denoiser, of the shapes of `DenoiserFlowMap.mean_denoiser`.
+        (s, t, x, whitened) -> mean denoiser, of the shapes of `DenoiserFlowMap.mean`.
     """
 
     def __init__(self, mean):

@@ -7,7 +7,7 @@ from toy_maps import GRAPH, SDE, gaussian_map, half_denoiser_map, random_map, st
 
 from molflow.brownian.basis import Basis
 from molflow.brownian.increment import Increment
-from molflow.objectives.anchor import anchored_mean_denoiser, anchored_residual, mean_point
+from molflow.objectives.anchor import anchored_mean, anchored_residual, mean_point
 
 WIDTH = 0.5
 
@@ -54,9 +54,9 @@ def problem(flow_map, h, seed=1, s=(2.0, 4.0, 6.0)):
 
 def errors(flow_map, h):
     s, t, x, increment = problem(flow_map, h)
-    exact = flow_map.mean_denoiser(s, t, x, increment.whitened())
-    anchored = anchored_mean_denoiser(flow_map, s, t, x, increment)
-    frozen = flow_map.mean_denoiser(s, s, x, torch.zeros_like(increment.features))
+    exact = flow_map.mean(s, t, x, increment.whitened())
+    anchored = anchored_mean(flow_map, s, t, x, increment)
+    frozen = flow_map.mean(s, s, x, torch.zeros_like(increment.features))
     return [float((other - exact).abs().max()) for other in (anchored, frozen)]
 
 
@@ -93,10 +93,10 @@ def test_widths_survive_a_chain_of_short_steps():
         return math.sqrt(variance)
 
     def frozen(s, t, x, increment):
-        return flow_map.mean_denoiser(s, s, x, torch.zeros_like(increment.features))
+        return flow_map.mean(s, s, x, torch.zeros_like(increment.features))
 
     def anchored(s, t, x, increment):
-        return anchored_mean_denoiser(flow_map, s, t, x, increment)
+        return anchored_mean(flow_map, s, t, x, increment)
 
     assert final_sd(frozen) / WIDTH == pytest.approx(0.968, abs=0.002)
     assert final_sd(anchored) / WIDTH == pytest.approx(1.0, abs=0.003)
@@ -106,8 +106,8 @@ def test_no_gradient_reaches_the_teacher_and_the_residual_is_scaled():
     student, teacher = random_map().double(), random_map(seed=1).double()
     s, t, x, increment = problem(student, 0.1)
     residual = anchored_residual(student, teacher, s, t, x, increment)
-    target = anchored_mean_denoiser(teacher, s, t, x, increment)
-    error = student.mean_denoiser(s, t, x, increment.whitened()) - target
+    target = anchored_mean(teacher, s, t, x, increment)
+    error = student.mean(s, t, x, increment.whitened()) - target
     expected = error.square().mean((1, 2)) * (1 + SDE.sigma(s) ** 2) / SDE.sigma(s) ** 2
     assert torch.allclose(residual, expected, rtol=1e-12)
     residual.sum().backward()

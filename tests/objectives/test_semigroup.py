@@ -4,7 +4,7 @@ from toy_maps import GRAPH, SDE, gaussian_map, half_denoiser_map, random_map, st
 
 from molflow.brownian.chen import join, join_matrix
 from molflow.brownian.increment import Increment
-from molflow.objectives.semigroup import composed_mean_denoiser, semigroup_residual
+from molflow.objectives.semigroup import composed_mean, semigroup_residual
 
 S = torch.tensor([0.0, 3.0, 7.0]).double()
 U = torch.tensor([4.0, 3.2, 7.3]).double()  # halves of unequal length
@@ -25,12 +25,12 @@ def halves(flow_map, seed=1):
 def test_composed_denoiser_is_two_steps_applied():
     teacher = random_map().double()
     x, left, right = halves(teacher)
-    composed = composed_mean_denoiser(teacher, S, U, T, x, left, right)
+    composed = composed_mean(teacher, teacher, S, U, T, x, left, right)
     in_one = SDE.apply(S, T, x, composed, join(left, right))
     in_two = teacher(U, T, teacher(S, U, x, left), right)
     assert (in_one - in_two).abs().max() < 1e-10
     # and it matters which half comes first
-    swapped = composed_mean_denoiser(teacher, S, U, T, x, right, left)
+    swapped = composed_mean(teacher, teacher, S, U, T, x, right, left)
     assert (swapped - composed).abs().max() > 1e-3
 
 
@@ -40,7 +40,7 @@ def test_residual_of_an_exact_map_vanishes_and_of_a_perturbed_one_does_not():
     assert semigroup_residual(exact, exact, S, U, T, x, left, right).abs().max() < 1e-10
     perturbed = half_denoiser_map(perturbation=0.03)
     residual = semigroup_residual(perturbed, exact, S, U, T, x, left, right)
-    mean = exact.mean_denoiser(S, T, x, join(left, right).whitened())
+    mean = exact.mean(S, T, x, join(left, right).whitened())
     expected = 0.03**2 * mean.square().mean((1, 2)) * (1 + SDE.sigma(S) ** 2) / SDE.sigma(S) ** 2
     assert torch.allclose(residual, expected, rtol=1e-9, atol=0.0)
     # A map that is wrong in itself does not escape by being its own teacher.
@@ -72,14 +72,14 @@ def test_the_minimiser_is_the_conditional_mean_given_the_features(order):
 
         def once(z):
             a, _, c = times(len(z))
-            return flow_map.mean_denoiser(a, c, torch.zeros_like(z[..., 0]), z)
+            return flow_map.mean(a, c, torch.zeros_like(z[..., 0]), z)
 
         def twice(z):
             a, b, c = times(len(z))
             left = Increment.from_whitened(flow_map.basis, b - a, z[..., :size])
             right = Increment.from_whitened(flow_map.basis, c - b, z[..., size:])
             x = torch.zeros_like(z[..., 0])
-            return composed_mean_denoiser(flow_map, a, b, c, x, left, right)
+            return composed_mean(flow_map, flow_map, a, b, c, x, left, right)
 
         single, double = respond(once, size), respond(twice, 2 * size)
         lengths = (torch.tensor(h, dtype=torch.float64) for h in (u - s, t - u))

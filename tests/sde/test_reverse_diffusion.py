@@ -47,7 +47,7 @@ def test_martingale_is_the_integral_of_its_kernel(eta):
     node, weight = np.polynomial.legendre.leggauss(80)
     theta = (node + 1) / 2
     u = torch.tensor(float(s) + h * theta)
-    kernel = (sde.lift(u, t) * sde.rates(u)[1]).numpy()
+    kernel = (sde.lift(u, t) * sde.rates(u)[2]).numpy()
     factor = sde.basis(4).cholesky(t - s).numpy()
     scale = math.sqrt(2) * eta * float(sde.sigma(t))
     assert scale**2 * (factor[-1] @ factor[-1]) == pytest.approx(

@@ -54,7 +54,7 @@ def main(folder: Path) -> None:
     pdb = system_pdb(topology, system.start_positions()[system.atoms])
     save_checkpoint(folder, flow_map, graph, CONFIG, description, pdb)
     with torch.no_grad():
-        output = flow_map.mean_denoiser(*probe())
+        output = flow_map.mean(*probe())
     write_json(folder / "output.json", output.tolist())
 
 

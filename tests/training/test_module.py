@@ -10,7 +10,7 @@ from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
 from molflow.flow_map.clock import StepClock
 from molflow.objectives.anchor import anchored_residual
-from molflow.objectives.denoising import denoising_residual, noised
+from molflow.objectives.matching import matching_residual, noised
 from molflow.objectives.norm import mean_square
 from molflow.objectives.semigroup import semigroup_residual
 from molflow.training.batches import StepBatches, TimeLaw
@@ -96,7 +96,7 @@ def test_a_local_batch_is_the_denoising_loss(module):
     loss = module.training_step(items, 0)
     s = items["local_time"]
     noisy = noised(items["clean"], SDE.sigma(s), items["normal"])
-    expected = denoising_residual(module.flow_map, s, items["clean"], noisy).mean()
+    expected = matching_residual(module.flow_map, s, noisy, items["clean"]).mean()
     assert float(loss) == pytest.approx(start_value(float(expected)), rel=1e-5)
     assert set(module.logged) == {"loss/local", "loss/weighted"}
 

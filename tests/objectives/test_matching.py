@@ -5,8 +5,8 @@ import torch
 from toy_maps import SDE, ByFormula, gaussian_map
 
 from molflow.flow_map.denoiser import DenoiserFlowMap, centre
-from molflow.objectives.denoising import denoising_residual, noised, weighted
-from molflow.objectives.norm import mean_square, scaled
+from molflow.objectives.matching import matching_residual, noised
+from molflow.objectives.norm import residual
 
 WIDTH, ATOMS, COUNT = 0.5, 5, 8000
 
@@ -19,7 +19,7 @@ def residual_of(flow_map, sigma):
     s = SDE.time(torch.full((COUNT,), sigma, dtype=torch.float64))
     noisy = noised(clean, SDE.sigma(s), normal)
     with torch.no_grad():
-        return float(denoising_residual(flow_map, s, clean, noisy).mean())
+        return float(matching_residual(flow_map, s, noisy, clean).mean())
 
 
 @pytest.mark.parametrize("sigma", [0.03, 0.4, 3.0])
@@ -47,26 +47,5 @@ def test_every_other_linear_denoiser_leaves_more(sigma):
 def test_residual_is_per_molecule_in_units_of_the_preconditioner():
     error = torch.tensor([[[3.0, 0.0, 0.0], [0.0, 0.0, 3.0]], [[1.0, 1.0, 1.0]] * 2]).double()
     s = SDE.time(torch.tensor([2.0, 0.5]).double())
-    measure = scaled(gaussian_map(1.0), s, mean_square(error, error, SDE.sigma(s)))
+    measure = residual(gaussian_map(1.0), s, error, torch.zeros_like(error))
     assert measure.tolist() == pytest.approx([3.0 * 5.0 / 4.0, 1.0 * 1.25 / 0.25], rel=1e-12)
-
-
-def test_weighted_is_least_at_the_log_of_the_mean():
-    residual = torch.tensor([0.5, 1.5, 4.0]).double()
-    optimum = residual.mean().log()
-
-    def loss(u):
-        return weighted(residual, u.expand(3))
-
-    assert float(torch.func.grad(loss)(optimum)) == pytest.approx(0.0, abs=1e-14)
-    assert float(loss(optimum)) == pytest.approx(1.0 + float(optimum), rel=1e-14)
-    assert loss(optimum - 0.1) > loss(optimum) < loss(optimum + 0.1)
-
-
-def test_weighted_with_one_variance_each_is_least_at_each_log():
-    residual = torch.tensor([0.01, 1.0, 50.0]).double()
-    slope = torch.func.grad(lambda u: weighted(residual, u))(residual.log())
-    assert slope.abs().max() < 1e-14
-    # There every residual pulls at the network alike: d loss / d log r = 1/3 for each.
-    pull = torch.func.grad(lambda r: weighted(r, residual.log()))(residual) * residual
-    assert pull.tolist() == pytest.approx([1 / 3] * 3, rel=1e-12)

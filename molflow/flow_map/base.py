@@ -1,0 +1,51 @@
+"""The strong flow map: exact lift and martingale, and a learned mean."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from molflow.brownian.basis import Basis
+from molflow.brownian.increment import Increment
+from molflow.sde.base import AdditiveSDE
+
+
+class FlowMap(nn.Module, ABC):
+    r"""X_t = Φ x + G n̄ + M, of which n̄ is learned.
+
+    n̄ is the weighted mean along the path of what `AdditiveSDE` calls n, given the features of
+    the increment; lift Φ, gain G and martingale M are the equation's.
+
+    Attributes
+    ----------
+    sde : AdditiveSDE
+    basis : Basis
+        Features of the increments that the map takes.
+    """
+
+    sde: AdditiveSDE
+    basis: Basis
+
+    @abstractmethod
+    def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
+        """Return n̄, (B, *shape).
+
+        Parameters
+        ----------
+        s, t : Tensor, (B,)
+            Ends of the step, s <= t.
+        x : Tensor, (B, *shape)
+            State at s.
+        whitened : Tensor, (B, *shape, features)
+            Whitened features of the increment, without influence when s = t.
+        """
+
+    def unit(self, s: Tensor) -> Tensor:
+        """Return the size of an ordinary error of n̄ at s, (B,): what losses are measured in."""
+        return torch.ones_like(s)
+
+    def forward(self, s: Tensor, t: Tensor, x: Tensor, increment: Increment) -> Tensor:
+        """Return X_t given X_s = x and the increment over [s, t]; shapes as in `mean`."""
+        return self.sde.apply(s, t, x, self.mean(s, t, x, increment.whitened()), increment)

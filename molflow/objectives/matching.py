@@ -1,0 +1,97 @@
+"""Local objectives: what the map does in a step of no length, or of a very short one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from molflow.brownian.increment import Increment
+from molflow.flow_map.base import FlowMap
+from molflow.objectives.norm import Norm, mean_square, residual
+from molflow.sde.base import over_batch
+
+
+def matching_residual(
+    flow_map: FlowMap, s: Tensor, x: Tensor, sample: Tensor, norm: Norm = mean_square
+) -> Tensor:
+    """Return the error of the drift at s = t, per member of the batch.
+
+    Drift matching: at s = t the mean n̄ is n(s, x) itself. `sample` need only be right on average:
+    with x₀ itself as the sample of E[x₀ | x], the minimiser is the denoiser (denoising score
+    matching, Vincent 2011).
+
+    Parameters
+    ----------
+    s : Tensor, (B,)
+        Times.
+    x, sample : Tensor, (B, *shape)
+        State at s, and a sample whose mean given x is n(s, x).
+    norm : Norm
+        How an error is measured.
+    """
+    nothing = x.new_zeros(*x.shape, flow_map.basis.size)
+    return residual(flow_map, s, flow_map.mean(s, s, x, nothing), sample, norm)
+
+
+def euler_matching_residual(
+    flow_map: FlowMap,
+    s: Tensor,
+    t: Tensor,
+    x: Tensor,
+    increment: Increment,
+    sample: Tensor,
+    norm: Norm = mean_square,
+) -> Tensor:
+    r"""Return the error of the map against one short Euler-Maruyama step.
+
+    The published local objective (strong stochastic flow maps, arXiv 2606.01086): X_t is to be
+    x + (a x + b n) h + g(s) I^0 with a sample in the place of n. Solved for n̄, the target is
+    (x + (a x + b n) h + g I^0 − Φ x − M)/G. The bias of the Euler-Maruyama step, of first order
+    in h, is learned with it.
+
+    Parameters
+    ----------
+    s, t : Tensor, (B,)
+        Ends of the short step, s < t.
+    x, sample : Tensor, (B, *shape)
+        As in `matching_residual`.
+    increment : Increment
+        Over [s, t].
+    """
+    sde = flow_map.sde
+    moved = x + over_batch(increment.h, x) * sde.drift(s, x, sample)
+    moved = moved + sde.noise(s, increment.increment)
+    return direct_residual(flow_map, s, t, x, increment, moved, norm)
+
+
+def direct_residual(
+    flow_map: FlowMap,
+    s: Tensor,
+    t: Tensor,
+    x: Tensor,
+    increment: Increment,
+    end: Tensor,
+    norm: Norm = mean_square,
+) -> Tensor:
+    """Return the error of the map against a known end of the path, per member of the batch.
+
+    Direct flow map matching: the minimiser is E[X_t | x, features] whatever the equation, at the
+    price of a solution of it. Measured in n̄, that is as the error of X_t divided by G.
+
+    Parameters
+    ----------
+    s, t : Tensor, (B,)
+        Ends of the step, s < t.
+    x, end : Tensor, (B, *shape)
+        States at s and t on the path of the increment.
+    increment : Increment
+        Over [s, t].
+    """
+    rest = end - flow_map.sde.apply(s, t, x, torch.zeros_like(x), increment)
+    target = rest / over_batch(flow_map.sde.gain(s, t), x)
+    return residual(flow_map, s, flow_map.mean(s, t, x, increment.whitened()), target, norm)
+
+
+def noised(clean: Tensor, sigma: Tensor, normal: Tensor) -> Tensor:
+    """Return x₀ + σ n for sigma of shape (batch,) and centred standard normal n."""
+    return clean + over_batch(sigma, clean) * normal
