@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from molflow.brownian.basis import Basis
 from molflow.brownian.increment import Increment
+from molflow.flow_map.step import check_step
 from molflow.sde.base import AdditiveSDE
 
 
@@ -34,7 +35,7 @@ class FlowMap(nn.Module, ABC):
 
         Parameters
         ----------
-        s, t : Tensor, (B,)
+        s, t : Tensor, () or (B,)
             Ends of the step, s <= t.
         x : Tensor, (B, *shape)
             State at s.
@@ -43,9 +44,16 @@ class FlowMap(nn.Module, ABC):
         """
 
     def unit(self, s: Tensor) -> Tensor:
-        """Return the size of an ordinary error of n̄ at s, (B,): what losses are measured in."""
+        """Return the size of an ordinary error of n̄ at s, shaped as s: the unit of losses."""
         return torch.ones_like(s)
 
     def forward(self, s: Tensor, t: Tensor, x: Tensor, increment: Increment) -> Tensor:
-        """Return X_t given X_s = x and the increment over [s, t]; shapes as in `mean`."""
+        """Return X_t given X_s = x and the increment over [s, t]; shapes as in `mean`.
+
+        Raises
+        ------
+        MolflowError
+            If the shapes do not belong together, or the increment is of another basis.
+        """
+        check_step(self.sde, self.basis, s, t, x, increment)
         return self.sde.apply(s, t, x, self.mean(s, t, x, increment.whitened()), increment)

@@ -16,8 +16,8 @@ class LiftedFlowMap(FlowMap):
     Parameters
     ----------
     network : nn.Module
-        ``(s, t, x, z) -> (B, *shape)`` with z (B, *shape, features) the whitened features times
-        sqrt(1 - exp(-2 h)): none of them when the step has no length.
+        ``(s, t, x, z) -> (B, *shape)`` with s and t always (B,), and z (B, *shape, features) the
+        whitened features times sqrt(1 - exp(-2 h)): none of them when the step has no length.
     sde : AdditiveSDE
     basis : Basis
     """
@@ -28,4 +28,4 @@ class LiftedFlowMap(FlowMap):
 
     def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
         visible = over_batch(torch.sqrt(-torch.expm1(-2.0 * (t - s))), whitened)
-        return self.network(s, t, x, visible * whitened)
+        return self.network(s.expand(len(x)), t.expand(len(x)), x, visible * whitened)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from molflow.brownian.increment import Increment
 from molflow.flow_map.denoiser import DenoiserFlowMap
+from molflow.flow_map.step import check_long_step
 from molflow.objectives.norm import Norm, mean_square, residual
 from molflow.sde.reverse_diffusion import ReverseDiffusion
 
@@ -108,6 +109,7 @@ def anchored_residual(
 
     The teacher passes no gradient.
     """
+    check_long_step(flow_map.sde, flow_map.basis, s, t, x, increment)
     with torch.no_grad():
         target = anchored_mean(teacher, s, t, x, increment)
     return residual(flow_map, s, flow_map.mean(s, t, x, increment.whitened()), target, norm)

@@ -28,23 +28,25 @@ class Family:
     ----------
     equation : {"semigroup", "lagrangian", "eulerian", "mean_flow"}
         Which property of the map is enforced.
+    teacher : {"none", "self", "average", "frozen"}
+        Who says what n is, or walks the short steps: nobody, so that n is given, or for
+        "mean_flow" a sample of it; the map itself without gradient, whose n at s = t
+        `matching_residual` then has to teach; an average of its weights; or a trained map that
+        stays, which may be a `FrozenFlowMap` of any known or learned n.
     end : {"any", "last"}
         Whether t is free or the last time of the equation.
     middle : {"half", "any", "near"}
         Where a semigroup step is divided: in the middle, anywhere, or at 1/64 after its start.
-    drift : {"given", "own"}
-        Whether n is given (exact, a sample of it, or a frozen model's), or is the map's own
-        at s = t, which `matching_residual` then has to teach.
-    opening : {"map", "given"}
-        Whether the first part of a semigroup step is walked by the teacher, or by one
-        exponential Euler step with the given n.
+    opening : {"map", "solver"}
+        Whether the teacher walks both parts of a semigroup step, or only the first, by one
+        exponential Euler step, and the map itself the second.
     """
 
     equation: Literal["semigroup", "lagrangian", "eulerian", "mean_flow"]
+    teacher: Literal["none", "self", "average", "frozen"]
     end: Literal["any", "last"] = "any"
     middle: Literal["half", "any", "near"] = "half"
-    drift: Literal["given", "own"] = "given"
-    opening: Literal["map", "given"] = "map"
+    opening: Literal["map", "solver"] = "map"
 
     def times(
         self, s: Tensor, t: Tensor, last: float, generator: torch.Generator
@@ -70,7 +72,7 @@ class Family:
     def residual(
         self,
         flow_map: FlowMap,
-        teacher: FlowMap,
+        teacher: FlowMap | None,
         nonlinear: Nonlinear | None,
         s: Tensor,
         u: Tensor,
@@ -84,32 +86,41 @@ class Family:
 
         Parameters
         ----------
-        teacher : FlowMap
-            The map itself (self-distillation), an average of it, or a frozen one.
+        teacher : FlowMap, or None
+            For the families with the teacher "average" or "frozen".
         nonlinear : callable, or None
-            n(t, X) where the family wants it given; a sample of it for "mean_flow".
+            n(t, X), or a sample of it for "mean_flow", for those with the teacher "none".
         s, u, t : Tensor, (B,)
             From `times`.
         x : Tensor, (B, *shape)
             State at s.
         left, right : Increment
             Over [s, u] and [u, t].
+
+        Raises
+        ------
+        MolflowError
+            If what the family needs is missing, or is there and would not be used.
         """
-        if self.drift == "own":
-            nonlinear = own_drift(teacher)
-        elif nonlinear is None and (self.equation != "semigroup" or self.opening == "given"):
-            raise MolflowError(f"{self} needs n(t, X): give `nonlinear`.")
+        if (nonlinear is None) == (self.teacher == "none"):
+            wanted = "give n(t, X) as" if nonlinear is None else "leave out"
+            raise MolflowError(f"The teacher of {self} is {self.teacher!r}: {wanted} `nonlinear`.")
+        if (teacher is None) == (self.teacher in ("average", "frozen")):
+            wanted = "give a flow map as" if teacher is None else "leave out"
+            raise MolflowError(f"The teacher of {self} is {self.teacher!r}: {wanted} `teacher`.")
+        teacher = flow_map if teacher is None else teacher
         if self.equation == "semigroup":
             first = None
-            if self.opening == "given":
-                first = FrozenFlowMap(nonlinear, flow_map.sde, flow_map.basis)
+            if self.opening == "solver":
+                first = FrozenFlowMap(own_drift(teacher), flow_map.sde, flow_map.basis)
+                teacher = flow_map
             ends = s, u, t
             return semigroup_residual(flow_map, teacher, *ends, x, left, right, norm, first)
-        whole = join(left, right)
+        whole, n = join(left, right), nonlinear or own_drift(teacher)
         if self.equation == "lagrangian":
-            return lagrangian_residual(flow_map, nonlinear, s, t, x, whole, norm)
+            return lagrangian_residual(flow_map, n, s, t, x, whole, norm)
         enforce = {"eulerian": eulerian_residual, "mean_flow": mean_flow_residual}[self.equation]
-        return enforce(flow_map, s, t, x, nonlinear(s, x), whole, norm)
+        return enforce(flow_map, s, t, x, n(s, x), whole, norm)
 
 
 def own_drift(flow_map: FlowMap) -> Nonlinear:
@@ -124,23 +135,23 @@ def own_drift(flow_map: FlowMap) -> Nonlinear:
 
 #: With g = 0 these are the published methods; with noise their strong counterparts.
 FAMILIES = {
-    # Song et al. 2023 (2303.01469), continuous time, t pinned to the end.
-    "consistency_model": Family("mean_flow", end="last"),
-    # Kim et al. 2024 (2310.02279), with one solver step at the start.
-    "consistency_trajectory": Family("semigroup", middle="near", opening="given"),
-    # Salimans and Ho 2022 (2202.00512): the teacher is the frozen map of the stage before.
-    "progressive_distillation": Family("semigroup"),
-    # Frans et al. 2025 (2410.12557): the teacher is an average of the map.
-    "shortcut": Family("semigroup"),
+    # Song et al. 2023 (2303.01469): training in continuous time, t pinned to the end.
+    "consistency_model": Family("mean_flow", "none", end="last"),
+    # Kim et al. 2024 (2310.02279), with one step of the solver in front.
+    "consistency_trajectory": Family("semigroup", "frozen", middle="near", opening="solver"),
+    # Salimans and Ho 2022 (2202.00512): the teacher is the map of the stage before.
+    "progressive_distillation": Family("semigroup", "frozen"),
+    # Frans et al. 2025 (2410.12557).
+    "shortcut": Family("semigroup", "average"),
     # Geng et al. 2025 (2505.13447).
-    "mean_flow": Family("mean_flow"),
-    # Sabour, Fidler and Kreis 2025 (2506.14603), Eulerian form: n of a frozen model.
-    "align_your_flow": Family("mean_flow"),
-    # Boffi, Albergo and Vanden-Eijnden 2024 (2406.07507): n of a frozen model.
-    "lagrangian_distillation": Family("lagrangian"),
-    "eulerian_distillation": Family("eulerian"),
+    "mean_flow": Family("mean_flow", "none"),
+    # Sabour, Fidler and Kreis 2025 (2506.14603), the Eulerian form.
+    "align_your_flow": Family("mean_flow", "frozen"),
+    # Boffi, Albergo and Vanden-Eijnden 2024 (2406.07507).
+    "lagrangian_distillation": Family("lagrangian", "frozen"),
+    "eulerian_distillation": Family("eulerian", "frozen"),
     # The same authors 2025 (2505.18825): self-distillation.
-    "lsd": Family("lagrangian", drift="own"),
-    "esd": Family("eulerian", drift="own"),
-    "psd": Family("semigroup", middle="any"),
+    "lsd": Family("lagrangian", "self"),
+    "esd": Family("eulerian", "self"),
+    "psd": Family("semigroup", "self", middle="any"),
 }

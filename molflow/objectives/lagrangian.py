@@ -7,6 +7,7 @@ from torch import Tensor
 
 from molflow.brownian.increment import Increment
 from molflow.flow_map.base import FlowMap
+from molflow.flow_map.step import check_long_step
 from molflow.objectives.along_path import mean_by_end
 from molflow.objectives.norm import Norm, mean_square, residual
 from molflow.sde.base import Nonlinear, over_batch
@@ -43,6 +44,7 @@ def lagrangian_residual(
     increment : Increment
         Over [s, t].
     """
+    check_long_step(flow_map.sde, flow_map.basis, s, t, x, increment)
     sde = flow_map.sde
     mean, slope = mean_by_end(flow_map, s, t, x, increment)
     factor = over_batch(sde.gain(s, t), x) / over_batch(sde.rates(t)[1], x)

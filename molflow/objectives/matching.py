@@ -7,6 +7,7 @@ from torch import Tensor
 
 from molflow.brownian.increment import Increment
 from molflow.flow_map.base import FlowMap
+from molflow.flow_map.step import check_like, check_long_step, check_times
 from molflow.objectives.norm import Norm, mean_square, residual
 from molflow.sde.base import over_batch
 
@@ -29,6 +30,7 @@ def matching_residual(
     norm : Norm
         How an error is measured.
     """
+    check_times(s, s, x)
     nothing = x.new_zeros(*x.shape, flow_map.basis.size)
     return residual(flow_map, s, flow_map.mean(s, s, x, nothing), sample, norm)
 
@@ -59,6 +61,8 @@ def euler_matching_residual(
         Over [s, t].
     """
     sde = flow_map.sde
+    check_long_step(sde, flow_map.basis, s, t, x, increment)
+    check_like("sample", sample, x)
     moved = x + over_batch(increment.h, x) * sde.drift(s, x, sample)
     moved = moved + sde.noise(s, increment.increment)
     return direct_residual(flow_map, s, t, x, increment, moved, norm)
@@ -87,6 +91,8 @@ def direct_residual(
     increment : Increment
         Over [s, t].
     """
+    check_long_step(flow_map.sde, flow_map.basis, s, t, x, increment)
+    check_like("end", end, x)
     rest = end - flow_map.sde.apply(s, t, x, torch.zeros_like(x), increment)
     target = rest / over_batch(flow_map.sde.gain(s, t), x)
     return residual(flow_map, s, flow_map.mean(s, t, x, increment.whitened()), target, norm)

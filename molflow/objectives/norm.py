@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from molflow.flow_map.base import FlowMap
+from molflow.flow_map.step import check_like
 from molflow.sde.reverse_diffusion import ReverseDiffusion
 
 #: (error, predicted), both (B, *shape), and the start s (B,) of the step -> (B,).
@@ -63,4 +64,5 @@ def residual(
     flow_map: FlowMap, s: Tensor, predicted: Tensor, target: Tensor, norm: Norm = mean_square
 ) -> Tensor:
     """Return the norm of predicted − target in units of `FlowMap.unit` squared, (B,)."""
+    check_like("The target", target, predicted)
     return norm(predicted - target, predicted, s) / flow_map.unit(s).square()

@@ -8,6 +8,7 @@ from torch import Tensor
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
 from molflow.flow_map.base import FlowMap
+from molflow.flow_map.step import check_long_step
 from molflow.objectives.norm import Norm, mean_square, residual
 from molflow.sde.base import over_batch
 
@@ -43,7 +44,10 @@ def composed_mean(
     sde = second.sde
     before = first.mean(s, u, x, left.whitened())
     after = second.mean(u, t, sde.apply(s, u, x, before, left), right.whitened())
-    weight = over_batch(sde.lift(u, t) * sde.gain(s, u) / sde.gain(s, t), x)
+    lift, early, whole = (
+        over_batch(value, x) for value in (sde.lift(u, t), sde.gain(s, u), sde.gain(s, t))
+    )
+    weight = lift * early / whole
     return weight * before + (1.0 - weight) * after
 
 
@@ -68,6 +72,8 @@ def semigroup_residual(
     shorter than the shortest half: those are learned by matching at s = t, or tied to the denoiser
     by `anchored_residual`. Arguments as in `composed_mean`.
     """
+    check_long_step(flow_map.sde, flow_map.basis, s, u, x, left)
+    check_long_step(flow_map.sde, flow_map.basis, u, t, x, right)
     with torch.no_grad():
         target = composed_mean(opening or teacher, teacher, s, u, t, x, left, right)
     predicted = flow_map.mean(s, t, x, join(left, right).whitened())
