@@ -234,6 +234,13 @@ def train(
     config: Annotated[
         Path | None, typer.Option(help="YAML file. Default: the system's own configuration.")
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHECKPOINT",
+            help="Start from the weights of this checkpoint: a built-in name or a path.",
+        ),
+    ] = None,
     compiled: Annotated[
         bool,
         typer.Option(
@@ -256,6 +263,7 @@ def train(
         out,
         config=config,
         overrides=tuple(overrides or ()),
+        start=start,
         compiled=compiled,
         progress=not quiet,
     )

@@ -27,9 +27,14 @@ from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem, load_system
 from molflow.training.batches import StepBatches, TimeLaw, local_counts, scaled_positions
 from molflow.training.callbacks import Export, History, Validation
-from molflow.training.checkpoint import build_flow_map, save_checkpoint
+from molflow.training.checkpoint import (
+    Checkpoint,
+    build_flow_map,
+    load_checkpoint,
+    save_checkpoint,
+)
 from molflow.training.checkpoint_io import SafetensorsCheckpointIO
-from molflow.training.configuration import TrainingConfig, load_configuration
+from molflow.training.configuration import NetworkConfig, TrainingConfig, load_configuration
 from molflow.training.module import StrongMapTraining
 from molflow.training.run_folder import claim
 from molflow.training.validation import EnsembleScore
@@ -66,6 +71,7 @@ def train(
     out: str | Path,
     config: str | Path | None = None,
     overrides: Sequence[str] = (),
+    start: str | Path | None = None,
     compiled: bool = False,
     progress: bool = True,
 ) -> Path:
@@ -83,6 +89,9 @@ def train(
         YAML file; by default the one that comes with the system, if any.
     overrides : sequence of str
         ``key=value`` words, such as ``steps=20000`` or ``network.layers=6``.
+    start : str or Path, optional
+        Checkpoint whose weights the run starts from, instead of random ones: a built-in name or a
+        path. Its network, and the number of coefficients, must be those of the configuration.
     compiled : bool
         Whether `torch.compile` makes machine code of the network first: some minutes, and
         faster steps after it. Needs a C++ compiler. Rounding, and so the weights in their last
@@ -98,19 +107,27 @@ def train(
     Raises
     ------
     MolflowError
-        If the data are of another system, the configuration is wrong, or `out` holds another run.
+        If the data are of another system, the configuration is wrong, `out` holds another run,
+        or the weights of `start` do not fit.
     """
     system = system if isinstance(system, MolecularSystem) else load_system(system)
     settings = load_configuration(_configuration_files(system, config), overrides)
     training = load_training_data(data)
     _check_match(system, training)
-    out = writable_folder(out)
-    claim(out, settings, training.manifest["data_hash"])
-    torch.manual_seed(derive_seed(settings.seed, "weights"))
+    origin = None if start is None else load_checkpoint(start)
     topology = system.topology()
     graph = MolecularGraph.from_topology(topology)
+    if origin is not None:
+        _check_start(origin, graph, settings)
+    out = writable_folder(out)
+    start_hash = None if origin is None else origin.weights_hash
+    claim(out, settings, training.manifest["data_hash"], start_hash)
+    torch.manual_seed(derive_seed(settings.seed, "weights"))
     flow_map = build_flow_map(graph, settings.network, settings.map)
-    flow_map.network.pairs.set_statistics(*distance_statistics(training.train / training.scale))
+    if origin is None:
+        flow_map.network.pairs.set_statistics(*distance_statistics(training.train / training.scale))
+    else:
+        flow_map.load_state_dict(origin.flow_map.state_dict())
     module = StrongMapTraining(flow_map, settings, _norm(flow_map.sde, graph, settings))
     if compiled:
         # In place, so that the names of the weights stay.
@@ -123,7 +140,7 @@ def train(
     pdb = system_pdb(topology, training.train[0])
 
     def export(trained, step: int, rows: list[dict]) -> None:
-        description = _description(system, training, step, rows)
+        description = _description(system, training, step, rows, origin)
         save_checkpoint(out / "checkpoint", trained, graph, settings, description, pdb)
 
     callbacks = [history, Export(export, history)]
@@ -151,9 +168,25 @@ def distance_statistics(positions: np.ndarray) -> tuple[torch.Tensor, torch.Tens
     return torch.from_numpy(mean).float(), torch.from_numpy(np.sqrt(variance + 1e-6)).float()
 
 
-def _norm(
-    sde: ReverseDiffusion, graph: MolecularGraph, settings: TrainingConfig
-) -> StiffNorm:
+def _check_start(origin: Checkpoint, graph: MolecularGraph, settings: TrainingConfig) -> None:
+    stored = origin.description["configuration"]
+    if MolecularGraph.from_dict(origin.description["graph"]) != graph:
+        raise MolflowError(
+            f"start is '{origin.folder}', a checkpoint of '{origin.description['system']}': its "
+            "molecule is not the one to be trained. Take a checkpoint of the same atoms and bonds."
+        )
+    for name, before, now in (
+        ("network", NetworkConfig(**stored["network"]), settings.network),
+        ("map.order", stored["map"]["order"], settings.map.order),
+    ):
+        if before != now:
+            raise MolflowError(
+                f"start is '{origin.folder}', with {name} = {before}, and the configuration says "
+                f"{now}: make them equal, or train from random weights."
+            )
+
+
+def _norm(sde: ReverseDiffusion, graph: MolecularGraph, settings: TrainingConfig) -> StiffNorm:
     """Return the norm that knows bonds and angles: pairs one or two bonds apart are stiff."""
     distances = torch.tensor(graph.distances())
     pairs = torch.nonzero(torch.triu((distances == 1) | (distances == 2)))
@@ -243,9 +276,17 @@ def _check_match(system: MolecularSystem, training: TrainingData) -> None:
 
 
 def _description(
-    system: MolecularSystem, training: TrainingData, step: int, rows: list[dict]
+    system: MolecularSystem,
+    training: TrainingData,
+    step: int,
+    rows: list[dict],
+    origin: Checkpoint | None,
 ) -> dict:
     manifest = training.manifest
+    started = None
+    if origin is not None:
+        before = {k: v for k, v in origin.description["record"].items() if k != "curves"}
+        started = {"weights_sha256": origin.weights_hash, "record": before}
     return {
         "system": system.label,
         "ensemble": system.ensemble,
@@ -259,6 +300,7 @@ def _description(
             "seconds": round(sum(row["seconds"] for row in rows)),
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
             "curves": rows[:: max(1, len(rows) // 100)],
+            "start": started,
         },
     }
 

@@ -19,8 +19,12 @@ _LENGTH = ("steps", "learning_rate_decay")
 _VALIDATION = ("validate_every", "validation_samples", "validation_nfe")
 
 
-def claim(out: Path, settings: TrainingConfig, data_hash: str) -> None:
+def claim(
+    out: Path, settings: TrainingConfig, data_hash: str, start_hash: str | None = None
+) -> None:
     """Write what defines the run, or make sure that the folder holds the same run.
+
+    `start_hash` is that of the weights it starts from, None for random ones.
 
     The number of steps and the length of the final decay of the learning rate may change before
     either decay begins: until then every run goes through the same states.
@@ -32,12 +36,14 @@ def claim(out: Path, settings: TrainingConfig, data_hash: str) -> None:
     """
     path = out / CONFIG
     wanted = {"data_hash": data_hash, "training": settings.model_dump(mode="json")}
+    if start_hash is not None:
+        wanted["start_weights_sha256"] = start_hash
     if path.exists():
         stored = yaml.safe_load(path.read_text(encoding="utf-8"))
         if _identity(stored) != _identity(wanted):
             raise MolflowError(
-                f"'{out}' holds a training run with other settings or data: choose another folder, "
-                f"or go back to what '{path}' says."
+                f"'{out}' holds a training run with other settings, data or start: choose another "
+                f"folder, or go back to what '{path}' says."
             )
         _check_length(out, TrainingConfig(**stored["training"]), settings)
     write_text(path, yaml.safe_dump(wanted, sort_keys=False))
@@ -68,4 +74,5 @@ def steps_done(out: Path) -> int:
 
 def _identity(text: dict) -> tuple:
     free = {*_LENGTH, *_VALIDATION}
-    return text["data_hash"], {k: v for k, v in text["training"].items() if k not in free}
+    kept = {k: v for k, v in text["training"].items() if k not in free}
+    return text["data_hash"], text.get("start_weights_sha256"), kept

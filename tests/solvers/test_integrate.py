@@ -17,6 +17,7 @@ from molflow.sde.underdamped import UnderdampedLangevin
 from molflow.solvers.baoab import baoab_step
 from molflow.solvers.euler_maruyama import euler_maruyama_step
 from molflow.solvers.exponential_euler import exponential_euler_step
+from molflow.solvers.exponential_heun import exponential_heun_step
 from molflow.solvers.loop import integrate, trajectory, uniform_times
 from molflow.solvers.strong_order_1_5 import strong_order_1_5_step
 from molflow.testing import assert_semigroup, assert_strong_order
@@ -45,6 +46,19 @@ def test_strong_order_on_a_gaussian(scheme):
     fine = partial(exponential_euler_step, SDE, gaussian_denoiser(0.5))
     reference = integrate(fine, x, path, uniform_times(path, 2048))
     assert_strong_order(step, x, path, (32, 64, 128), reference, expected=1.0)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "order"), [(exponential_euler_step, 1), (exponential_heun_step, 2)]
+)
+def test_orders_without_noise(scheme, order):
+    # The probability flow of Gaussian data N(0, w^2) scales x with sqrt(w^2 + sigma^2).
+    sde, width = ReverseDiffusion(5.0, 0.05, eta=0.0), 0.5
+    path = BrownianPath(sde.basis(1), 0.0, sde.duration, (50, 3), 1, depth=8, dtype=torch.float64)
+    x = torch.linspace(-5.0, 5.0, 150, dtype=torch.float64).reshape(50, 3)
+    exact = x * ((width**2 + sde.sigma_min**2) / (width**2 + sde.sigma_max**2)) ** 0.5
+    step = partial(scheme, sde, gaussian_denoiser(width))
+    assert_strong_order(step, x, path, (32, 64, 128), exact, expected=order)
 
 
 def test_law_on_a_gaussian():
@@ -105,6 +119,7 @@ def double_well():
     [
         (euler_maruyama_step, (128, 256, 512), 1.0),
         (exponential_euler_step, (128, 256, 512), 1.0),
+        (exponential_heun_step, (128, 256, 512), 1.0),
         (strong_order_1_5_step, (64, 128, 256), 1.5),
     ],
 )

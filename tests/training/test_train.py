@@ -153,10 +153,10 @@ def test_a_damaged_state_is_a_sentence(training_set, tmp_path, stop_after):
 
 
 def test_a_folder_keeps_one_run(finished, training_set, tmp_path):
-    with pytest.raises(MolflowError, match="holds a training run with other settings or data"):
+    with pytest.raises(MolflowError, match="holds a training run with other settings, data or start"):
         run(training_set, finished, ["learning_rate=0.5"])
     other = write_training_set(tmp_path / "other", seed=1)
-    with pytest.raises(MolflowError, match="holds a training run with other settings or data"):
+    with pytest.raises(MolflowError, match="holds a training run with other settings, data or start"):
         run(other, finished)
 
 
@@ -228,3 +228,36 @@ def test_a_training_set_may_have_no_validation_frames(tmp_path):
     run(data, tmp_path / "run")
     assert [row["step"] for row in metrics(tmp_path / "run")] == ["3", "6", "8"]
     assert not any(name.startswith("val/") for name in metrics(tmp_path / "run")[0])
+
+
+def test_a_run_can_start_from_a_checkpoint(finished, training_set, tmp_path):
+    before = load_checkpoint(finished)
+    again = tmp_path / "again"
+    # A learning rate that moves nothing: the weights are those it started from.
+    words = [*WORDS, "learning_rate=1e-30", "seed=5"]
+    train(SYSTEM, training_set, again, overrides=words, start=finished, progress=False)
+    after = load_checkpoint(again)
+    for (name, old), new in zip(
+        before.flow_map.state_dict().items(), after.flow_map.state_dict().values(), strict=True
+    ):
+        assert torch.equal(old, new), name
+    start = after.description["record"]["start"]
+    assert start["weights_sha256"] == before.weights_hash and start["record"]["steps"] == 8
+    # Without it, or from other weights, it is another run.
+    with pytest.raises(MolflowError, match="other settings, data or start"):
+        train(SYSTEM, training_set, again, overrides=words, progress=False)
+
+
+@pytest.mark.parametrize("word", ["network.layers=2", "map.order=3"])
+def test_a_start_that_does_not_fit_is_told(word, finished, training_set, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(MolflowError, match=word.partition("=")[0].partition(".l")[0]):
+        train(SYSTEM, training_set, out, overrides=[*WORDS, word], start=finished, progress=False)
+    assert not out.exists()
+
+
+def test_a_start_of_another_molecule_is_told(finished, tmp_path):
+    label = "alanine_dipeptide:heavy"
+    data = write_training_set(tmp_path / "data", label)
+    with pytest.raises(MolflowError, match="not the one to be trained"):
+        train(label, data, tmp_path / "run", overrides=WORDS, start=finished, progress=False)
