@@ -1,0 +1,26 @@
+"""The tables of the benchmarks' README are those of the committed results."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+
+@pytest.mark.parametrize("name", ["strong_convergence", "stiff_ring", "cooling_law"])
+def test_table_is_of_the_results(name):
+    results = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    table = importlib.import_module(name).table(results)
+    assert len(table.splitlines()) > 4
+    assert table in (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_benchmark_has_a_line_and_a_result():
+    text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    for result in (BENCHMARKS / "results").glob("*.json"):
+        assert f"`python benchmarks/{result.stem}.py" in text, result.stem
+        assert {"summary", "machine", "versions", "date"} <= json.loads(result.read_text()).keys()
