@@ -10,12 +10,15 @@ __version__ = "0.1.0"
 
 _HOME = {
     "MolflowError": "molflow.errors",
+    "check": "molflow.checking.check",
     "compare": "molflow.comparison",
     "demo": "molflow.demonstration",
+    "kinetics": "molflow.slow_motions",
     "load_system": "molflow.systems",
     "prepare": "molflow.data.prepare",
     "sample": "molflow.sampling.ensemble",
     "simulate": "molflow.md.simulate",
+    "study": "molflow.step_study.study",
     "train": "molflow.training.run",
 }
 

@@ -5,84 +5,29 @@ Everything heavy is imported inside the verbs, so that ``molflow --help`` answer
 
 from __future__ import annotations
 
-import functools
-import tempfile
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import molflow
+from molflow.cli_verb import app, verb
 from molflow.errors import MolflowError
 
-LOG_NAME = "molflow-error.log"
 
-app = typer.Typer(
-    name="molflow",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="To begin with: molflow demo",
-)
-
-
-def verb(function: Callable[..., None]) -> Callable[..., None]:
-    """Register a function as a verb whose failures are told in one sentence.
-
-    Exit statuses: 2 for what the caller can put right, 130 for an interruption, 1 for an error
-    in molflow or below it, whose traceback goes to a file.
-    """
-
-    @functools.wraps(function)
-    def run(*arguments, **options):
-        try:
-            function(*arguments, **options)
-        except MolflowError as error:
-            _fail(str(error), 2)
-        except KeyboardInterrupt:
-            _fail("interrupted; run the same command again to resume", 130)
-        except BrokenPipeError:
-            raise  # the reader of our output has gone, as in `molflow systems | head -1`
-        except Exception as error:
-            what = traceback.format_exception_only(error)[-1].strip().partition("\n")[0]
-            _fail(f"unexpected error, {what} (the traceback is in '{_write_log()}')", 1)
-
-    app.command()(run)
-    return run
-
-
-def _fail(sentence: str, status: int) -> None:
-    typer.echo(f"molflow: {sentence}", err=True)
-    raise typer.Exit(status)
-
-
-def _write_log() -> Path:
-    """Write the traceback being handled here, or where temporary files go, and return the path."""
-    text = traceback.format_exc()
-    for folder in (Path.cwd(), Path(tempfile.gettempdir())):
-        try:
-            (folder / LOG_NAME).write_text(text, encoding="utf-8")
-        except OSError:
-            continue
-        return folder / LOG_NAME
-    typer.echo(text, err=True)
-    return Path("stderr")
-
-
-def _run_numbers(text: str | None, option: str) -> list[int] | None:
-    """Turn ``"0,1,2"`` into a list of run numbers."""
-    if text is None:
-        return None
+def _numbers(text: str, option: str, what: str, example: str) -> list[int]:
+    """Turn ``"0,1,2"`` into a list of numbers, an empty text into an empty list."""
     try:
         return [int(word) for word in text.split(",") if text.strip()]
     except ValueError as error:
         raise MolflowError(
-            f"{option} is '{text}', which is not a list of run numbers: write for example 0,1,2."
+            f"{option} is '{text}', which is not a list of {what}: write for example {example}."
         ) from error
+
+
+def _run_numbers(text: str | None, option: str) -> list[int] | None:
+    """Turn ``"0,1,2"`` into a list of run numbers."""
+    return None if text is None else _numbers(text, option, "run numbers", "0,1,2")
 
 
 def _print_version(wanted: bool) -> None:
@@ -114,6 +59,13 @@ SystemName = Annotated[
         metavar="SYSTEM",
         help="A built-in name (see: molflow systems), NAME:SELECTION for some of the atoms, or the "
         "path of a folder with a system.yaml.",
+    ),
+]
+CheckpointName = Annotated[
+    str,
+    typer.Argument(
+        metavar="CHECKPOINT",
+        help="A built-in system's name, or the folder of a checkpoint or of a run.",
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Everything random follows from it.")]
@@ -272,13 +224,7 @@ def train(
 
 @verb
 def sample(
-    checkpoint: Annotated[
-        str,
-        typer.Argument(
-            metavar="CHECKPOINT",
-            help="A built-in system's name, or the folder of a checkpoint or of a run.",
-        ),
-    ],
+    checkpoint: CheckpointName,
     steps: Annotated[
         int, typer.Option(help="Jumps from noise to molecule: network calls a sample.")
     ] = 4,
@@ -326,18 +272,62 @@ def sample(
 @verb
 def compare(
     ensemble: Annotated[
-        Path, typer.Argument(metavar="ENSEMBLE", help="Trajectory: DCD, XTC, HDF5 or PDB.")
+        Path,
+        typer.Argument(
+            metavar="ENSEMBLE", help="Trajectory: DCD, XTC, TRR, NetCDF, HDF5, PDB or GRO."
+        ),
     ],
     reference: Annotated[
         str,
-        typer.Option(help="A built-in system, a folder with a reference.json, or a simulation."),
+        typer.Option(
+            help="A built-in system, a folder with a reference.json, a simulation, or a trajectory."
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="HTML report; the same numbers go beside it as JSON.")
     ] = None,
     top: Annotated[
-        Path | None, typer.Option(help="Topology. Default: topology.pdb beside the trajectory.")
+        Path | None,
+        typer.Option(
+            help="Topology: PDB, PSF, PRMTOP or GRO. Default: topology.pdb beside the trajectory."
+        ),
     ] = None,
+    reference_top: Annotated[
+        Path | None,
+        typer.Option(
+            help="Topology of a reference that is a trajectory. Default: topology.pdb beside it, "
+            "or --top."
+        ),
+    ] = None,
+    system: Annotated[
+        str | None,
+        typer.Option(
+            help="System that a reference which is a trajectory is of: its force field gives "
+            "energies."
+        ),
+    ] = None,
+    offenders: Annotated[
+        Path | None,
+        typer.Option(
+            help="Trajectory for samples that are broken, clashing or inverted; a table beside it "
+            "says why."
+        ),
+    ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the pictures as PDF and PNG, and report.pdf."),
+    ] = None,
+    frame_interval: Annotated[
+        str | None,
+        typer.Option(
+            help="Time between frames, such as 1ps, if the ensemble is a trajectory: judges its "
+            "order in time."
+        ),
+    ] = None,
+    transport: Annotated[
+        bool,
+        typer.Option(help="Scores by exact optimal transport, which take seconds each."),
+    ] = True,
     force: Annotated[
         bool, typer.Option("--force", help="Compare although the two ensembles differ.")
     ] = False,
@@ -355,10 +345,126 @@ def compare(
     from molflow.comparison import compare as run
     from molflow.comparison import format_table
 
-    result = run(ensemble, reference, out=out, top=top, force=force, seed=seed, jobs=jobs)
+    result = run(
+        ensemble,
+        reference,
+        out=out,
+        top=top,
+        reference_top=reference_top,
+        system=system,
+        offenders=offenders,
+        figures=figures,
+        frame_interval=frame_interval,
+        exact_transport=transport,
+        force=force,
+        seed=seed,
+        jobs=jobs,
+    )
     typer.echo(format_table(result))
     if out is not None:
         typer.echo(f"Report in {out}.")
+    if figures is not None:
+        typer.echo(f"Pictures and report.pdf in {figures}.")
+    if offenders is not None:
+        typer.echo(f"Samples that failed a test in {offenders}, reasons in the .csv beside it.")
+
+
+@verb
+def check(
+    checkpoint: CheckpointName,
+    steps: Annotated[int, typer.Option(help="Network calls a sample, as for sampling.")] = 4,
+    n: Annotated[
+        int, typer.Option("--n", "-n", help="Number of samples; it sets the size of all checks.")
+    ] = 4096,
+    out: Annotated[Path | None, typer.Option(help="JSON file for the numbers.")] = None,
+    path_seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes at once. Default: one a core.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Check a trained map: does it do what such a map must?
+
+    Turns, mirrors, splits and refines its jumps, counts wrong hands and high energies, and runs
+    short dynamics from its samples. Each property is passed, failed or left inconclusive, with
+    the number and the limit; the exit status is 1 if one failed.
+
+    Example: `molflow check alanine_dipeptide --steps 8`
+    """
+    from molflow.checking.check import check as run
+    from molflow.checking.check import format_findings
+
+    result = run(
+        checkpoint, steps=steps, n=n, out=out, path_seed=path_seed, jobs=jobs, progress=not quiet
+    )
+    typer.echo(format_findings(result))
+    if result["verdict"] == "fail":
+        raise typer.Exit(1)
+
+
+@verb
+def study(
+    checkpoint: CheckpointName,
+    out: Annotated[Path, typer.Option(help="Folder for table and figure; resumes what is there.")],
+    steps: Annotated[
+        str, typer.Option(metavar="NUMBERS", help="Network calls a sample, separated by commas.")
+    ] = "1,2,4,8,16",
+    n: Annotated[int, typer.Option("--n", "-n", help="Conformations at each with a seed.")] = 4000,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of path seeds.")] = 3,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            help="A built-in system, a folder with a reference.json, or a simulation. Default: "
+            "that of the checkpoint's system."
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure quality against the number of evaluations.
+
+    Samples at each number of steps with each seed, scores everything against reference MD, and
+    writes a table and a figure with the floors. Can be interrupted: the same command goes on.
+
+    Example: `molflow study alanine_dipeptide --steps 1,2,4,8,16 -n 4000 --out study`
+    """
+    from molflow.step_study.study import format_study
+    from molflow.step_study.study import study as run
+
+    numbers = _numbers(steps, "--steps", "numbers of steps", "1,2,4")
+    result = run(
+        checkpoint, out, steps=numbers, n=n, seeds=seeds, reference=reference, progress=not quiet
+    )
+    typer.echo(format_study(result))
+    typer.echo(f"Table, figure and numbers in {out}.")
+
+
+@verb
+def kinetics(
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="REFERENCE",
+            help="A built-in system, a folder with a reference.json, or a simulation; of plain "
+            "dynamics, without tempering.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the slow modes, numbers and a figure.")],
+    lag: Annotated[str, typer.Option(help="Lag time of the models: 10ps.")] = "10ps",
+    states: Annotated[int, typer.Option(min=2, help="States of the Markov model.")] = 50,
+    seed: Seed = 0,
+) -> None:
+    """Fit the slow modes of plain molecular dynamics and tell how fast they are.
+
+    Implied time scales, the Chapman-Kolmogorov test, passage times between basins and the memory
+    of torsions, with intervals; inconclusive where too little was seen.
+
+    Example: `molflow kinetics md --lag 10ps --out kinetics`
+    """
+    from molflow.slow_motions import format_kinetics
+    from molflow.slow_motions import kinetics as run
+
+    typer.echo(format_kinetics(run(reference, out, lag=lag, states=states, seed=seed)))
+    typer.echo(f"Slow modes, numbers and figure in {out}.")
 
 
 @verb

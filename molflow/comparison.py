@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,15 @@ import molflow
 from molflow.errors import MolflowError
 from molflow.files import writable_folder, write_json, write_text
 from molflow.systems import built_in_systems, load_system
+from molflow.units import parse_quantity
 
 if TYPE_CHECKING:
     import mdtraj
 
     from molflow.analysis.ensemble import EnsembleFile
     from molflow.analysis.reference import Reference
+    from molflow.analysis.samples import Samples
+    from molflow.md.energy_parts import EnergyParts
 
 #: How far rounding to 0.001 nm shifts the energy of alanine dipeptide, kT.
 _ROUNDING_SHIFT = 0.3
@@ -27,25 +31,52 @@ def compare(
     out: str | Path | None = None,
     *,
     top: str | Path | None = None,
+    reference_top: str | Path | None = None,
+    system: str | None = None,
+    offenders: str | Path | None = None,
+    figures: str | Path | None = None,
+    frame_interval: str | float | None = None,
+    exact_transport: bool = True,
     force: bool = False,
     seed: int = 0,
     jobs: int | None = None,
 ) -> dict:
     """Score an ensemble against the held-out runs of a reference.
 
+    The ensemble is read in chunks and may be larger than memory, unless it is a PDB or GRO file.
+
     Parameters
     ----------
     ensemble : path or mdtraj.Trajectory
-        ``.dcd``, ``.xtc``, ``.h5`` or ``.pdb``; all atoms of the reference or a subset that keeps
-        the backbone. A record ``.json`` and energies ``.npz`` of the same stem are used if they
-        belong to the file.
+        ``.dcd``, ``.xtc``, ``.trr``, ``.nc``, ``.h5``, ``.pdb`` or ``.gro``; all atoms of the
+        reference or a subset. A record ``.json`` and energies ``.npz`` of the same stem are used
+        if they belong to the file.
     reference : str or path
-        A built-in system, a folder with ``reference.json``, or a simulation folder.
+        A built-in system, a folder with ``reference.json``, a simulation folder, or any trajectory
+        file of the same molecule.
     out : path, optional
         HTML report. The same numbers go beside it as JSON: ``metrics.json`` for ``report.html``,
         otherwise the same name with ``.json``.
     top : path, optional
-        Topology of a ``.dcd`` or ``.xtc``; by default ``topology.pdb`` beside it.
+        Topology (PDB, PSF, PRMTOP, GRO) of a trajectory without one; by default ``topology.pdb``
+        beside it.
+    reference_top : path, optional
+        The same for a reference that is a trajectory file; by default ``topology.pdb`` beside it
+        or, if there is none, `top`.
+    system : str, optional
+        The system that a reference which is a trajectory file is of: a built-in name or a folder.
+        Its force field gives energies; without it there are none.
+    offenders : path, optional
+        Trajectory file for the samples that failed a test, the first 1,000; a table of the same
+        name with ``.csv`` says which sample, which test, where, the value and its limits.
+    figures : path, optional
+        Folder for every picture as PDF and as PNG of 300 dots an inch, and ``report.pdf`` with
+        verdict, scores and pictures.
+    frame_interval : str or float, optional
+        Time between the conformations, such as ``"1ps"``, if they are frames of a trajectory: then
+        their order in time is judged as well. Samples of a generator have no such order.
+    exact_transport : bool
+        Whether to compute the scores by exact optimal transport, which take seconds each.
     force : bool
         Compare although the ensembles' definitions differ.
     seed : int
@@ -65,23 +96,48 @@ def compare(
         are finite, or the ensembles differ and `force` is not set.
     """
     from molflow.analysis.ensemble import match_atoms, read_ensemble
-    from molflow.analysis.scorecard import Samples, score
-    from molflow.analysis.torsions import phi_psi
+    from molflow.analysis.features import features_of
+    from molflow.analysis.floor import scored_part
+    from molflow.analysis.offenders import check_offenders_path, write_offenders
+    from molflow.analysis.representatives import representatives
+    from molflow.analysis.samples import chunk_size, measure_samples
+    from molflow.analysis.scorecard import score
     from molflow.analysis.verdict import verdict
 
     report = None if out is None else _report_path(out)
-    truth = find_reference(reference)
+    if offenders is not None:
+        offenders = check_offenders_path(offenders)
+    if figures is not None:
+        figures = writable_folder(figures)
+    interval = None
+    if frame_interval is not None:
+        interval = parse_quantity(frame_interval, "time", "frame_interval")
+        if not interval > 0:
+            raise MolflowError(f"frame_interval is {frame_interval}: give a time above 0.")
     given = read_ensemble(ensemble, top)
-    atoms = match_atoms(given.trajectory.topology, truth.topology)
+    truth = find_reference(reference, reference_top, top, system, jobs)
+    atoms = match_atoms(given.topology, truth.topology)
     notes = list(given.notes) + _check_same_ensemble(given, truth, force)
+    if interval is not None and _tempered(truth):
+        notes.append(
+            "The reference was made by replica exchange: its frames change places between "
+            "temperatures, so only ensembles made in the same way relax as it does."
+        )
     coarse = len(atoms) < truth.topology.n_atoms
-    energies = None
-    if coarse:
-        notes.append("The ensemble is coarse-grained: potential energies do not apply to it.")
-    else:
-        energies, more = _energies(given, truth, jobs)
-        notes += more
-    samples = Samples(phi_psi(given.trajectory), given.trajectory.xyz, atoms, energies)
+    with ExitStack() as stack:
+        energies, parts = None, None
+        if coarse:
+            notes.append("The ensemble is coarse-grained: potential energies do not apply to it.")
+        else:
+            energies, parts, more = _energies(given, truth, system, jobs, stack)
+            notes += more
+        samples = measure_samples(
+            (part.xyz for part in given.chunks(chunk_size(len(atoms)))),
+            given.n,
+            features_of(scored_part(truth), atoms),
+            energies,
+        )
+        by_force = None if parts is None else _by_force(parts, truth)
     result = {
         "ensemble": {
             "name": "trajectory from memory" if given.path is None else given.path.name,
@@ -95,12 +151,17 @@ def compare(
             "ensemble_hash": truth.ensemble_hash,
         },
         "notes": notes,
-        **score(samples, truth, seed),
+        **score(samples, truth, seed, exact_transport, interval),
     }
+    if by_force is not None and "energy" in result["observables"]:
+        result["observables"]["energy"]["by_force"] = by_force
+    result["clusters"] = representatives(samples, scored_part(truth), given.positions_at)
     result["verdict"] = verdict(result)
     result["provenance"] = _provenance(given, truth)
-    if report is not None:
-        _write(result, samples, truth, report)
+    if offenders is not None:
+        write_offenders(offenders, samples)
+    if report is not None or figures is not None:
+        _write(result, samples, truth, given, report, figures)
     return result
 
 
@@ -112,27 +173,42 @@ def _report_path(out: str | Path) -> Path:
     return out
 
 
-def find_reference(reference: str | Path) -> Reference:
-    """Load a reference by the name of a built-in system, or from a folder.
+def find_reference(
+    reference: str | Path,
+    reference_top: str | Path | None = None,
+    top: str | Path | None = None,
+    system: str | None = None,
+    jobs: int | None = None,
+) -> Reference:
+    """Load a reference by the name of a built-in system, from a folder or from a trajectory file.
+
+    The arguments are those of `compare`.
 
     Raises
     ------
     MolflowError
         If there is none.
     """
+    from molflow.analysis.ensemble import BARE, COMPLETE
     from molflow.analysis.reference import load_reference
 
-    name = str(reference).partition(":")[0]
+    name, folder = str(reference).partition(":")[0], Path(reference)
+    if folder.suffix.lower() in BARE + COMPLETE and not folder.is_dir():
+        return _reference_file(folder, reference_top, top, system, jobs)
+    if system is not None or reference_top is not None:
+        raise MolflowError(
+            f"the reference '{reference}' is not a trajectory file, so it brings its own system "
+            "and topology: leave out system and reference_top."
+        )
     if name in built_in_systems():
-        system = load_system(name)
-        folder = system.folder / "reference"
+        built_in = load_system(name)
+        folder = built_in.folder / "reference"
         if not (folder / "reference.json").is_file():
             raise MolflowError(
                 f"the system '{name}' has no reference here: make one with 'molflow simulate' and "
                 "give its folder."
             )
-        return load_reference(folder, system.topology())
-    folder = Path(reference)
+        return load_reference(folder, built_in.topology())
     if (folder / "reference.json").is_file():
         return load_reference(folder)
     if (folder / "simulation.json").is_file():
@@ -140,15 +216,32 @@ def find_reference(reference: str | Path) -> Reference:
 
         return reference_from_simulation(folder)
     raise MolflowError(
-        f"the reference '{reference}' is not a built-in system ({', '.join(built_in_systems())}) "
-        "nor a folder with a reference.json or simulation.json."
+        f"the reference '{reference}' is not a built-in system ({', '.join(built_in_systems())}), "
+        "a folder with a reference.json or simulation.json, nor a trajectory file."
     )
+
+
+def _reference_file(path: Path, reference_top, top, system: str | None, jobs) -> Reference:
+    from molflow.analysis.reference_file import KnownEnsemble, reference_from_trajectory
+
+    if reference_top is None and not path.with_name("topology.pdb").is_file():
+        reference_top = top
+    if system is None:
+        return reference_from_trajectory(path, reference_top)
+    from molflow.md.energies import EnergyWorkers
+
+    named = load_system(system)
+    with EnergyWorkers(named, jobs) as workers:
+        known = KnownEnsemble(
+            named.name, named.ensemble, named.ensemble_hash, named.temperature, workers.energies
+        )
+        return reference_from_trajectory(path, reference_top, known)
 
 
 def _check_same_ensemble(given: EnsembleFile, truth: Reference, force: bool) -> list[str]:
     found = given.record.get("ensemble_hash")
     notes = []
-    if found is None:
+    if found is None or truth.ensemble_hash is None:
         notes.append("Whether ensemble and reference share force field and state is not recorded.")
     elif found != truth.ensemble_hash:
         sentence = (
@@ -171,36 +264,55 @@ def _check_same_ensemble(given: EnsembleFile, truth: Reference, force: bool) -> 
     return notes
 
 
-def _energies(given: EnsembleFile, truth: Reference, jobs: int | None):
-    import numpy as np
+def _tempered(truth: Reference) -> bool:
+    plan = truth.provenance.get("simulation", {}).get("plan", {})
+    return len(plan.get("temperatures", ())) > 1
 
+
+def _energies(
+    given: EnsembleFile, truth: Reference, system: str | None, jobs: int | None, stack: ExitStack
+):
+    """Return energies, or a function of positions that gives them and its parts; and notes."""
     if given.energies is not None:
-        return given.energies, []
-    if truth.system not in built_in_systems():
-        return None, [
+        return given.energies, None, []
+    if system is None and truth.system not in built_in_systems():
+        return None, None, [
             f"No energies: none are stored with the ensemble, and the force field of "
-            f"'{truth.system}' is not built in."
+            f"'{truth.system}' is not known."
         ]
-    system = load_system(truth.system)
-    if system.ensemble_hash != truth.ensemble_hash:
-        return None, [
+    named = load_system(truth.system if system is None else system)
+    if named.ensemble_hash != truth.ensemble_hash:
+        return None, None, [
             "No energies: none are stored with the ensemble, and the reference was made with "
             f"another definition of '{truth.system}' than the built-in one."
         ]
-    from molflow.md.energies import potential_energies
+    from molflow.md.energies import SERIAL_SIZE, EnergyWorkers
+    from molflow.md.energy_parts import EnergyParts
 
-    positions = given.trajectory.xyz
-    finite = np.isfinite(positions).all(axis=(1, 2))
-    energies = np.full(len(positions), np.nan)
-    if finite.any():
-        energies[finite] = potential_energies(system, positions[finite], jobs)
     notes = []
     if given.rounded:
         notes.append(
-            "Energies were computed from XTC positions, which are rounded to 0.001 nm: that alone "
-            f"raises them by about {_ROUNDING_SHIFT} kT on alanine dipeptide."
+            "Energies were computed from positions which the file's format rounds to 0.001 nm: "
+            f"that alone raises them by about {_ROUNDING_SHIFT} kT on alanine dipeptide."
         )
-    return energies, notes
+    one = given.n * given.topology.n_atoms < SERIAL_SIZE and jobs is None
+    workers = stack.enter_context(EnergyWorkers(named, 1 if one else jobs))
+    parts = EnergyParts(workers, given.n)
+    return parts.energies, parts, notes
+
+
+def _by_force(parts: EnergyParts, truth: Reference) -> dict[str, dict[str, float]]:
+    """Return the median energy of every force in kT, of the model and of the reference."""
+    from molflow.analysis.floor import scored_part
+    from molflow.md.energy_parts import EnergyParts
+    from molflow.units import thermal_energy
+
+    positions = scored_part(truth).positions
+    reference = EnergyParts(parts.workers, len(positions))
+    reference.energies(positions)
+    kt = thermal_energy(truth.temperature)
+    sides = {"model": parts.medians(), "reference": reference.medians()}
+    return {side: {name: u / kt for name, u in found.items()} for side, found in sides.items()}
 
 
 def _provenance(given: EnsembleFile, truth: Reference) -> dict:
@@ -211,7 +323,9 @@ def _provenance(given: EnsembleFile, truth: Reference) -> dict:
         "reference system": truth.system,
         "reference ensemble hash": truth.ensemble_hash,
         "reference runs": ", ".join(map(str, truth.runs)),
-        "reference frame interval": f"{truth.frame_interval_ps:g} ps",
+        "reference frame interval": None
+        if truth.frame_interval_ps is None
+        else f"{truth.frame_interval_ps:g} ps",
         **_flat("reference", truth.ensemble),
         **_flat("reference", truth.provenance),
         "molflow": molflow.__version__,
@@ -225,32 +339,49 @@ def _flat(name: str, value) -> dict:
     if isinstance(value, dict):
         parts = [_flat(f"{name} {key}", part) for key, part in value.items()]
         return {key: entry for part in parts for key, entry in part.items()}
+    if isinstance(value, (list, tuple)) and any(isinstance(part, dict) for part in value):
+        return {f"{name} {k}": _words(part) for k, part in enumerate(value)}
     if isinstance(value, (list, tuple)):
         return {name: ", ".join(map(str, value))}
     return {name: value}
 
 
-def _write(result: dict, samples, truth: Reference, report: Path) -> None:
+def _words(value) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{str(k).replace('_', ' ')} {_words(part)}" for k, part in value.items())
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _write(
+    result: dict, samples: Samples, truth: Reference, given: EnsembleFile, report: Path | None,
+    folder: Path | None,
+) -> None:  # fmt: skip
     import numpy as np
 
     from molflow.analysis.energy_metrics import reduced_energies
-    from molflow.analysis.floor import split_reference
-    from molflow.analysis.report import figures, render
+    from molflow.analysis.figure_files import write_figures
+    from molflow.analysis.floor import scored_part
+    from molflow.analysis.pictures import pictures, shown_clusters
+    from molflow.analysis.report import render
+    from molflow.analysis.representatives import positions_of
 
-    scored = split_reference(truth).scored
-    finite = np.isfinite(samples.positions).all(axis=(1, 2))
-    energies = None
+    scored = scored_part(truth)
+    finite = samples.part(samples.validity.finite)
+    energies, molecules = None, None
     if "energy" in result["observables"]:
-        own = samples.energies[finite]
-        energies = tuple(
-            reduced_energies(u, truth.temperature) for u in (own[np.isfinite(own)], scored.energies)
-        )
-    pictures = figures(result, (samples.torsions[finite], scored.torsions), energies)
-    twin = report.with_name("metrics.json") if report.stem == "report" else report.with_suffix(
-        ".json"
-    )
-    write_json(twin, result)
-    write_text(report, render(result, pictures))
+        own = finite.energies[np.isfinite(finite.energies)]
+        energies = tuple(reduced_energies(u, truth.temperature) for u in (own, scored.energies))
+    found = result["clusters"]
+    if found is not None and shown_clusters(found):
+        molecules = positions_of(found, samples, scored, given.positions_at)
+    drawn = pictures(result, finite, scored, energies, molecules)
+    if folder is not None:
+        write_figures(folder, result, drawn)
+    if report is not None:
+        own_name = report.stem != "report"
+        twin = report.with_suffix(".json") if own_name else report.with_name("metrics.json")
+        write_json(twin, result)
+        write_text(report, render(result, drawn, molecules, samples.features.topology))
 
 
 def format_table(result: dict) -> str:

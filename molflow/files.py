@@ -103,4 +103,5 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 
 def sha256_of(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes as hex."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    with open(path, "rb") as file:  # in pieces: trajectories may be larger than memory
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -27,6 +27,10 @@ ALLOWED = MATHEMATICS | {
     "md": FOUNDATION | {"systems", "data", "analysis"},
     "training": FOUNDATION | {"systems", "data", "analysis", *MATHEMATICS},
     "sampling": FOUNDATION | {"systems", "data", "md", "training", *MATHEMATICS},
+    "step_study": FOUNDATION
+    | {"systems", "analysis", "training", "sampling", "comparison", *MATHEMATICS},
+    "checking": FOUNDATION
+    | {"systems", "analysis", "md", "training", "sampling", "comparison", "testing", *MATHEMATICS},
 }
 LEARNING = {"torch", "lightning", "e3nn", "torch_geometric"}
 FORBIDDEN = dict.fromkeys(MATHEMATICS, {"openmm", "mdtraj", "lightning"}) | {

@@ -8,10 +8,14 @@ import pytest
 from typer.testing import CliRunner
 
 import molflow
-from molflow import cli
+from molflow import cli, cli_verb
+from molflow.cli_verb import LOG_NAME
 from molflow.errors import MolflowError
 
-VERBS = ["systems", "simulate", "prepare", "train", "sample", "compare", "demo"]
+VERBS = [
+    "systems", "simulate", "prepare", "train", "sample", "compare", "check", "study", "kinetics",
+    "demo",
+]  # fmt: skip
 
 
 def invoke(*words):
@@ -93,9 +97,14 @@ def test_wrong_usage_exits_with_2(words):
             "--train is '0-3', which is not a list of run numbers: write for example 0,1,2.",
         ),
         (["prepare", "md", "--out", "data"], "md"),
+        (
+            ["study", "alanine_dipeptide", "--steps", "1-16", "--out", "study"],
+            "--steps is '1-16', which is not a list of numbers of steps: write for example 1,2,4.",
+        ),
         (["train", "alanine", "--data", "data", "--out", "run"], "there is no system 'alanine'"),
         (["sample", "nowhere"], "nowhere"),
         (["sample", "alanine_dipeptide", "-n", "0"], "n is 0: it must be a whole number"),
+        (["kinetics", "alanine_dipeptide", "--out", "x"], "has the right populations and no"),
         (["compare", "nothing.dcd", "--reference", "alanine_dipeptide"], "nothing.dcd"),
     ],
 )
@@ -106,7 +115,7 @@ def test_what_the_caller_can_put_right_is_one_sentence(words, sentence, tmp_path
     assert result.stdout == ""
     assert result.stderr.startswith("molflow: ") and result.stderr.count("\n") == 1
     assert sentence in result.stderr
-    assert not (tmp_path / cli.LOG_NAME).exists()
+    assert not (tmp_path / LOG_NAME).exists()
 
 
 def test_molflow_error_exits_with_2(verb_that):
@@ -128,22 +137,22 @@ def test_unexpected_error_leaves_its_traceback_in_a_log(verb_that, tmp_path):
     assert result.exit_code == 1
     assert result.stderr == (
         "molflow: unexpected error, ZeroDivisionError: division by zero "
-        f"(the traceback is in '{tmp_path / cli.LOG_NAME}')\n"
+        f"(the traceback is in '{tmp_path / LOG_NAME}')\n"
     )
-    log = (tmp_path / cli.LOG_NAME).read_text(encoding="utf-8")
+    log = (tmp_path / LOG_NAME).read_text(encoding="utf-8")
     assert log.startswith("Traceback") and log.endswith("ZeroDivisionError: division by zero\n")
 
 
 def test_log_goes_elsewhere_when_the_folder_cannot_be_written(verb_that, tmp_path, monkeypatch):
     verb_that(raising(ZeroDivisionError("division by zero")))
-    (tmp_path / cli.LOG_NAME).mkdir()  # writing this name fails, for root too
+    (tmp_path / LOG_NAME).mkdir()  # writing this name fails, for root too
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    monkeypatch.setattr(cli.tempfile, "gettempdir", lambda: str(elsewhere))
+    monkeypatch.setattr(cli_verb.tempfile, "gettempdir", lambda: str(elsewhere))
     result = invoke("demo")
     assert result.exit_code == 1
-    assert str(elsewhere / cli.LOG_NAME) in result.stderr
-    assert (elsewhere / cli.LOG_NAME).read_text(encoding="utf-8").startswith("Traceback")
+    assert str(elsewhere / LOG_NAME) in result.stderr
+    assert (elsewhere / LOG_NAME).read_text(encoding="utf-8").startswith("Traceback")
 
 
 def test_options_reach_the_function(verb_that):

@@ -17,10 +17,17 @@ import molflow
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base", "tables": "pytables"}
-IMPORT_NAMES = {"yaml": "pyyaml", "ot": "pot"}
+CONDA_NAMES = {
+    "torch": "pytorch",
+    "torch-geometric": "pytorch_geometric",
+    "matplotlib": "matplotlib-base",
+    "tables": "pytables",
+}
+IMPORT_NAMES = {"yaml": "pyyaml", "ot": "pot", "torch_geometric": "torch-geometric"}
 # Lightning loads the one when a run is logged, mdtraj the other for HDF5; molflow names neither
 LOADED_BY_OTHERS = {"tensorboard", "tables"}
+# molflow asks for it when structures are shown, and does without
+OPTIONAL = {"py3dmol"}
 
 
 def requirements(lines):
@@ -80,7 +87,9 @@ def test_declared_dependencies_are_the_imported_ones():
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module.partition(".")[0])
     imported -= sys.stdlib_module_names | {"molflow"}
-    assert {IMPORT_NAMES.get(name, name) for name in imported} | LOADED_BY_OTHERS == set(RUN_TIME)
+    names = {canonicalize_name(IMPORT_NAMES.get(name, name)) for name in imported}
+    assert names - OPTIONAL | LOADED_BY_OTHERS == set(RUN_TIME)
+    assert names >= OPTIONAL and set(EXTRAS) >= OPTIONAL
 
 
 @pytest.mark.parametrize(

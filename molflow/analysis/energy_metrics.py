@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import ot
 
+from molflow.analysis.transport_1d import wasserstein_1d
 from molflow.units import thermal_energy
 
 
@@ -15,13 +15,12 @@ def reduced_energies(energies: np.ndarray, temperature: float) -> np.ndarray:
 
 def energy_w1(model: np.ndarray, reference: np.ndarray) -> float:
     """Wasserstein-1 distance between reduced energies (n,) and (m,), kT; uncropped."""
-    return float(ot.wasserstein_1d(np.asarray(model), np.asarray(reference), p=1))
+    return float(wasserstein_1d(model, reference, 1))
 
 
 def energy_w2(model: np.ndarray, reference: np.ndarray) -> float:
     """Wasserstein-2 distance between reduced energies (n,) and (m,), kT; uncropped."""
-    squared = ot.emd2_1d(np.asarray(model), np.asarray(reference), metric="sqeuclidean")
-    return float(np.sqrt(max(squared, 0.0)))
+    return float(wasserstein_1d(model, reference, 2))
 
 
 def energy_tail(model: np.ndarray, reference: np.ndarray) -> float:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import mdtraj
@@ -12,7 +15,9 @@ from molflow.errors import MolflowError
 from molflow.files import read_arrays, read_json, sha256_of
 
 #: Trajectory formats that need a topology, and those that bring their own.
-_BARE, _COMPLETE = (".dcd", ".xtc"), (".h5", ".pdb")
+BARE, COMPLETE = (".dcd", ".xtc", ".trr", ".nc"), (".h5", ".pdb", ".gro")
+#: Formats that are read at once, because they are text.
+_TEXT = (".pdb", ".gro")
 
 
 @dataclass(frozen=True)
@@ -21,9 +26,13 @@ class EnsembleFile:
 
     Attributes
     ----------
-    trajectory : mdtraj.Trajectory
+    topology : mdtraj.Topology
+    n : int
+        Number of conformations.
     path : Path or None
         None for a trajectory from memory.
+    held : mdtraj.Trajectory or None
+        The conformations, if they are in memory.
     record : dict
         Contents of the ``.json`` beside the trajectory, empty if there is none that belongs to
         these very bytes.
@@ -35,8 +44,10 @@ class EnsembleFile:
         What the reader should know.
     """
 
-    trajectory: mdtraj.Trajectory
+    topology: mdtraj.Topology
+    n: int
     path: Path | None = None
+    held: mdtraj.Trajectory | None = None
     record: dict = field(default_factory=dict)
     energies: np.ndarray | None = None
     sha256: str | None = None
@@ -45,18 +56,71 @@ class EnsembleFile:
     @property
     def rounded(self) -> bool:
         """Whether the format rounds positions to 0.001 nm."""
-        return self.path is not None and self.path.suffix.lower() == ".xtc"
+        return self.path is not None and self.path.suffix.lower() in (".xtc", ".gro")
+
+    def chunks(self, size: int) -> Iterator[mdtraj.Trajectory]:
+        """Yield consecutive conformations, at most `size` at a time; binary files are streamed.
+
+        Raises
+        ------
+        MolflowError
+            If the file cannot be read to its end.
+        """
+        if self.held is not None:
+            for start in range(0, self.n, size):
+                yield self.held[start : start + size]
+            return
+        top = {} if self.path.suffix.lower() in COMPLETE else {"top": self.topology}
+        with _readable(self.path):
+            yield from mdtraj.iterload(str(self.path), chunk=size, **top)
+
+    def positions_at(self, samples: np.ndarray) -> np.ndarray:
+        """Return positions (k, n_atoms, 3) in nm of some samples (k,), sorted; streamed.
+
+        Raises
+        ------
+        MolflowError
+            If the file cannot be read as far as the last of them.
+        """
+        found, start = [], 0
+        for part in self.chunks(1000):
+            here = samples[(samples >= start) & (samples < start + part.n_frames)]
+            found.append(part.xyz[here - start])
+            start += part.n_frames
+            if not len(samples) or start > samples[-1]:
+                break
+        return np.concatenate(found)
+
+    @cached_property
+    def frame_interval_ps(self) -> float | None:
+        """Time between conformations in ps, if the file tells it (a DCD file does not)."""
+        if self.n < 2 or (self.path is not None and self.path.suffix.lower() in (".dcd", *_TEXT)):
+            return None
+        times = next(self.chunks(2)).time
+        step = float(times[1] - times[0])
+        return step if step > 0 else None
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # the readers of mdtraj raise all kinds
+        raise MolflowError(
+            f"the trajectory '{path}' cannot be read: {str(error).strip() or type(error).__name__}"
+        ) from error
 
 
 def read_ensemble(source: str | Path | mdtraj.Trajectory, top: str | Path | None) -> EnsembleFile:
-    """Read an ensemble.
+    """Open an ensemble.
 
     Parameters
     ----------
     source : path or mdtraj.Trajectory
-        A ``.dcd``, ``.xtc``, ``.h5`` or ``.pdb`` file.
+        A ``.dcd``, ``.xtc``, ``.trr``, ``.nc``, ``.h5``, ``.pdb`` or ``.gro`` file.
     top : path, optional
-        Topology of a ``.dcd`` or ``.xtc``; by default ``topology.pdb`` beside it.
+        Topology of a file that has none of its own (PDB, PSF, PRMTOP, GRO …); by default
+        ``topology.pdb`` beside it.
 
     Raises
     ------
@@ -65,44 +129,53 @@ def read_ensemble(source: str | Path | mdtraj.Trajectory, top: str | Path | None
     """
     if isinstance(source, mdtraj.Trajectory):
         note = "The ensemble came from memory: its origin is unknown."
-        found = EnsembleFile(source, notes=[note])
+        found = EnsembleFile(source.topology, source.n_frames, held=source, notes=[note])
     else:
-        found = _read_file(Path(source), top)
-    if found.trajectory.n_frames == 0:
+        found = _open(Path(source), top)
+    if found.n == 0:
         raise MolflowError(f"the ensemble '{source}' has no conformations: nothing can be judged.")
     return found
 
 
-def _read_file(path: Path, top: str | Path | None) -> EnsembleFile:
+def _open(path: Path, top: str | Path | None) -> EnsembleFile:
     suffix = path.suffix.lower()
-    if suffix not in _BARE + _COMPLETE:
+    if suffix not in BARE + COMPLETE:
         raise MolflowError(
             f"the ensemble '{path}' is not a trajectory that can be read here: "
-            f"give a file that ends in {', '.join(_BARE + _COMPLETE)}."
+            f"give a file that ends in {', '.join(BARE + COMPLETE)}."
         )
     if not path.is_file():
         raise MolflowError(f"there is no ensemble '{path}'.")
-    arguments = {}
-    if suffix in _BARE:
-        topology = Path(top) if top is not None else path.with_name("topology.pdb")
-        if not topology.is_file():
+    if suffix in BARE:
+        source = Path(top) if top is not None else path.with_name("topology.pdb")
+        if not source.is_file():
             raise MolflowError(
-                f"the topology '{topology}' of the ensemble '{path}' does not exist: "
-                "give a PDB file with the same atoms as 'top'."
+                f"the topology '{source}' of the ensemble '{path}' does not exist: "
+                "give a file with the same atoms (PDB, PSF, PRMTOP or GRO) as 'top'."
             )
-        arguments["top"] = str(topology)
-    try:
-        trajectory = mdtraj.load(str(path), **arguments)
-    except Exception as error:  # the readers of mdtraj raise all kinds
-        raise MolflowError(
-            f"the ensemble '{path}' cannot be read: {str(error).strip() or type(error).__name__}"
-        ) from error
-    return _with_sidecars(trajectory, path)
+    else:
+        source = path
+    held = None
+    with _readable(source):
+        if suffix in _TEXT:
+            held = mdtraj.load(str(path))
+        topology = held.topology if held is not None else mdtraj.load_topology(str(source))
+    with _readable(path):
+        if held is not None:
+            n = held.n_frames
+        else:
+            with mdtraj.open(str(path)) as file:
+                n = len(file)
+            if n:
+                next(mdtraj.iterload(
+                    str(path), chunk=1, **({"top": topology} if suffix in BARE else {})
+                ))  # fmt: skip
+    return _with_sidecars(EnsembleFile(topology, n, path, held))
 
 
-def _with_sidecars(trajectory: mdtraj.Trajectory, path: Path) -> EnsembleFile:
-    digest, notes, energies = sha256_of(path), [], None
-    sidecar = path.with_suffix(".json")
+def _with_sidecars(found: EnsembleFile) -> EnsembleFile:
+    path, notes, energies = found.path, [], None
+    digest, sidecar = sha256_of(path), path.with_suffix(".json")
     record = read_json(sidecar) if sidecar.is_file() else {}
     if not isinstance(record, dict) or (record and record.get("trajectory_sha256") != digest):
         notes.append(
@@ -115,14 +188,21 @@ def _with_sidecars(trajectory: mdtraj.Trajectory, path: Path) -> EnsembleFile:
     stored = path.with_suffix(".npz")
     if record and stored.is_file():
         energies = read_arrays(stored).get("energies")
-        if energies is not None and energies.shape != (trajectory.n_frames,):
+        if energies is not None and energies.shape != (found.n,):
             notes.append(f"{stored.name} does not have one energy per conformation: not used.")
             energies = None
-    return EnsembleFile(trajectory, path, record, energies, digest, notes)
+    return replace(found, record=record, energies=energies, sha256=digest, notes=notes)
+
+
+def _places(labels: list[tuple]) -> dict[tuple, int]:
+    return {label: i for i, label in enumerate(labels)}
 
 
 def match_atoms(topology: mdtraj.Topology, reference: mdtraj.Topology) -> np.ndarray:
     """Return which atoms of the reference an ensemble has, (n_atoms,) int.
+
+    Atoms are told apart by residue number, residue name and atom name or, where those differ, by
+    the order of the residues and atom name.
 
     Raises
     ------
@@ -130,10 +210,21 @@ def match_atoms(topology: mdtraj.Topology, reference: mdtraj.Topology) -> np.nda
         If an atom is not in the reference by residue and name, or the order differs.
     """
 
-    def labels(t: mdtraj.Topology) -> list[tuple]:
-        return [(atom.residue.resSeq, atom.residue.name, atom.name) for atom in t.atoms]
+    def labels(t: mdtraj.Topology, by_number: bool) -> list[tuple]:
+        # Files made elsewhere may number residues from another start or name them otherwise.
+        return [
+            (atom.residue.resSeq, atom.residue.name, atom.name)
+            if by_number
+            else (atom.residue.index, atom.name)
+            for atom in t.atoms
+        ]
 
-    own, place = labels(topology), {label: i for i, label in enumerate(labels(reference))}
+    own, place = labels(topology, True), _places(labels(reference, True))
+    in_order, order = labels(topology, False), _places(labels(reference, False))
+    if in_order == labels(reference, False):
+        return np.arange(len(own))  # names need not be unique where all agree
+    if not set(own) <= place.keys() and set(in_order) <= order.keys():
+        own, place = in_order, order
     unknown = [label for label in own if label not in place]
     if unknown:
         number, residue, name = unknown[0]

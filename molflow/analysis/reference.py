@@ -33,10 +33,10 @@ class Reference:
     ----------
     topology : mdtraj.Topology
         All atoms, with bonds.
-    torsions : ndarray, (F, 2), float32
-        phi and psi of every frame, rad.
-    energies : ndarray, (F,), float64
-        Potential energies of every frame, kJ/mol.
+    torsions : ndarray, (F, T), float32
+        Every torsion of `molflow.analysis.torsion_list` of every frame, rad.
+    energies : ndarray, (F,), float64, or None
+        Potential energies of every frame, kJ/mol; None if no force field is known.
     replica : ndarray, (F,), int16
         Which independent run each frame is of; frames of a run are in order of time.
     positions : ndarray, (M, n_atoms, 3), float32
@@ -46,10 +46,11 @@ class Reference:
     system : str
         Name of the molecular system.
     ensemble : dict
-        Everything that defines the Boltzmann ensemble; `ensemble_hash` is its hash.
-    temperature : float
+        Everything that defines the Boltzmann ensemble; `ensemble_hash` is its hash, None if the
+        ensemble is not known.
+    temperature : float or None
         K.
-    frame_interval_ps : float
+    frame_interval_ps : float or None
         Time between frames of a run, ps.
     torsion_names : tuple of str
     held_out_runs : tuple of int
@@ -62,15 +63,15 @@ class Reference:
 
     topology: mdtraj.Topology
     torsions: np.ndarray
-    energies: np.ndarray
+    energies: np.ndarray | None
     replica: np.ndarray
     positions: np.ndarray
     position_frame: np.ndarray
     system: str
     ensemble: dict
-    ensemble_hash: str
-    temperature: float
-    frame_interval_ps: float
+    ensemble_hash: str | None
+    temperature: float | None
+    frame_interval_ps: float | None
     torsion_names: tuple[str, ...] = ("phi", "psi")
     held_out_runs: tuple[int, ...] = ()
     provenance: dict = field(default_factory=dict)
@@ -81,8 +82,12 @@ class Reference:
         problem = None
         if frames == 0:
             problem = "it has no frames"
-        elif not len(self.energies) == len(self.replica) == frames:
+        elif len(self.replica) != frames or (
+            self.energies is not None and len(self.energies) != frames
+        ):
             problem = "torsions, energies and replica differ in length"
+        elif self.torsions.shape[1:] != (len(self.torsion_names),):
+            problem = f"it names {len(self.torsion_names)} torsions and has others"
         elif len(self.positions) != len(self.position_frame):
             problem = "positions and position_frame differ in length"
         elif len(self.positions) and not 0 <= min(self.position_frame) <= max(
@@ -94,7 +99,9 @@ class Reference:
                 f"its positions have the shape {self.positions.shape}, "
                 f"but the topology has {self.topology.n_atoms} atoms"
             )
-        elif not (np.isfinite(self.torsions).all() and np.isfinite(self.energies).all()):
+        elif not np.isfinite(self.torsions).all() or not (
+            self.energies is None or np.isfinite(self.energies).all()
+        ):
             problem = "it holds values that are not finite"
         if problem:
             raise MolflowError(
@@ -126,7 +133,7 @@ class Reference:
         return replace(
             self,
             torsions=self.torsions[keep],
-            energies=self.energies[keep],
+            energies=None if self.energies is None else self.energies[keep],
             replica=self.replica[keep],
             positions=self.positions[thinned],
             position_frame=new_index[self.position_frame[thinned]].astype(np.int32),
@@ -151,7 +158,11 @@ class Reference:
             mdtraj.Trajectory(self.positions[:1], self.topology).save_pdb(str(temporary))
         write_arrays(
             folder / "reference.npz",
-            **{name: np.asarray(getattr(self, name), kind) for name, kind in _DTYPES.items()},
+            **{
+                name: np.asarray(getattr(self, name), kind)
+                for name, kind in _DTYPES.items()
+                if getattr(self, name) is not None
+            },
         )
         text = {name: getattr(self, name) for name in _FIELDS} | {
             "torsion_names": list(self.torsion_names),
@@ -185,10 +196,11 @@ def load_reference(folder: str | Path, topology: mdtraj.Topology | None = None) 
         if not path.is_file():
             raise MolflowError(f"the reference folder '{folder}' has no topology.pdb: add it.")
         topology = mdtraj.load_topology(str(path))
+    kept = {n: kind for n, kind in _DTYPES.items() if n != "energies" or n in arrays}
     try:
         return Reference(
             topology=topology,
-            **{name: np.asarray(arrays[name], kind) for name, kind in _DTYPES.items()},
+            **{"energies": None} | {n: np.asarray(arrays[n], kind) for n, kind in kept.items()},
             **{name: text[name] for name in _FIELDS if name != "torsion_names"},
             torsion_names=tuple(text["torsion_names"]),
             held_out_runs=tuple(text["held_out"]),

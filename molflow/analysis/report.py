@@ -10,8 +10,10 @@ import jinja2
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.stats import binomtest
 
-from molflow.analysis import plots
+from molflow.analysis.molecule_drawing import draw_molecule, reach_of, scene
+from molflow.analysis.pictures import Picture, cluster_title, shown_clusters
 
 
 def _svg(figure: Figure) -> str:
@@ -20,52 +22,6 @@ def _svg(figure: Figure) -> str:
     with matplotlib.rc_context({"svg.hashsalt": "molflow"}):
         figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def figures(
-    result: dict, torsions: tuple[np.ndarray, np.ndarray],
-    energies: tuple[np.ndarray, np.ndarray] | None,
-) -> list[dict[str, str]]:  # fmt: skip
-    """Draw the report's pictures.
-
-    Parameters
-    ----------
-    result : dict
-        From `molflow.comparison.compare`.
-    torsions : pair of ndarray, (n, 2)
-        Model and reference, rad.
-    energies : pair of ndarray, (n,), or None
-        Model and reference, kT.
-
-    Returns
-    -------
-    list of dict
-        ``title``, ``note``, ``width`` (full or half) and ``source``, a data URL of an SVG picture.
-    """
-    made = [
-        (
-            "Free-energy maps", "full", plots.ramachandran(*torsions)[0].figure,
-            f"Same scale, in kT above each minimum; white above {plots.CEILING:g} kT or never "
-            "visited.",
-        ),
-        (
-            "Profiles of the torsions", "full", plots.torsion_profiles(*torsions)[0].figure,
-            "Free energy along each torsion, bins of 5°; gaps where there is no sample.",
-        ),
-    ]  # fmt: skip
-    if energies is not None:
-        made.append((
-            "Potential energies", "half", plots.energy_histogram(*energies).figure,
-            "Densities over all samples, also those outside the picture.",
-        ))  # fmt: skip
-    made.append((
-        "Fluctuations of the geometry", "half", plots.sd_ratios(result["geometry"]).figure,
-        "Below 1: thermal fluctuation was lost.",
-    ))  # fmt: skip
-    return [
-        {"title": title, "width": width, "note": note, "source": _svg(figure)}
-        for title, width, figure, note in made
-    ]
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -80,13 +36,51 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:,.{decimals}f}".replace("-", "−")
 
 
-def render(result: dict, pictures: list[dict[str, str]]) -> str:
-    """Return the report as HTML text from a comparison and its pictures."""
-    template = resources.files("molflow.analysis").joinpath("templates/report.html.j2")
+def share_interval(count: int, n: int) -> str:
+    """Return a count's share of n with its 95 % interval, Wilson's, in per cent."""
+    low, high = binomtest(count, n).proportion_ci(0.95, "wilson")
+    return f"{100 * count / n:.2f} % ({100 * low:.2f} – {100 * high:.2f})"
+
+
+def _molecules(found: dict, positions: np.ndarray, topology) -> dict:
+    reach = reach_of(positions, topology)
+    cards = []
+    for k, (entry, xyz) in enumerate(zip(shown_clusters(found), positions, strict=True), 1):
+        drawn = draw_molecule(xyz, topology, reach=reach).figure
+        cards.append(entry | {"title": cluster_title(k, entry), "source": _svg(drawn)})
+    return {"cards": cards, "scene": scene(positions, topology)}
+
+
+def render(result: dict, pictures: list[Picture], molecules: np.ndarray | None, topology) -> str:
+    """Return the report as HTML text.
+
+    Parameters
+    ----------
+    result : dict
+        From `molflow.comparison.compare`.
+    pictures : list of Picture
+        From `molflow.analysis.pictures.pictures`.
+    molecules : ndarray, (k, n_atoms, 3), or None
+        Representatives of clusters from `molflow.analysis.representatives.positions_of`, nm.
+    topology : mdtraj.Topology
+        Of the molecules.
+    """
+    folder = resources.files("molflow.analysis").joinpath("templates")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["number"] = number
-    return environment.from_string(template.read_text(encoding="utf-8")).render(
-        r=result, pictures=pictures
+    environment.globals["share_interval"] = share_interval
+    template = folder.joinpath("report.html.j2").read_text(encoding="utf-8")
+    viewer = folder.joinpath("molecules.js").read_text(encoding="utf-8")
+    found = result["clusters"]
+    return environment.from_string(template).render(
+        r=result,
+        pictures=[
+            {"title": p.title, "note": p.note, "width": p.width, "source": _svg(p.figure())}
+            for p in pictures
+            if p.name != "clusters"  # they are shown one by one, and turn
+        ],
+        molecules=None if molecules is None else _molecules(found, molecules, topology),
+        viewer=viewer,
     )

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share and its standard error."""
+
+    value: float
+    error: float
 
 
 def statistical_inefficiency(series: np.ndarray, runs: np.ndarray | None = None) -> float:
@@ -48,11 +57,16 @@ def statistical_inefficiency(series: np.ndarray, runs: np.ndarray | None = None)
     return float(max(1.0, 1 + 2 * np.sum((1 - lags / longest) * correlation[1:stop])))
 
 
-def torsion_inefficiency(torsions: np.ndarray, runs: np.ndarray | None = None) -> float:
-    """Largest statistical inefficiency of cos, sin of each angle and the alpha-L indicator."""
+def torsion_inefficiency(
+    torsions: np.ndarray, runs: np.ndarray | None = None, phi: Sequence[int] = (0,)
+) -> float:
+    """Largest statistical inefficiency of cos, sin of each angle and the alpha-L indicators.
+
+    `torsions` are (n, k) rad, `phi` the columns whose sign tells alpha-L; 1 without torsions.
+    """
     series = [f(angle) for angle in torsions.T for f in (np.cos, np.sin)]
-    series.append(((torsions[:, 0] > 0) & (torsions[:, 0] < 2)).astype(float))
-    return max(statistical_inefficiency(s, runs) for s in series)
+    series += [((torsions[:, i] > 0) & (torsions[:, i] < 2)).astype(float) for i in phi]
+    return max((statistical_inefficiency(s, runs) for s in series), default=1.0)
 
 
 def block_length(inefficiency: float, longest_run: int) -> int:
@@ -92,3 +106,26 @@ def resample(runs: np.ndarray, length: int, rng: np.random.Generator) -> np.ndar
 def bootstrap_sd(score: Callable[[], np.ndarray], repeats: int) -> np.ndarray:
     """Return the standard deviation of `repeats` values of a resampled score."""
     return np.std([score() for _ in range(repeats)], axis=0, ddof=1)
+
+
+def share_of(members: np.ndarray, runs: np.ndarray | None = None) -> Share:
+    """Return the share of a marked part and its standard error.
+
+    Parameters
+    ----------
+    members : ndarray of bool, (n,)
+        In order of time within every run.
+    runs : ndarray, (n,), optional
+        Label of the run of each sample; one run by default.
+
+    Returns
+    -------
+    Share
+        The error is that of a binomial share of n / g independent samples, where g is the
+        statistical inefficiency of the marks. It is evaluated at (k + 1) / (n / g + 2), by the
+        rule of succession, since none of n samples does not mean none for certain.
+    """
+    value = float(np.mean(members))
+    independent = len(members) / statistical_inefficiency(members.astype(float), runs)
+    near = (value * independent + 1) / (independent + 2)
+    return Share(value, float(np.sqrt(near * (1 - near) / independent)))

@@ -7,13 +7,13 @@ Published tables use the same words for different things, so a number goes with 
 from __future__ import annotations
 
 import numpy as np
-import ot
+from scipy.optimize import linear_sum_assignment
 
 #: Number of samples of each side in the exact optimal transport of `torus_w2`.
 TORUS_W2_SIZE = 1500
 
 
-def _shares(torsions: np.ndarray, bins: int, edges: tuple | None = None) -> np.ndarray:
+def torsion_shares(torsions: np.ndarray, bins: int, edges: tuple | None = None) -> np.ndarray:
     """Share of the samples in each of bins x bins cells; samples on an edge count as inside."""
     edges = edges or ((-np.pi, np.pi),) * 2
     flat = np.zeros(len(torsions), dtype=np.int64)
@@ -31,14 +31,14 @@ def pmf_error(model: np.ndarray, reference: np.ndarray) -> float:
     w proportional to (p + q)/2, normalised over the union. No shift, clip or root. This is the
     definition of ScoreMD and of strong stochastic flow maps (arXiv 2606.01086).
     """
-    q, p = _shares(model, 62), _shares(reference, 62)
+    q, p = torsion_shares(model, 62), torsion_shares(reference, 62)
     union = (p > 0) | (q > 0)
     p, q = (np.where(x[union] > 0, x[union], 1e-6) for x in (p, q))
     weight = (p + q) / np.sum(p + q)
     return float(np.sum(weight * (np.log(q) - np.log(p)) ** 2))
 
 
-def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
+def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
     middle = (p + q) / 2
     total = 0.0
     for x in (p, q):
@@ -49,7 +49,7 @@ def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
 
 def js_divergence(model: np.ndarray, reference: np.ndarray) -> float:
     """Jensen-Shannon divergence in nats on 64 x 64 bins with fixed edges at -pi and pi."""
-    return _jensen_shannon(_shares(reference, 64), _shares(model, 64))
+    return jensen_shannon(torsion_shares(reference, 64), torsion_shares(model, 64))
 
 
 def js_distance(model: np.ndarray, reference: np.ndarray) -> float:
@@ -62,7 +62,7 @@ def js_divergence_pooled(model: np.ndarray, reference: np.ndarray) -> float:
     low = np.minimum(model.min(axis=0), reference.min(axis=0)).astype(float)
     high = np.maximum(model.max(axis=0), reference.max(axis=0)).astype(float)
     edges = tuple((a, b if b > a else a + 1.0) for a, b in zip(low, high, strict=True))
-    return _jensen_shannon(_shares(reference, 64, edges), _shares(model, 64, edges))
+    return jensen_shannon(torsion_shares(reference, 64, edges), torsion_shares(model, 64, edges))
 
 
 def smoothed_density(torsions: np.ndarray, bins: int = 72, width: float = 10.0) -> np.ndarray:
@@ -86,7 +86,7 @@ def smoothed_density(torsions: np.ndarray, bins: int = 72, width: float = 10.0) 
     images = offset + 2 * np.pi * np.arange(-2, 3)[:, None]
     kernel = np.exp(-0.5 * (images / np.radians(width)) ** 2).sum(axis=0)
     transform = np.fft.fft(kernel / kernel.sum())
-    shares = _shares(torsions, bins).reshape(bins, bins)
+    shares = torsion_shares(torsions, bins).reshape(bins, bins)
     smooth = np.fft.ifft2(np.fft.fft2(shares) * np.outer(transform, transform)).real
     return np.maximum(smooth, 0.0)  # rounding of the transforms leaves -1e-19 in empty places
 
@@ -114,15 +114,16 @@ def fes_rmse(model: np.ndarray, reference: np.ndarray) -> float:
 
 
 def thin_evenly(torsions: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return `size` samples taken at even steps along a snake through the torsion plane.
+    """Return `size` samples taken at even steps along a snake through the first two torsions.
 
     Every region keeps its share to within one sample, where a random subset of 1500 would
     change a basin of 2 % by a sixth of its population. All samples if there are no more.
     """
     if len(torsions) <= size:
         return torsions
+    second = torsions[:, min(1, torsions.shape[1] - 1)]
     strip = np.floor(torsions[:, 0] / (2 * np.pi) * 36).astype(int)
-    order = np.lexsort((torsions[:, 1] * (1 - 2 * (strip % 2)), strip))
+    order = np.lexsort((second * (1 - 2 * (strip % 2)), strip))
     steps = (np.arange(size) + rng.random()) * (len(torsions) / size)
     return torsions[order[steps.astype(int)]]
 
@@ -132,15 +133,32 @@ def torus_w2(
 ) -> float:
     """Wasserstein-2 distance on the torus by exact optimal transport, rad.
 
-    Cost: sum over the angles of min(|d|, 2 pi - |d|)^2; the root of POT's ``emd2``. Each side is
-    first thinned by `thin_evenly` to at most `size` samples, because the time grows with the
-    cube of it.
+    Cost: sum over the angles (n, k) of min(|d|, 2 pi - |d|)^2; the root. Each side is first thinned
+    by `thin_evenly` to at most `size` samples, because the time grows with the cube of it.
     """
-    sides = [thin_evenly(x, size, rng) for x in (model, reference)]
-    difference = np.abs(sides[0][:, None].astype(np.float64) - sides[1][None])
-    cost = np.sum(np.minimum(difference, 2 * np.pi - difference) ** 2, axis=-1)
-    weights = [np.full(len(x), 1 / len(x)) for x in sides]
-    return float(np.sqrt(max(ot.emd2(*weights, cost, numItermax=5_000_000), 0.0)))
+    sides = [thin_evenly(x, size, rng).astype(np.float64) for x in (model, reference)]
+    cost = np.zeros((len(sides[0]), len(sides[1])))
+    for a, b in zip(sides[0].T, sides[1].T, strict=True):
+        difference = np.abs(np.subtract.outer(a, b))
+        cost += np.minimum(difference, 2 * np.pi - difference) ** 2
+    return float(np.sqrt(transport_cost(cost)))
+
+
+def transport_cost(cost: np.ndarray) -> float:
+    """Return the least mean cost of moving one set of equally weighted samples onto another.
+
+    Parameters
+    ----------
+    cost : ndarray, (n, m)
+        Of moving sample i to j. Sets of equal size are an assignment problem, which scipy solves
+        in half the time of POT's ``emd2``.
+    """
+    if cost.shape[0] == cost.shape[1]:
+        return float(cost[linear_sum_assignment(cost)].mean())
+    import ot  # here, because it loads every array library that is installed
+
+    weights = [np.full(size, 1 / size) for size in cost.shape]
+    return max(0.0, float(ot.emd2(*weights, cost, numItermax=5_000_000)))
 
 
 def in_alpha_l(torsions: np.ndarray) -> np.ndarray:

@@ -1,160 +1,213 @@
-"""Which samples are sound: finite, bonded, free of clashes, and of the right hand."""
+"""Which samples are sound, which are not, and why."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import mdtraj
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import shortest_path
 
-from molflow.analysis.geometry import neighbours
+from molflow.analysis.geometry import measure
+from molflow.analysis.limits import (
+    BOND_TOLERANCE,
+    Limits,
+    amide_angles,
+    deviation,
+    distances,
+)
+from molflow.analysis.ring_shape import flatness, threaded
+from molflow.analysis.stereo import handedness
 
-#: Largest deviation of a bond from its reference mean, nm.
-BOND_TOLERANCE = 0.05
-#: Smallest distance of a non-bonded pair, nm.
-CLASH_DISTANCE = 0.1
-#: Pairs with at least this many bonds between them count as non-bonded: 1-2, 1-3 and 1-4 pairs
-#: are held by the bonded terms and are judged there.
-NONBONDED_SEPARATION = 4
+#: Tests in the order of the table: key of the count and what it says in words.
+TESTS = {
+    "bonds": ("broken_bond", "with a broken bond"),
+    "clashes": ("clash", "with a clash"),
+    "stereo": ("wrong_hand", "of the wrong hand"),
+    "angles": ("bad_angle", "with a bond angle out of range"),
+    "planarity": ("not_planar", "with a bent or turned peptide bond or planar centre"),
+    "rings": ("bad_ring", "with a ring out of shape"),
+    "threading": ("threaded_ring", "with a bond through a ring"),
+}
+#: The tests of the published share of valid samples; the others make it strict.
+PUBLISHED = ("bonds", "clashes", "stereo")
+#: How many findings are kept with their place and value; all are counted.
+_KEPT = 100_000
+_BOND_RANGE = np.array([-BOND_TOLERANCE, BOND_TOLERANCE])
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why a sample failed: its number, the test, and the worst place with value and limits."""
+
+    sample: int
+    test: str
+    where: str
+    value: float
+    low: float
+    high: float
+    unit: str
 
 
 @dataclass(frozen=True)
 class Validity:
     """Masks over the samples, each (n,) bool, True where the sample passes.
 
-    `stereo` is None where the atoms at hand carry no stereocentre. A sample that is not finite
-    fails every test.
+    `passed` has one mask per test that the atoms at hand allow: no ``stereo`` without a
+    stereocentre, no ``rings`` without a ring. A sample that is not finite fails every test.
+    `findings` says why samples failed, in the order of the samples.
     """
 
     finite: np.ndarray
-    bonds: np.ndarray
-    clashes: np.ndarray
-    stereo: np.ndarray | None
+    passed: dict[str, np.ndarray]
+    findings: list[Finding]
 
     @property
     def valid(self) -> np.ndarray:
+        """Samples that pass the published tests (bonds, clashes, hand), (n,) bool."""
+        return self._all(PUBLISHED)
+
+    @property
+    def strictly_valid(self) -> np.ndarray:
         """Samples that pass every test, (n,) bool."""
-        passed = self.finite & self.bonds & self.clashes
-        return passed if self.stereo is None else passed & self.stereo
+        return self._all(TESTS)
+
+    def _all(self, names) -> np.ndarray:
+        masks = [self.passed[name] for name in names if name in self.passed]
+        return np.logical_and.reduce([self.finite, *masks])
 
     def counts(self) -> dict[str, int | None]:
-        """Return how many samples there are, are valid, and fail each test (finite ones)."""
-        return {
+        """Return how many samples there are, are valid, and fail each test (finite ones).
+
+        None for a test that these atoms do not allow.
+        """
+        counted: dict[str, int | None] = {
             "samples": len(self.finite),
             "valid": int(self.valid.sum()),
+            "strictly_valid": int(self.strictly_valid.sum()),
             "not_finite": int((~self.finite).sum()),
-            "broken_bond": int((self.finite & ~self.bonds).sum()),
-            "clash": int((self.finite & ~self.clashes).sum()),
-            "wrong_hand": None
-            if self.stereo is None
-            else int((self.finite & ~self.stereo).sum()),
         }
+        for test, (key, _) in TESTS.items():
+            mask = self.passed.get(test)
+            counted[key] = None if mask is None else int((self.finite & ~mask).sum())
+        return counted
+
+    @staticmethod
+    def joined(parts: list[Validity]) -> Validity:
+        """Return consecutive parts as one, with samples numbered through."""
+        findings, start = [], 0
+        for part in parts:
+            for f in part.findings[: max(0, _KEPT - len(findings))]:
+                findings.append(replace(f, sample=f.sample + start))
+            start += len(part.finite)
+        names = parts[0].passed
+        return Validity(
+            np.concatenate([part.finite for part in parts]),
+            {name: np.concatenate([part.passed[name] for part in parts]) for name in names},
+            findings,
+        )
 
 
-def stereocentres(
-    topology: mdtraj.Topology, kept: np.ndarray | None = None
-) -> list[tuple[int, int, int, int]]:
-    """Find carbons with four different neighbours.
-
-    Two neighbours are different if colour refinement on the bond graph, starting from the
-    elements, tells them apart (so the hydrogens of a methyl group are alike).
-
-    Parameters
-    ----------
-    topology : mdtraj.Topology
-        All atoms, with bonds.
-    kept : ndarray of int, optional
-        Subset of the atoms that is at hand. It shows a hand if it keeps the centre and three
-        neighbours.
-
-    Returns
-    -------
-    list of (centre, a, b, c)
-        The centre and its first three neighbours in the order of their indices, for the sign of
-        the triple product; indices into `kept` if it is given.
-    """
-    table = neighbours(topology)
-    colours = [atom.element.atomic_number if atom.element else 0 for atom in topology.atoms]
-    for _ in range(topology.n_atoms):
-        keys = [(colours[i], *sorted(colours[j] for j in table[i])) for i in range(len(table))]
-        ranks = {key: rank for rank, key in enumerate(sorted(set(keys)))}
-        if len(ranks) == len(set(colours)):
-            break
-        colours = [ranks[key] for key in keys]
-    place = {int(a): i for i, a in enumerate(range(topology.n_atoms) if kept is None else kept)}
-    found = []
-    for atom in topology.atoms:
-        around = table[atom.index]
-        carbon = atom.element is not None and atom.element.symbol == "C"
-        if carbon and len(around) == 4 and len({colours[j] for j in around}) == 4:
-            seen = [place[j] for j in around if j in place]
-            if atom.index in place and len(seen) >= 3:
-                found.append((place[atom.index], *seen[:3]))
-    return found
-
-
-def handedness(positions: np.ndarray, centres: list[tuple[int, int, int, int]]) -> np.ndarray:
-    """Return the sign of the triple product at every stereocentre, (n, len(centres))."""
-    signs = np.empty((len(positions), len(centres)))
-    for column, (centre, *around) in enumerate(centres):
-        a, b, c = (positions[:, i].astype(np.float64) - positions[:, centre] for i in around)
-        signs[:, column] = np.sign(np.sum(a * np.cross(b, c), axis=1))
-    return signs
-
-
-def nonbonded_pairs(topology: mdtraj.Topology) -> np.ndarray:
-    """Return pairs at least `NONBONDED_SEPARATION` bonds apart (or unconnected), (k, 2) int."""
-    n = topology.n_atoms
-    bonds = np.array([(a.index, b.index) for a, b in topology.bonds]).reshape(-1, 2)
-    graph = csr_matrix((np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1])), shape=(n, n))
-    separation = shortest_path(graph, directed=False, unweighted=True)
-    first, second = np.triu_indices(n, k=1)
-    far = separation[first, second] >= NONBONDED_SEPARATION
-    return np.stack([first[far], second[far]], axis=1)
-
-
-def check_validity(
-    positions: np.ndarray,
-    reference_positions: np.ndarray,
-    topology: mdtraj.Topology,
-    centres: list[tuple[int, int, int, int]],
-) -> Validity:
+def check_validity(positions: np.ndarray, limits: Limits) -> Validity:
     """Test every sample.
 
     Parameters
     ----------
     positions : ndarray, (n, n_atoms, 3)
         nm; may hold NaN.
-    reference_positions : ndarray, (m, n_atoms, 3)
-        nm; they set the mean bond lengths and the right hand (the sign of the majority).
-    topology : mdtraj.Topology
-        Of these atoms, with bonds.
-    centres : list of (centre, a, b, c)
-        From `stereocentres`, in the indices of these atoms.
+    limits : Limits
+        Of these atoms.
     """
-    n = len(positions)
     finite = np.isfinite(positions).all(axis=(1, 2))
-    bonds, clashes = np.zeros(n, bool), np.zeros(n, bool)
+    judge = _Judge(finite)
     sound = positions[finite]
-    table = np.array([(a.index, b.index) for a, b in topology.bonds]).reshape(-1, 2)
+    _check_bonded(sound, limits, judge)
+    _check_pairs(sound, limits, judge)
+    if limits.centres:
+        hands = handedness(sound, limits.centres) * limits.right
+        ranges = np.tile([0.5, 1.5], (len(limits.centres), 1))
+        names = [limits.labels[centre] for centre, *_ in limits.centres]
+        judge.columns("stereo", hands, ranges, names, "sign")
+    _check_rings(sound, limits, judge)
+    order = {test: i for i, test in enumerate(TESTS)}
+    judge.findings.sort(key=lambda f: (f.sample, order[f.test]))
+    return Validity(finite, judge.passed, judge.findings)
 
-    def lengths(xyz: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-        return np.stack([np.linalg.norm(xyz[:, a] - xyz[:, b], axis=1) for a, b in pairs], axis=1)
 
-    bonds[finite] = True
-    if len(table):
-        mean = lengths(reference_positions.astype(np.float64), table).mean(axis=0)
-        deviation = np.abs(lengths(sound.astype(np.float64), table) - mean)
-        bonds[finite] = deviation.max(axis=1) <= BOND_TOLERANCE
-    clashes[finite] = True
-    for a, b in nonbonded_pairs(topology):
-        distance = np.linalg.norm(sound[:, a] - sound[:, b], axis=1)
-        clashes[finite] &= distance >= CLASH_DISTANCE
-    stereo = None
-    if centres:
-        right = np.sign(handedness(reference_positions, centres).sum(axis=0))
-        stereo = np.zeros(n, bool)
-        stereo[finite] = (handedness(sound, centres) == right).all(axis=1)
-    return Validity(finite, bonds, clashes, stereo)
+class _Judge:
+    """Collects masks and findings of the finite samples."""
+
+    def __init__(self, finite: np.ndarray):
+        self.finite, self.kept = finite, np.flatnonzero(finite)
+        self.passed: dict[str, np.ndarray] = {}
+        self.findings: list[Finding] = []
+
+    def columns(self, test: str, values, ranges, names: list[str], unit: str) -> None:
+        """Judge values (n, k) by the range (k, 2) of each column; the worst one is the finding."""
+        outside = np.maximum(ranges[:, 0] - values, values - ranges[:, 1])
+        rows, worst = np.arange(len(values)), outside.argmax(axis=1)
+        self.each(test, outside[rows, worst] > 0, values[rows, worst], ranges[worst],
+                  lambda row: names[worst[row]], unit)  # fmt: skip
+
+    def each(self, test: str, bad, values, ranges, name, unit: str) -> None:
+        """Note which finite samples are bad (n,), with one value (n,) and range (n, 2) each."""
+        self.passed.setdefault(test, self.finite.copy())[self.kept] &= ~bad
+        for row in np.flatnonzero(bad)[:_KEPT]:
+            low, high = map(float, ranges[row])
+            self.findings.append(
+                Finding(int(self.kept[row]), test, name(row), float(values[row]), low, high, unit)
+            )
+
+
+def _check_bonded(sound: np.ndarray, limits: Limits, judge: _Judge) -> None:
+    for test, term_list, ranges, unit in (
+        ("bonds", limits.bonds, limits.bond_mean[:, None] + _BOND_RANGE, "nm"),
+        ("angles", limits.angles, limits.angle_range, "rad"),
+        ("planarity", limits.impropers, limits.improper_range, "rad"),
+    ):
+        if term_list:
+            names = [term.name for term in term_list]
+            judge.columns(test, measure(sound, term_list), ranges, names, unit)
+    if limits.amides:
+        angles = amide_angles(sound, limits.amides)
+        off = deviation(angles, limits.amide_mean, limits.amide_period)
+        names = [" – ".join(limits.labels[a] for a in atoms) for atoms in limits.amides]
+        judge.columns("planarity", off, limits.amide_range, names, "rad")
+
+
+def _check_pairs(sound: np.ndarray, limits: Limits, judge: _Judge) -> None:
+    if not len(limits.pairs):
+        return
+    # Only the worst pair of each sample is kept, so that memory does not grow with the pairs.
+    margin, item = np.full(len(sound), np.inf), np.zeros(len(sound), int)
+    size = max(1, 2_000_000 // max(1, len(sound)))
+    for start in range(0, len(limits.pairs), size):
+        part = slice(start, start + size)
+        here = distances(sound, limits.pairs[part]) - limits.pair_distance[part]
+        place = here.argmin(axis=1)
+        least = here[np.arange(len(sound)), place]
+        item = np.where(least < margin, place + start, item)
+        margin = np.minimum(margin, least)
+    low = limits.pair_distance[item]
+    ranges = np.stack([low, np.full(len(low), np.inf)], axis=1)
+
+    def name(row: int) -> str:
+        return " – ".join(limits.labels[a] for a in limits.pairs[item[row]])
+
+    judge.each("clashes", margin < 0, margin + low, ranges, name, "nm")
+
+
+def _check_rings(sound: np.ndarray, limits: Limits, judge: _Judge) -> None:
+    if not limits.rings:
+        return
+    names = [" – ".join(limits.labels[a] for a in ring) for ring in limits.rings]
+    values = np.stack([flatness(sound, ring) for ring in limits.rings], axis=1)
+    judge.columns("rings", values, limits.ring_range, names, "nm")
+    crossings = np.zeros(len(sound))
+    place = np.full(len(sound), "", dtype=object)
+    for ring, name in zip(limits.rings, names, strict=True):
+        for bond in limits.bonds:
+            if not set(bond.atoms) & set(ring):
+                hit = threaded(sound, ring, bond.atoms)
+                crossings += hit
+                place[hit] = f"{bond.name} through {name}"
+    ranges = np.zeros((len(sound), 2))
+    judge.each("threading", crossings > 0, crossings, ranges, lambda row: place[row], "bonds")

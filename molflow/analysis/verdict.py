@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import math
+
+from molflow.analysis.observables import BASIN_NAMES
+from molflow.analysis.validity import PUBLISHED, TESTS
+
 #: A basin is missing if the model's share is below this part of the reference's.
 BASIN_MISSING = 0.1
+#: A basin can be missed by chance if no more samples than this are expected in it.
+EXPECTED = 5
+#: Largest excess of `torsion_misplaced_worst` over its floor: good, fair.
+MISPLACED = (0.05, 0.15)
 #: Largest excess of `fes_rmse` over its floor, kT: good, fair.
 FREE_ENERGY = (0.1, 0.3)
 #: Largest excess of the error of the free energy of alpha-L over its floor, kT: good, fair.
 ALPHA_L = (0.25, 0.75)
 #: Largest excess of `energy_w1` in standard deviations of the reference's U/kT: good, fair.
 ENERGY = (0.1, 0.5)
-#: Largest |ln| of the median ratio of bond standard deviations: good (10 %), fair (33 %).
-BOND_WIDTH = (0.095, 0.285)
+#: Largest |ln| of the typical ratio of bond standard deviations: good (5 %), fair (33 %).
+BOND_WIDTH = (0.05, 0.285)
 #: Largest share of invalid samples in excess of the reference's own: good, fair.
 INVALID = (0.001, 0.01)
+#: Largest share of samples that are copies of another: good, fair.
+REPEATED = (0.001, 0.01)
+#: Largest excess of `relaxation_error` over its floor: good, fair.
+RELAXATION = (0.05, 0.15)
+#: Least autocorrelation of the reference after one frame for the order in time to be judged.
+REMEMBERED = 0.1
 
 _LEVELS = ("good", "fair", "bad")
-_BASIN_NAMES = {"beta": "β", "alpha_r": "αR", "alpha_l": "αL"}
 
 
 def _level(value: float, limits: tuple[float, float]) -> str:
@@ -27,24 +41,68 @@ def _check(aspect: str, level: str, sentence: str) -> dict[str, str]:
     return {"aspect": aspect, "level": level, "sentence": sentence}
 
 
-def _basins(result: dict) -> dict:
-    shares = result["observables"]["basins"]
-    missing = [
-        f"{_BASIN_NAMES[name]} ({shares['model'][name]:.2%} instead of {share:.2%})"
-        for name, share in shares["reference"].items()
-        if share > 0 and shares["model"][name] < BASIN_MISSING * share
-    ]
+def _basins(result: dict) -> dict | None:
+    residues = result["observables"]["residues"]
+    if not residues:
+        return None
+    missing = []
+    for residue, entry in residues.items():
+        shares, where = entry["basins"], f" of {residue}" if len(residues) > 1 else ""
+        missing += [
+            f"{BASIN_NAMES[name]}{where} ({shares['model'][name]:.2%} instead of {share:.2%})"
+            for name, share in shares["reference"].items()
+            if share > 0
+            and shares["model"][name] < BASIN_MISSING * share
+            and share * result["n_finite"] > EXPECTED
+        ]
     if missing:
-        return _check("Basins", "bad", f"Missing or nearly so: {', '.join(missing)}.")
+        return _check("Basins", "bad", f"Missing or nearly so: {_several(missing)}.")
+    if len(residues) > 1:
+        return _check(
+            "Basins", "good",
+            f"No basin of the reference is missing in any of {len(residues)} residues.",
+        )  # fmt: skip
+    (entry,) = residues.values()
     text = ", ".join(
-        f"{_BASIN_NAMES[name]} {shares['model'][name]:.1%} (reference {share:.1%})"
-        for name, share in shares["reference"].items()
+        f"{BASIN_NAMES[name]} {entry['basins']['model'][name]:.1%} (reference {share:.1%})"
+        for name, share in entry["basins"]["reference"].items()
     )
-    return _check("Basins", "good", f"Every basin of the reference is visited: {text}.")
+    return _check("Basins", "good", f"No basin of the reference is missing: {text}.")
 
 
-def _free_energy(result: dict) -> dict:
-    row = result["metrics"]["fes_rmse"]
+def _several(texts: list[str], most: int = 5) -> str:
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
+
+
+def _torsions(result: dict) -> dict | None:
+    rows = result["observables"]["torsions"]
+    score = result["metrics"].get("torsion_misplaced_worst")
+    if not rows or score is None:
+        return None
+    missing = [
+        f"{row['name']} near {well['middle']:.0f}° ({well['model']:.2%} instead of "
+        f"{well['reference']:.2%})"
+        for row in rows
+        for well in row["wells"]
+        if well["model"] < BASIN_MISSING * well["reference"]
+        and well["reference"] * result["n_finite"] > EXPECTED
+    ]
+    worst = max(rows, key=lambda row: row["misplaced"])
+    level = _level(score["excess"], MISPLACED)
+    if missing:
+        return _check("Torsions", "bad", f"Wells are missing or nearly so: {_several(missing)}.")
+    return _check(
+        "Torsions", level,
+        f"The worst torsion, {worst['name']}, has {worst['misplaced']:.1%} of its samples in the "
+        f"wrong place, where MD against MD has {score['floor']:.1%}.",
+    )  # fmt: skip
+
+
+def _free_energy(result: dict) -> dict | None:
+    row = result["metrics"].get("fes_rmse")
+    if row is None:
+        return None
     level = _level(row["excess"], FREE_ENERGY)
     words = {
         "good": "The free-energy map agrees with the reference",
@@ -58,9 +116,11 @@ def _free_energy(result: dict) -> dict:
     )  # fmt: skip
 
 
-def _alpha_l(result: dict) -> dict:
-    row = result["metrics"]["delta_f_alpha_l_error"]
+def _alpha_l(result: dict) -> dict | None:
     sides = result["observables"]["delta_f_alpha_l"]
+    if sides is None:
+        return None
+    row = result["metrics"]["delta_f_alpha_l_error"]
     model, reference = sides["model"], sides["reference"]
     if reference["value"] is None:
         return _check(
@@ -72,7 +132,7 @@ def _alpha_l(result: dict) -> dict:
     if model["value"] is None:
         # Few samples may miss a rare basin by chance, then the bound says little.
         expected = result["observables"]["basins"]["reference"]["alpha_l"] * result["n_finite"]
-        level = "bad" if expected > 5 else "unknown"
+        level = "bad" if expected > EXPECTED else "unknown"
         text = f"No sample is in αL, where about {expected:.0f} were expected."
     else:
         low, high = reference["interval"]
@@ -99,6 +159,12 @@ def _energy(result: dict) -> dict:
         "bad": "Energies are not those of the reference",
     }[level]
     text = f"{words}: the median is {abs(shift):.2f} kT {side} it"
+    parts = sides.get("by_force")
+    if level != "good" and parts:
+        common = parts["model"].keys() & parts["reference"].keys()
+        moved = {name: parts["model"][name] - parts["reference"][name] for name in sorted(common)}
+        most = max(moved, key=lambda name: abs(moved[name]))
+        text += f", the largest part of it ({moved[most]:+.2f} kT) in the {most}"
     tail = result["metrics"]["energy_tail"]["value"]
     text += f", and {tail:.2%} of the samples lie above its 99.9 % quantile."
     if sides["not_finite"]:
@@ -112,24 +178,35 @@ def _bonds(result: dict) -> dict:
         for row in result["geometry"]
         if row["kind"] == "bond" and row["sd_ratio"] is not None
     )
-    row = result["metrics"].get("bond_sd_error")
-    if not ratios or row is None or row["value"] is None:
-        level = "bad" if row is not None and ratios else "unknown"
-        text = "A typical bond does not fluctuate at all." if ratios else (
-            "There are no flexible bonds to compare."
-        )
-        return _check("Bond fluctuations", level, text)
-    level = _level(row["value"], BOND_WIDTH)
-    middle = ratios[len(ratios) // 2]
+    # A few broken bonds would widen the marginals: where there are, the valid samples count.
+    row = (result["metrics_valid"] or result["metrics"]).get("bond_stiffness")
+    if not ratios or row is None:
+        return _check("Bond fluctuations", "unknown", "There are no flexible bonds to compare.")
+    if row["value"] is None:
+        return _check("Bond fluctuations", "bad", "A typical bond does not fluctuate at all.")
+    middle = (1 + row["value"]) ** -0.5
+    # Beyond chance: the interval has to leave 0 out as well.
+    low, high = row["interval"] or (row["value"], row["value"])
+    certain = low is not None and (low > 0 or high < 0)
+    level = _level(abs(math.log(middle)), BOND_WIDTH) if certain else "good"
+    soft = middle > 1
     words = {
         "good": "Bonds vibrate as they should",
-        "fair": "Bonds vibrate somewhat too " + ("little" if middle < 1 else "much"),
-        "bad": "Bonds vibrate far too " + ("little" if middle < 1 else "much"),
+        "fair": f"Bonds vibrate somewhat too {'much' if soft else 'little'}",
+        "bad": f"Bonds vibrate far too {'much' if soft else 'little'}",
     }[level]
+    if level != "good":
+        words += (
+            f", as if they were {abs(row['value']):.0%} too {'soft' if soft else 'stiff'}"
+        )
     return _check(
         "Bond fluctuations", level,
         f"{words}: their standard deviations are {middle:.2f} times the reference's "
-        f"(median; from {ratios[0]:.2f} to {ratios[-1]:.2f}).",
+        + (
+            "(median, of the valid samples)."
+            if result["metrics_valid"]
+            else f"(median; from {ratios[0]:.2f} to {ratios[-1]:.2f})."
+        ),
     )  # fmt: skip
 
 
@@ -138,18 +215,79 @@ def _validity(result: dict) -> dict:
     n = counts["samples"]
     invalid, expected = 1 - counts["valid"] / n, 1 - control["valid"] / control["samples"]
     level = _level(invalid - expected, INVALID)
-    names = {
-        "not_finite": "not finite",
-        "broken_bond": "with a broken bond",
-        "clash": "with a clash",
-        "wrong_hand": "of the wrong hand",
-    }
-    reasons = [f"{counts[key]} {text}" for key, text in names.items() if counts[key]]
+    keys = ["not_finite", *(TESTS[test][0] for test in PUBLISHED)]
+    failed = _reasons(counts, keys)
     text = f"{counts['valid']:,} of {n:,} samples are valid"
-    text += f" ({', '.join(reasons)})." if reasons else "."
+    text += f" ({failed})." if failed else "."
+    if counts["wrong_hand"]:
+        text += f" {counts['wrong_hand'] / n:.2%} are mirror images at a stereocentre."
+    if counts["broken_bond"]:
+        text += f" {counts['broken_bond'] / n:.2%} are broken."
     if counts["wrong_hand"] is None:
         text += " These atoms carry no stereocentre, so mirror images cannot be seen."
     return _check("Validity and chirality", level, text)
+
+
+def _reasons(counts: dict, keys) -> str:
+    words = {"not_finite": "not finite"} | dict(TESTS.values())
+    return ", ".join(f"{counts[key]:,} {words[key]}" for key in keys if counts[key])
+
+
+def _shape(result: dict) -> dict | None:
+    counts, control = result["validity"], result["validity_reference"]
+    keys = [key for test, (key, _) in TESTS.items() if test not in PUBLISHED]
+    if all(counts[key] is None for key in keys):
+        return None
+    # Of the samples that are valid otherwise, so that one broken bond is not told twice.
+    bent = (counts["valid"] - counts["strictly_valid"]) / counts["samples"]
+    expected = (control["valid"] - control["strictly_valid"]) / control["samples"]
+    failed = _reasons(counts, keys)
+    return _check(
+        "Angles, planes and rings", _level(bent - expected, INVALID),
+        f"Out of the reference's range: {failed}." if failed
+        else "Every bond angle, planar centre and ring is within the reference's range.",
+    )  # fmt: skip
+
+
+def _repeated(result: dict) -> dict | None:
+    repeated = result["observables"]["repeated"]
+    share = repeated["copies"] / result["n_finite"]
+    if not repeated["copies"]:
+        return None
+    return _check(
+        "Repeated samples", _level(share, REPEATED),
+        f"{repeated['copies']:,} samples ({share:.2%}) are exact copies of another; sample "
+        f"{repeated['sample']} occurs {repeated['most']:,} times.",
+    )  # fmt: skip
+
+
+def _order(result: dict) -> dict | None:
+    if "relaxation" not in result["observables"]:
+        return None
+    curves, row = result["observables"]["relaxation"], result["metrics"].get("relaxation_error")
+    aspect = "Order in time"
+    if curves is None:
+        return _check(
+            aspect, "unknown",
+            "The ensemble and the reference have no times in common, so its order in time cannot "
+            "be judged.",
+        )  # fmt: skip
+    lag, model, truth = curves["lags_ps"][0], curves["model"][0], curves["reference"][0]
+    told = (
+        f"{lag:g} ps later the torsions remember {model:.0%} of where they were, the reference's "
+        f"{truth:.0%}"
+    )
+    if truth < REMEMBERED:
+        return _check(aspect, "unknown", f"The frames are too far apart to tell: {told}.")
+    certain = row["interval"][0] > row["floor"]
+    level = _level(row["excess"], RELAXATION) if certain else "good"
+    if level == "good":
+        return _check(aspect, level, f"The torsions relax as in the reference: {told}.")
+    if model < 0.1 * truth:
+        words = "The frames are in no order of time, as if they had been shuffled"
+    else:
+        words = f"The torsions relax too {'fast' if model < truth else 'slowly'}"
+    return _check(aspect, level, f"{words}: {told}.")
 
 
 def verdict(result: dict) -> dict:
@@ -167,7 +305,11 @@ def verdict(result: dict) -> dict:
         (one sentence) and ``checks``, a list of ``aspect``, ``level`` (or unknown), ``sentence``.
         The limits are the constants of this module.
     """
-    checks = [f(result) for f in (_basins, _free_energy, _alpha_l, _energy, _bonds, _validity)]
+    judges = (
+        _basins, _free_energy, _alpha_l, _torsions, _energy, _bonds, _validity, _shape, _repeated,
+        _order,
+    )  # fmt: skip
+    checks = [check for judge in judges if (check := judge(result)) is not None]
     level = max((c["level"] for c in checks if c["level"] in _LEVELS), key=_LEVELS.index)
     failed = [c["aspect"][0].lower() + c["aspect"][1:] for c in checks if c["level"] == level]
     unknown = [c["aspect"][0].lower() + c["aspect"][1:] for c in checks if c["level"] == "unknown"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from molflow.analysis.reference import Reference
-from molflow.analysis.torsions import phi_psi
+from molflow.analysis.torsion_list import measure_torsions, torsion_list
 from molflow.data.simulation import open_simulation
 from molflow.data.split import split_runs
 from molflow.errors import MolflowError
@@ -52,11 +52,12 @@ def reference_from_simulation(
         raise MolflowError(
             f"held_out is {list(held_out)}: name at least one of the runs {source.runs}."
         )
+    found = torsion_list(source.topology)
     torsions, energies, replica, positions, chosen = [], [], [], [], []
     start = 0
     for run in source.runs:
         frames = source.trajectory(run)
-        torsions.append(phi_psi(frames))
+        torsions.append(measure_torsions(frames.xyz, found))
         energies.append(source.arrays(run)["energies"])
         replica.append(np.full(frames.n_frames, run))
         positions.append(frames.xyz[::thin])
@@ -66,12 +67,13 @@ def reference_from_simulation(
     kept = {key: value for key, value in manifest.items() if key not in _TAKEN_APART}
     return Reference(
         topology=source.topology,
-        torsions=np.concatenate(torsions).astype(np.float32),
+        torsions=np.concatenate(torsions),
         energies=np.concatenate(energies),
         replica=np.concatenate(replica).astype(np.int16),
         positions=np.concatenate(positions).astype(np.float32),
         position_frame=np.concatenate(chosen).astype(np.int32),
         **{key: manifest[key] for key in _TAKEN_APART},
+        torsion_names=tuple(torsion.name for torsion in found),
         held_out_runs=tuple(sorted(int(run) for run in held_out)),
         provenance={"simulation": kept, "thin": thin},
         delta_f_alpha_l=None if metadynamics is None else _free_energy(metadynamics, manifest),

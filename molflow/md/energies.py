@@ -16,7 +16,7 @@ from molflow.systems import MolecularSystem
 #: Up to this many atoms the double-precision Reference platform is used (and is the fastest).
 _REFERENCE_ATOMS = 500
 #: Configurations times atoms below which starting processes costs more than it saves.
-_SERIAL_SIZE = 1_000_000
+SERIAL_SIZE = 1_000_000
 
 
 def potential_energies(
@@ -61,21 +61,102 @@ def energies_and_forces(
     return _evaluate(system, positions, jobs, forces=True)
 
 
+def fitting_platform(built: openmm.System) -> openmm.Platform:
+    """Return the platform for short work on one core: Reference for few atoms, otherwise CPU."""
+    name = "Reference" if built.getNumParticles() <= _REFERENCE_ATOMS else "CPU"
+    return openmm.Platform.getPlatformByName(name)
+
+
 def _evaluate(system, positions, jobs, forces):
     positions = _checked(system, positions)
-    if jobs is None and positions.size // 3 < _SERIAL_SIZE:
+    if jobs is None and positions.size // 3 < SERIAL_SIZE:
         jobs = 1
-    jobs = number_of_jobs(jobs, len(positions))
-    if jobs == 1:
-        return _batch(system, positions, forces)
-    with ProcessPoolExecutor(jobs, mp_context=spawning, initializer=end_with_parent) as pool:
+    with EnergyWorkers(system, number_of_jobs(jobs, len(positions))) as workers:
+        return workers.evaluate(positions, forces)
+
+
+class EnergyWorkers:
+    """Processes that keep the system built, for configurations that come in batches.
+
+    Use it as a context: ``with EnergyWorkers(system, jobs=2) as workers: workers.energies(x)``.
+
+    Parameters
+    ----------
+    system : MolecularSystem
+        Its force field; all atoms are needed.
+    jobs : int, optional
+        Processes; by default one per core. One works in the caller's own process.
+    """
+
+    def __init__(self, system: MolecularSystem, jobs: int | None = None):
+        self.system = system
+        self.jobs = number_of_jobs(jobs, 1_000_000)
+        self._pool: ProcessPoolExecutor | None = None
+        self._evaluator: _Evaluator | None = None
+
+    def __enter__(self) -> EnergyWorkers:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        self._pool = self._evaluator = None
+
+    def energies(self, positions: np.ndarray) -> np.ndarray:
+        """Return potential energies (n,) in kJ/mol as `potential_energies` does."""
+        return self.evaluate(_checked(self.system, positions), forces=False)[0]
+
+    def by_force(self, positions: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the energy of every force of the force field by itself.
+
+        Parameters
+        ----------
+        positions : array, shape (n, n_atoms, 3)
+            nm.
+
+        Returns
+        -------
+        dict of str to array, shape (n,), float64
+            kJ/mol by the name of the OpenMM force, such as ``HarmonicBondForce``; they add up to
+            the potential energy. A second force of a name has its number in brackets.
+        """
+        positions = _checked(self.system, positions)
+        parts = self._map(_Evaluator.by_force, positions)
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def evaluate(self, positions: np.ndarray, forces: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return energies (n,) and, if wanted, forces (n, n_atoms, 3) of checked positions."""
+        energies, gradients = zip(
+            *self._map(_Evaluator.batch, positions, forces), strict=True
+        )
+        return np.concatenate(energies), np.concatenate(gradients) if forces else None
+
+    def _map(self, method, positions: np.ndarray, *arguments) -> list:
+        if self.jobs == 1:
+            self._evaluator = self._evaluator or _Evaluator(self.system)
+            return [method(self._evaluator, positions, *arguments)]
         with caller_not_rerun():
+            if self._pool is None:
+                self._pool = ProcessPoolExecutor(
+                    self.jobs, mp_context=spawning, initializer=_prepare, initargs=(self.system,)
+                )
             batches = [
-                pool.submit(_batch, system, part, forces)
-                for part in np.array_split(positions, jobs)
+                self._pool.submit(_work, method.__name__, part, *arguments)
+                for part in np.array_split(positions, self.jobs)
             ]
-        energies, gradients = zip(*(batch.result() for batch in batches), strict=True)
-    return np.concatenate(energies), np.concatenate(gradients) if forces else None
+            return [batch.result() for batch in batches]
+
+
+_prepared: list[_Evaluator] = []
+
+
+def _prepare(system: MolecularSystem) -> None:
+    end_with_parent()
+    _prepared[:] = [_Evaluator(system)]
+
+
+def _work(name: str, positions: np.ndarray, *arguments):
+    return getattr(_prepared[0], name)(positions, *arguments)
 
 
 def _checked(system: MolecularSystem, positions) -> np.ndarray:
@@ -100,18 +181,36 @@ def _checked(system: MolecularSystem, positions) -> np.ndarray:
     return positions
 
 
-def _batch(system, positions, forces):
-    built, _ = build(system)
-    name = "Reference" if built.getNumParticles() <= _REFERENCE_ATOMS else "CPU"
-    integrator = openmm.VerletIntegrator(0.001)  # a context needs one; it is never stepped
-    context = openmm.Context(built, integrator, openmm.Platform.getPlatformByName(name))
-    energies = np.empty(len(positions))
-    gradients = np.empty(positions.shape) if forces else None
-    for index, frame in enumerate(positions):
-        context.setPositions(frame)
-        state = context.getState(energy=True, forces=forces)
-        energies[index] = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
-        if forces:
-            gradients[index] = state.getForces(asNumpy=True)._value
-    energies[~np.isfinite(energies)] = np.inf
-    return energies, gradients
+class _Evaluator:
+    """One OpenMM context that is never stepped."""
+
+    def __init__(self, system: MolecularSystem):
+        built, _ = build(system)
+        self.names: list[str] = []
+        for group, force in enumerate(built.getForces()):
+            force.setForceGroup(group)
+            count = sum(name.partition(" (")[0] == force.getName() for name in self.names)
+            self.names.append(f"{force.getName()} ({count + 1})" if count else force.getName())
+        integrator = openmm.VerletIntegrator(0.001)  # a context needs one
+        self.context = openmm.Context(built, integrator, fitting_platform(built))
+
+    def batch(self, positions: np.ndarray, forces: bool):
+        energies = np.empty(len(positions))
+        gradients = np.empty(positions.shape) if forces else None
+        for index, frame in enumerate(positions):
+            self.context.setPositions(frame)
+            state = self.context.getState(energy=True, forces=forces)
+            energies[index] = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+            if forces:
+                gradients[index] = state.getForces(asNumpy=True)._value
+        energies[~np.isfinite(energies)] = np.inf
+        return energies, gradients
+
+    def by_force(self, positions: np.ndarray) -> dict[str, np.ndarray]:
+        energies = {name: np.empty(len(positions)) for name in self.names}
+        for index, frame in enumerate(positions):
+            self.context.setPositions(frame)
+            for group, name in enumerate(self.names):
+                state = self.context.getState(energy=True, groups={group})
+                energies[name][index] = state.getPotentialEnergy()._value
+        return energies

@@ -14,14 +14,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from molflow.nn.atom_update import AtomUpdate
 from molflow.nn.dihedral_features import DihedralFeatures
 from molflow.nn.embedding import StepEmbedding
 from molflow.nn.graph import MolecularGraph
+from molflow.nn.network import EquivariantNetwork
 from molflow.nn.pair_features import PairFeatures
-from molflow.nn.vectors import cross, mix
+from molflow.nn.vectors import mix
 
 
-class AttentionLayer(nn.Module):
+class AttentionLayer(AtomUpdate):
     """One round of messages over all pairs, then one update of each atom."""
 
     def __init__(self, scalars: int, vectors: int, heads: int, pair_width: int, step_width: int):
@@ -36,15 +38,7 @@ class AttentionLayer(nn.Module):
         self.to_values = nn.Parameter(torch.randn(vectors, 2 * vectors) / vectors**0.5)
         self.gathered = nn.Parameter(torch.randn(2 * vectors, vectors) * 0.5 / vectors**0.5)
         self.scalar_out = nn.Linear(scalars, scalars)
-        self.norm2 = nn.LayerNorm(scalars, elementwise_affine=False)
-        self.left = nn.Parameter(torch.randn(vectors, vectors) / vectors**0.5)
-        self.right = nn.Parameter(torch.randn(vectors, vectors) / vectors**0.5)
-        self.mlp = nn.Sequential(
-            nn.Linear(scalars + 2 * vectors, 2 * scalars),
-            nn.SiLU(),
-            nn.Linear(2 * scalars, scalars + 3 * vectors),
-        )
-        self.update = nn.Parameter(torch.randn(3 * vectors, vectors) * 0.3 / vectors**0.5)
+        self.make_update(scalars, vectors)
 
     def forward(self, scalars: Tensor, vectors: Tensor, pair: Tensor, step: Tensor):
         """Return updated scalars and vectors."""
@@ -90,23 +84,10 @@ class AttentionLayer(nn.Module):
             dim=-1,
         )
         vectors = vectors + mix(arrived, self.gathered)
-        return self._update(scalars, vectors, scale2, shift2)
-
-    def _update(self, scalars: Tensor, vectors: Tensor, scale: Tensor, shift: Tensor):
-        left, right = mix(vectors, self.left), mix(vectors, self.right)
-        inner = (left * right).sum(-2)
-        norm = torch.sqrt(left.square().sum(-2) + 1e-4)
-        hidden = self.norm2(scalars) * (1.0 + scale) + shift
-        out = self.mlp(torch.cat([hidden, inner / (1.0 + norm), norm], dim=-1))
-        width = vectors.shape[-1]
-        change, gates = out.split([scalars.shape[-1], 3 * width], dim=-1)
-        # A bounded size keeps the product of two vectors from running away with depth.
-        axial = cross(left, right) / (1.0 + norm.unsqueeze(-2))
-        candidates = torch.cat([left, right, axial], dim=-1) * gates.unsqueeze(-2)
-        return scalars + change, vectors + mix(candidates, self.update)
+        return self.update_atoms(scalars, vectors, scale2, shift2)
 
 
-class DenseAttention(nn.Module):
+class DenseAttention(EquivariantNetwork):
     """SE(3)-equivariant network for one molecule: positions, increments and times -> vectors.
 
     Parameters
@@ -153,23 +134,20 @@ class DenseAttention(nn.Module):
         self.last_gate = nn.Linear(scalars, vectors)
         self.last = nn.Parameter(torch.zeros(vectors, 1))
 
-    def forward(self, positions: Tensor, noise: Tensor, s: Tensor, t: Tensor) -> Tensor:
-        """Return vectors.
+    def measured_pairs(self) -> Tensor:
+        """Return all pairs, an atom with itself too."""
+        n = len(self.elements)
+        return torch.cartesian_prod(torch.arange(n), torch.arange(n))
 
-        Parameters
-        ----------
-        positions : Tensor, (batch, atoms, 3)
-            Centred, of about unit size.
-        noise : Tensor, (batch, atoms, 3, inputs)
-            Brownian vectors of the step, of about unit size, zero for a step of length zero.
-        s, t : Tensor, (batch,)
-            The ends of the step.
+    def set_statistics(self, mean: Tensor, sd: Tensor) -> None:
+        """Set mean and standard deviation of the distances of all pairs in the data."""
+        n = len(self.elements)
+        self.pairs.set_statistics(mean.reshape(n, n), sd.reshape(n, n))
 
-        Returns
-        -------
-        Tensor, (batch, atoms, 3)
-            Zero at initialisation.
-        """
+    def vectors_and_scalars(
+        self, positions: Tensor, noise: Tensor, s: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return a vector and features for each atom, see `EquivariantNetwork`."""
         step = self.step(s, t)
         inputs = torch.cat([positions.unsqueeze(-1), noise], dim=-1)
         k = inputs.shape[-1]
@@ -184,4 +162,4 @@ class DenseAttention(nn.Module):
         for block in self.blocks:
             scalars, vectors = block(scalars, vectors, pair, step)
         gate = self.last_gate(scalars) * (1.0 + self.last_step(step).unsqueeze(1))
-        return mix(vectors * gate.unsqueeze(2), self.last).squeeze(-1)
+        return mix(vectors * gate.unsqueeze(2), self.last).squeeze(-1), scalars

@@ -101,6 +101,21 @@ class MolecularGraph:
             if len({i, j, k, other}) == 4
         ]
 
+    def pairs_within(self, bonds: int) -> list[tuple[int, int, int]]:
+        """Return (i, j, bonds between them) for all ordered pairs up to so many bonds apart.
+
+        Ordered by i. Time and memory grow with the number of pairs, not with that of atoms squared.
+        """
+        neighbours = self.neighbours()
+        pairs = []
+        for start in range(self.n_atoms):
+            found, edge = {start: 0}, [start]
+            for apart in range(1, bonds + 1):
+                edge = [other for atom in edge for other in neighbours[atom] if other not in found]
+                found |= dict.fromkeys(edge, apart)
+            pairs += [(start, other, apart) for other, apart in sorted(found.items()) if apart]
+        return pairs
+
     def distances(self) -> list[list[int]]:
         """Return the number of bonds between each pair of atoms, capped at `MAX_GRAPH_DISTANCE`."""
         neighbours = self.neighbours()

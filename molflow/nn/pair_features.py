@@ -74,7 +74,8 @@ class PairFeatures(nn.Module):
         # The offset keeps derivatives finite where atoms coincide.
         distance = torch.sqrt(products[..., 0].clamp(min=0.0) + 1e-6)
         along = products / (distance.unsqueeze(-1) + 0.3)
-        given = self._deviation(distance, s)
+        sigma = (self.sigma_max * torch.exp(-s)).reshape(-1, 1, 1)
+        given = deviation(distance, self.mean, self.sd, sigma)
         geometry = self.geometry(torch.cat([self.radial(distance), along, given], dim=-1))
         identity = (
             self.receiver.unsqueeze(1)
@@ -85,10 +86,19 @@ class PairFeatures(nn.Module):
         hidden = nn.functional.silu(torch.addcmul(identity + shift, geometry, 1.0 + scale))
         return torch.cat([nn.functional.silu(self.out(hidden)), given], dim=-1)
 
-    def _deviation(self, distance: Tensor, s: Tensor) -> Tensor:
-        sigma = (self.sigma_max * torch.exp(-s)).reshape(-1, 1, 1)
-        spread = torch.rsqrt(self.sd.square() + 2.0 * sigma.square())
-        unscaled = distance * torch.sqrt(1.0 + sigma.square())
-        # Bounded, so that a broken molecule does not leave the range that was trained.
-        q = 3.0 * torch.tanh((unscaled - self.mean) * spread / 3.0)
-        return torch.stack([q, q * 2.0**0.5 * sigma * spread], dim=-1)
+
+def deviation(distance: Tensor, mean: Tensor, sd: Tensor, sigma: Tensor) -> Tensor:
+    """Return q and f of `PairFeatures`, (..., 2).
+
+    Parameters
+    ----------
+    distance : Tensor, (...)
+        Between positions at unit size, that is divided by sqrt(1 + sigma^2).
+    mean, sd, sigma : Tensor, broadcast to (...)
+        Of the distance in the data, and the width of the noise on the positions.
+    """
+    spread = torch.rsqrt(sd.square() + 2.0 * sigma.square())
+    unscaled = distance * torch.sqrt(1.0 + sigma.square())
+    # Bounded, so that a broken molecule does not leave the range that was trained.
+    q = 3.0 * torch.tanh((unscaled - mean) * spread / 3.0)
+    return torch.stack([q, q * 2.0**0.5 * sigma * spread], dim=-1)

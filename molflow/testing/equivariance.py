@@ -24,6 +24,37 @@ def random_rotations(
     return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
 
 
+def equivariance_errors(
+    map_fn: Callable[[Tensor, Increment], Tensor],
+    x: Tensor,
+    increment: Increment,
+    matrix: Tensor,
+) -> Tensor:
+    """Return the largest error of map(M x, M I) = M map(x, I) for each member of the batch.
+
+    Parameters
+    ----------
+    map_fn : callable
+        map_fn(x, increment) -> (B, atoms, 3), times already filled in.
+    x : Tensor (B, atoms, 3)
+    increment : Increment
+        Features (B, atoms, 3, size); every one is turned as a vector.
+    matrix : Tensor (B, 3, 3)
+        Rotations, or rotations times -1 for mirror images.
+
+    Returns
+    -------
+    Tensor (B,)
+        Relative to the largest entry of the results of the whole batch; infinite if they are all
+        zero, so that nothing can be said.
+    """
+    result = map_fn(x, increment)
+    turned = map_fn(x @ matrix.mT, increment.rotate(matrix))
+    scale = result.abs().max()
+    errors = (turned - result @ matrix.mT).abs().amax(dim=(1, 2))
+    return errors / scale if scale > 0 else torch.full_like(errors, torch.inf)
+
+
 def assert_equivariant(
     map_fn: Callable[[Tensor, Increment], Tensor],
     x: Tensor,
@@ -55,15 +86,14 @@ def assert_equivariant(
         With the measured error.
     """
     rotation = random_rotations(x.shape[0], generator, x.dtype).to(x.device)
-    result = map_fn(x, increment)
-    scale = float(result.abs().max())
-    assert scale > 0, "The map returns zero, so nothing can be said about its equivariance."
 
     def error(matrix: Tensor) -> float:
-        turned = map_fn(x @ matrix.mT, increment.rotate(matrix))
-        return float((turned - result @ matrix.mT).abs().max()) / scale
+        return float(equivariance_errors(map_fn, x, increment, matrix).max())
 
     measured = error(rotation)
+    assert measured < torch.inf, (
+        "The map returns zero, so nothing can be said about its equivariance."
+    )
     assert measured <= tolerance, (
         f"Rotated inputs give a result {measured:.3g} away from the rotated result "
         f"(allowed {tolerance:.3g})."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from molflow.errors import MolflowError
 from molflow.files import read_json, replacing, sha256_of, writable_folder, write_json, write_text
 from molflow.flow_map.clock import StepClock
 from molflow.flow_map.denoiser import DenoiserFlowMap
-from molflow.nn.dense_attention import DenseAttention
 from molflow.nn.graph import MolecularGraph
 from molflow.sde.reverse_diffusion import ReverseDiffusion
 from molflow.systems import load_system, systems_folder
-from molflow.training.configuration import MapConfig, NetworkConfig, TrainingConfig
+from molflow.training.configuration import MapConfig, TrainingConfig
+from molflow.training.network_configuration import NetworkConfig, network_configuration
+from molflow.training.networks import build_network
 
 FORMAT_VERSION = 1
 WEIGHTS, DESCRIPTION, TOPOLOGY = "model.safetensors", "model.json", "topology.pdb"
@@ -33,9 +35,7 @@ def build_flow_map(
     """Return an untrained flow map of a configuration."""
     sde = ReverseDiffusion(map_.sigma_max, map_.sigma_min, map_.eta)
     inputs = sde.basis(map_.order).size
-    net = DenseAttention(
-        graph, inputs, sde.duration, sigma_max=sde.sigma_max, **network.model_dump()
-    )
+    net = build_network(network, graph, inputs, sde.duration, sde.sigma_max)
     clock = StepClock(sde.duration, math.log(map_.sigma_max / map_.focus), map_.focus_weight)
     return DenoiserFlowMap(net, sde, map_.order, clock)
 
@@ -108,6 +108,8 @@ def save_checkpoint(
     versions = {
         "molflow": molflow.__version__,
         "torch": torch.__version__,
+        # Its normalisation of products is part of what the weights mean.
+        "e3nn": version("e3nn"),
         "python": platform.python_version(),
     }
     write_json(
@@ -167,7 +169,7 @@ def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Che
                 f"molflow reads up to {FORMAT_VERSION}: install a later molflow."
             )
         # Only what shapes the map: the settings of training may change between versions.
-        network = NetworkConfig(**description["configuration"]["network"])
+        network = network_configuration(description["configuration"]["network"])
         map_ = MapConfig(**description["configuration"]["map"])
         graph = MolecularGraph.from_dict(description["graph"])
         recorded = description["weights_sha256"]

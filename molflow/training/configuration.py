@@ -7,33 +7,14 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from yaml import YAMLError
 
 from molflow.errors import MolflowError
+from molflow.training.network_configuration import KINDS, DenseConfig, NetworkConfig, Section
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class NetworkConfig(_Section):
-    """Sizes of the dense equivariant attention network."""
-
-    scalars: int = Field(96, gt=0, description="scalar channels per atom")
-    vectors: int = Field(48, gt=0, description="vector channels per atom")
-    heads: int = Field(8, gt=0, description="attention heads; divides scalars and vectors")
-    layers: int = Field(4, gt=0)
-    pair_width: int = Field(32, gt=0, description="features per pair of atoms")
-
-    @model_validator(mode="after")
-    def _divisible(self):
-        if self.scalars % self.heads or self.vectors % self.heads:
-            raise ValueError("heads must divide scalars and vectors")
-        return self
-
-
-class MapConfig(_Section):
+class MapConfig(Section):
     """The reverse diffusion and its increments. Noise levels in units of the data's spread."""
 
     sigma_max: float = Field(10.0, gt=0)
@@ -52,7 +33,7 @@ class MapConfig(_Section):
         return self
 
 
-class ObjectiveConfig(_Section):
+class ObjectiveConfig(Section):
     """Mix of the local and the global objectives."""
 
     local_steps: int = Field(1500, ge=0, description="first training steps, local objective only")
@@ -79,10 +60,10 @@ class ObjectiveConfig(_Section):
     )
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """Everything that defines a training run, apart from its data."""
 
-    network: NetworkConfig = NetworkConfig()
+    network: NetworkConfig = DenseConfig()
     map: MapConfig = MapConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     steps: int = Field(10000, gt=0, description="training steps")
@@ -105,6 +86,9 @@ def load_configuration(
 ) -> TrainingConfig:
     """Merge defaults, YAML files and ``key=value`` words, later ones winning.
 
+    What names the kind of the network (``network.kind``) replaces all that was said of the network
+    before: sizes of one kind mean nothing for another.
+
     Raises
     ------
     MolflowError
@@ -113,11 +97,17 @@ def load_configuration(
     try:
         layers = [OmegaConf.load(path) for path in files]
         layers.append(OmegaConf.from_dotlist(list(overrides)))
+        for k, layer in enumerate(layers):
+            if OmegaConf.select(layer, "network.kind") is not None:
+                for earlier in layers[:k]:
+                    earlier.pop("network", None)
         merged = OmegaConf.to_container(OmegaConf.merge(*layers), resolve=True)
         return TrainingConfig(**merged)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        # Without the kind, which pydantic puts between the network and its key.
+        place = [part for k, part in enumerate(first["loc"]) if k != 1 or part not in KINDS]
+        key = ".".join(str(part) for part in place)
         raise MolflowError(
             f"the training configuration is wrong at '{key}' = {first['input']!r}: {first['msg']}."
         ) from error

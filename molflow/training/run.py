@@ -34,8 +34,9 @@ from molflow.training.checkpoint import (
     save_checkpoint,
 )
 from molflow.training.checkpoint_io import SafetensorsCheckpointIO
-from molflow.training.configuration import NetworkConfig, TrainingConfig, load_configuration
+from molflow.training.configuration import TrainingConfig, load_configuration
 from molflow.training.module import StrongMapTraining
+from molflow.training.network_configuration import network_configuration
 from molflow.training.run_folder import claim
 from molflow.training.validation import EnsembleScore
 from molflow.trajectories import write_trajectory
@@ -125,7 +126,9 @@ def train(
     torch.manual_seed(derive_seed(settings.seed, "weights"))
     flow_map = build_flow_map(graph, settings.network, settings.map)
     if origin is None:
-        flow_map.network.pairs.set_statistics(*distance_statistics(training.train / training.scale))
+        network = flow_map.network
+        pairs = network.measured_pairs().numpy()
+        network.set_statistics(*distance_statistics(training.train / training.scale, pairs))
     else:
         flow_map.load_state_dict(origin.flow_map.state_dict())
     module = StrongMapTraining(flow_map, settings, _norm(flow_map.sde, graph, settings))
@@ -150,17 +153,23 @@ def train(
     return out / "checkpoint"
 
 
-def distance_statistics(positions: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return mean and standard deviation of the distances of each pair, (atoms, atoms).
+def distance_statistics(
+    positions: np.ndarray, pairs: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and standard deviation of the distances of pairs of atoms, each (pairs,).
 
     Parameters
     ----------
     positions : ndarray, (frames, atoms, 3)
         At unit scale.
+    pairs : ndarray, (pairs, 2), int
     """
     total, square = 0.0, 0.0
-    for frame in np.array_split(positions, max(1, len(positions) // 1000)):
-        distance = np.linalg.norm(frame[:, :, None] - frame[:, None], axis=-1).astype(np.float64)
+    at_once = max(1, 500_000 // max(1, len(pairs)))
+    for first in range(0, len(positions), at_once):
+        frame = positions[first : first + at_once]
+        difference = frame[:, pairs[:, 0]] - frame[:, pairs[:, 1]]
+        distance = np.linalg.norm(difference, axis=-1).astype(np.float64)
         total, square = total + distance.sum(0), square + (distance**2).sum(0)
     mean = total / len(positions)
     variance = np.maximum(square / len(positions) - mean**2, 0.0)
@@ -176,7 +185,7 @@ def _check_start(origin: Checkpoint, graph: MolecularGraph, settings: TrainingCo
             "molecule is not the one to be trained. Take a checkpoint of the same atoms and bonds."
         )
     for name, before, now in (
-        ("network", NetworkConfig(**stored["network"]), settings.network),
+        ("network", network_configuration(stored["network"]), settings.network),
         ("map.order", stored["map"]["order"], settings.map.order),
     ):
         if before != now:

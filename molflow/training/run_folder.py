@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import yaml
+from pydantic import ValidationError
 
 from molflow.errors import MolflowError
 from molflow.files import write_text
@@ -40,7 +41,7 @@ def claim(
         wanted["start_weights_sha256"] = start_hash
     if path.exists():
         stored = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if _identity(stored) != _identity(wanted):
+        if _identity(_complete(stored)) != _identity(wanted):
             raise MolflowError(
                 f"'{out}' holds a training run with other settings, data or start: choose another "
                 f"folder, or go back to what '{path}' says."
@@ -70,6 +71,18 @@ def steps_done(out: Path) -> int:
         return 0
     with open(path, newline="", encoding="utf-8") as file:
         return max((int(row["step"]) for row in csv.DictReader(file)), default=0)
+
+
+def _complete(stored: dict) -> dict:
+    """Return what a folder says with the values of keys that came later; they mean what was.
+
+    What this version does not understand stays as it is.
+    """
+    try:
+        training = TrainingConfig(**stored["training"]).model_dump(mode="json")
+    except ValidationError:
+        return stored
+    return stored | {"training": training}
 
 
 def _identity(text: dict) -> tuple:

@@ -6,7 +6,11 @@ import mdtraj
 import numpy as np
 from scipy.stats import norm
 
+from molflow.analysis.features import features_of
+from molflow.analysis.floor import scored_part
 from molflow.analysis.reference import Reference
+from molflow.analysis.samples import Samples, measure_samples
+from molflow.analysis.torsion_list import measure_torsions, torsion_list
 from molflow.systems import load_system
 
 SYSTEM = load_system("alanine_dipeptide")
@@ -63,13 +67,11 @@ def energies(n: int, seed: int, mean: float = -50.0) -> np.ndarray:
 
 def reference(frames: int = 3000, thin: int = 4, held_out=(2,), seed: int = 100) -> Reference:
     """Return a reference of three runs of independent synthetic frames."""
-    from molflow.analysis.torsions import phi_psi
-
     whole = trajectory(frames, seed=seed)
     keep = np.arange(0, frames, thin)
     return Reference(
         topology=TOPOLOGY,
-        torsions=phi_psi(whole).astype(np.float32),
+        torsions=measure_torsions(whole.xyz, torsion_list(TOPOLOGY)),
         energies=energies(frames, seed),
         replica=(np.arange(frames) * 3 // frames).astype(np.int16),
         positions=whole.xyz[keep],
@@ -82,3 +84,9 @@ def reference(frames: int = 3000, thin: int = 4, held_out=(2,), seed: int = 100)
         held_out_runs=held_out,
         provenance={"origin": "synthetic"},
     )
+
+
+def measured(truth: Reference, xyz: np.ndarray, atoms=None, energies=None) -> Samples:
+    """Return what the scorecard takes, from positions of all or some atoms of a reference."""
+    atoms = np.arange(truth.topology.n_atoms) if atoms is None else np.asarray(atoms)
+    return measure_samples([xyz], len(xyz), features_of(scored_part(truth), atoms), energies)

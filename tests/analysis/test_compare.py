@@ -4,6 +4,7 @@ import re
 import mdtraj
 import numpy as np
 import pytest
+from matplotlib.image import imread
 from synthetic import SYSTEM, TOPOLOGY, energies, reference, trajectory
 
 from molflow.comparison import compare, format_table
@@ -43,8 +44,20 @@ def test_report_and_twin(folder, recorded):
     page = (folder / "out" / "report.html").read_text()
     assert result["verdict"]["headline"] in page
     assert page.index(result["verdict"]["headline"]) < page.index("fes_rmse")
-    assert not re.search(r"(src|href)=\"(?!data:)", page) and "<script" not in page
-    assert page.count("data:image/svg+xml;base64,") == 4
+    assert not re.search(r"(src|href)=\"(?!data:)", page) and "http" not in page.lower()
+    clusters = result["clusters"]["clusters"]
+    assert [cluster["name"] for cluster in clusters] == ["β", "αR", "αL"]
+    # Four pictures, and a still one of every molecule for print and readers without scripts.
+    assert page.count("data:image/svg+xml;base64,") == 4 + 3
+    assert page.count("<canvas data-frame") == 3
+    scene = json.loads(re.search(r'id="scene">(.*)</script>', page).group(1))
+    assert len(scene["elements"]) == 22 and len(scene["bonds"]) == TOPOLOGY.n_bonds
+    # The viewer has the very sample that the table names: distances are those of the file.
+    shown = np.array(scene["frames"]).reshape(3, 22, 3)
+    made = trajectory(200, seed=9).xyz[[cluster["sample"] for cluster in clusters]]
+    for one, other in zip(shown, made, strict=True):
+        distances = [np.linalg.norm(x[:, None] - x, axis=-1) for x in (one, other)]
+        assert np.allclose(*distances, atol=3e-4)
     assert json.loads((folder / "out" / "metrics.json").read_text()) == result
     assert result["provenance"]["ensemble checkpoint split train"] == "0"
     assert not any("trained on" in note for note in result["notes"])
@@ -52,6 +65,33 @@ def test_report_and_twin(folder, recorded):
     assert result["observables"]["energy"]["model"]["mean"] == pytest.approx(stored.mean())
     table = format_table(result)
     assert "floor" in table and "excess" in table and "fes_rmse" in table
+
+
+def pages_of(path):
+    """Return the number of pages of a PDF file that is whole."""
+    data = path.read_bytes()
+    assert data.startswith(b"%PDF-") and data.rstrip().endswith(b"%%EOF")
+    return len(re.findall(rb"/Type /Page\b", data))
+
+
+def test_figures_for_papers(folder, recorded, tmp_path):
+    recorded()
+    compare(folder / "ensemble.dcd", folder / "ref", figures=tmp_path / "a")
+    sizes = {
+        "free_energy_maps": (8.6, 3.9), "torsion_profiles": (8.6, 3.0), "energies": (4.4, 3.0),
+        "fluctuations": (4.4, 3.0),
+    }  # fmt: skip
+    names = {f"{name}.{kind}" for name in [*sizes, "clusters"] for kind in ("pdf", "png")}
+    assert {path.name for path in (tmp_path / "a").iterdir()} == names | {"report.pdf"}
+    for name, (width, height) in sizes.items():
+        assert pages_of(tmp_path / "a" / f"{name}.pdf") == 1
+        pixels = imread(tmp_path / "a" / f"{name}.png")
+        assert abs(pixels.shape[1] - 300 * width) < 2 and abs(pixels.shape[0] - 300 * height) < 2
+        assert pixels[..., :3].std() > 0.01
+    assert pages_of(tmp_path / "a" / "report.pdf") == 4  # verdict, scores, two of pictures
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MolflowError, match="cannot write"):
+        compare(folder / "ensemble.dcd", folder / "ref", figures=tmp_path / "file" / "b")
 
 
 def test_twin_of_another_name_and_same_bytes_again(folder, recorded):
@@ -162,3 +202,19 @@ def test_a_stored_free_energy_is_shown(folder, tmp_path):
     result = compare(trajectory(30), tmp_path / "ref", tmp_path / "report.html")
     assert result["observables"]["delta_f_alpha_l"]["stored"] == stored
     assert "3.21 (3.10 – 3.30)" in (tmp_path / "report.html").read_text()
+
+
+def test_populations_and_energies_have_the_errors_of_independent_samples(folder, recorded):
+    recorded()
+    result = compare(folder / "ensemble.dcd", folder / "ref", exact_transport=False)
+    energy = result["observables"]["energy"]["model"]
+    # Normal: the mean errs by s / sqrt(n), the median by sqrt(pi / 2) and sd by sqrt(1 / 2) of it.
+    error = energy["sd"] / np.sqrt(energy["samples"])
+    assert energy["samples"] == 200
+    for name, factor in (("mean", 1.0), ("median", np.sqrt(np.pi / 2)), ("sd", np.sqrt(0.5))):
+        assert energy["errors"][name] == pytest.approx(factor * error, rel=0.4)
+    (entry,) = result["observables"]["residues"].values()
+    for side, n in (("model", 200), ("reference", 500)):
+        for basin, share in entry["basins"][side].items():
+            expected = np.sqrt(share * (1 - share) / n)
+            assert entry["basin_errors"][side][basin] == pytest.approx(expected, rel=0.3)

@@ -1,4 +1,5 @@
 import numpy as np
+from matplotlib.figure import Figure
 from synthetic import torsion_samples
 
 from molflow.analysis import plots
@@ -42,3 +43,37 @@ def test_sd_ratio_plot_marks_each_term():
 def test_numbers_are_readable():
     shown = [number(x) for x in (None, 0, 0.012345, 1234.5, -0.5, 1e-7)]
     assert shown == ["–", "0", "0.0123", "1,234", "−0.500", "1.00e−07"]
+
+
+def test_given_axes_are_drawn_into():
+    own = Figure().subplots()
+    torsions = torsion_samples(500, 0.1, 0)
+    assert plots.free_energy_map(torsions, own, scale=False) is own
+    assert own.get_title() == "n = 500" and own.get_xlabel() == "φ / °"
+    assert plots.ramachandran_overlay(torsions, torsions, own) is own
+
+
+def test_overlay_shows_samples_in_degrees_and_says_how_many():
+    model = torsion_samples(4500, 0.1, 0)
+    axes = plots.ramachandran_overlay(model, torsion_samples(4000, 0.1, 1), shown=2000)
+    x, y = axes.lines[0].get_data()
+    assert np.allclose(np.stack([x, y], axis=1), np.degrees(model[::3]))
+    assert axes.get_legend().get_texts()[0].get_text() == "model (1,500 of 4,500)"
+
+
+def test_surface_is_minus_log_counts():
+    first = np.repeat([0.0, 1.0], [80, 20])
+    axes = plots.free_energy_surface(first, first, bins=2)
+    values = np.ma.filled(axes.collections[0].get_array().reshape(2, 2), np.inf)
+    assert np.allclose(values, [[0, np.inf], [np.inf, np.log(4)]])
+
+
+def test_quality_is_drawn_beside_its_floor_with_gaps():
+    axes = plots.quality_against_steps(
+        [1, 2, 4], [2.0, None, 0.5], "error / kT", [0.1, None, 0.6], [0.1, 0.1, 0.1], "MD"
+    )
+    assert np.array_equal(axes.lines[0].get_ydata(), [2.0, np.nan, 0.5], equal_nan=True)
+    assert list(axes.lines[-1].get_ydata()) == [0.1] * 3
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "2", "4"]
+    bars = axes.containers[0].lines[2][0].get_segments()
+    assert np.allclose(bars[0][:, 1], [1.9, 2.1]) and 0 < bars[-1][0, 1] < 0.5

@@ -50,14 +50,28 @@ def test_inconsistent_parts_are_refused(tmp_path):
 
 
 def test_floor_uses_disjoint_runs():
+    rng = np.random.default_rng(0)
     whole = reference(frames=300)
-    split = split_reference(whole)
-    assert split.scored.runs == split.floor_reference.runs == (2,)
-    assert split.floor_model.runs == (0, 1)
-    split = split_reference(reference(frames=300, held_out=()))
-    assert not set(split.floor_model.runs) & set(split.floor_reference.runs)
+    split = split_reference(whole, 1, rng)
+    ((model, truth),) = split.floors
+    assert split.scored.runs == truth.runs == (2,)
+    assert model.runs == (0, 1)
+    split = split_reference(reference(frames=300, held_out=()), 1, rng)
+    ((model, truth),) = split.floors
+    assert not set(model.runs) & set(truth.runs)
     assert len(split.scored.torsions) == 300
-    one = whole.select([0])
-    split = split_reference(one)
-    assert np.array_equal(split.floor_reference.torsions, one.torsions[:50])
-    assert np.array_equal(split.floor_model.torsions, one.torsions[50:])
+
+
+def test_a_single_run_is_halved_by_whole_blocks_at_random():
+    one = reference(frames=300).select([0])
+    split = split_reference(one, 7, np.random.default_rng(0))
+    assert len(split.scored.torsions) == 100 and len(split.floors) == 5
+    place = {float(phi): i for i, phi in enumerate(one.torsions[:, 0])}
+    chosen = []
+    for sides in split.floors:
+        first, second = ([place[float(phi)] for phi in side.torsions[:, 0]] for side in sides)
+        assert sorted(first + second) == list(range(100))
+        assert abs(len(first) - len(second)) <= 14
+        assert not {i // 7 for i in first} & {i // 7 for i in second}
+        chosen.append(tuple(first))
+    assert len(set(chosen)) == 5

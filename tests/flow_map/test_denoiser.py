@@ -9,7 +9,7 @@ from molflow.flow_map.denoiser import centre
 from molflow.nn.graph import MolecularGraph
 from molflow.systems import load_system
 from molflow.testing import assert_equivariant
-from molflow.training.configuration import NetworkConfig
+from molflow.training.network_configuration import DenseConfig
 
 S, T = torch.tensor([0.5, 3.0, 7.0]).double(), torch.tensor([2.0, 3.1, 8.0]).double()
 
@@ -48,7 +48,7 @@ def test_rotation_with_every_coefficient_and_no_reflection(flow_map):
 
 def test_rotation_in_float32_at_the_default_size():
     graph = MolecularGraph.from_topology(load_system("alanine_dipeptide").topology())
-    flow_map = random_map(graph, NetworkConfig().model_dump(), order=4, seed=3)
+    flow_map = random_map(graph, DenseConfig().model_dump(exclude={"kind"}), order=4, seed=3)
     x, z = state(4, 22, 5, 4, torch.float32)
     s, t = torch.tensor([0.0, 2.0, 5.0, 8.0]), torch.tensor([8.5, 4.0, 5.5, 8.5])
     increment = Increment.from_whitened(flow_map.basis, t - s, z)

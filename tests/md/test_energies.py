@@ -5,7 +5,7 @@ import pytest
 
 from molflow.errors import MolflowError
 from molflow.md.build import make_simulation
-from molflow.md.energies import energies_and_forces, potential_energies
+from molflow.md.energies import EnergyWorkers, energies_and_forces, potential_energies
 from molflow.systems import load_system
 
 
@@ -83,3 +83,45 @@ def test_wrong_input_is_refused(system, frames):
         potential_energies(system, frames, jobs=0)
     with pytest.raises(MolflowError, match="keeps only some atoms"):
         potential_energies(load_system("alanine_dipeptide:heavy"), frames)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_forces_of_the_field_add_up_in_batches(system, frames, jobs):
+    total = potential_energies(system, frames)
+    with EnergyWorkers(system, jobs) as workers:
+        first, second = workers.by_force(frames[:7]), workers.by_force(frames[7:])
+        assert np.array_equal(workers.energies(frames), total)
+        assert np.array_equal(workers.energies(frames[3:5]), total[3:5])
+    parts = {name: np.r_[first[name], second[name]] for name in first}
+    assert sum(parts.values()) == pytest.approx(total, rel=1e-10)
+    assert {"HarmonicBondForce", "HarmonicAngleForce", "NonbondedForce"} <= parts.keys()
+
+
+def test_energy_of_the_bonds_is_its_formula(system, frames):
+    import openmm
+
+    from molflow.md.build import build
+
+    built, _ = build(system)
+    (bonds,) = [f for f in built.getForces() if isinstance(f, openmm.HarmonicBondForce)]
+    exact = np.zeros(len(frames))
+    for k in range(bonds.getNumBonds()):
+        i, j, length, constant = bonds.getBondParameters(k)
+        distance = np.linalg.norm(frames[:, i] - frames[:, j], axis=1)
+        exact += 0.5 * constant._value * (distance - length._value) ** 2
+    with EnergyWorkers(system, 1) as workers:
+        assert workers.by_force(frames)["HarmonicBondForce"] == pytest.approx(exact, rel=1e-9)
+
+
+def test_parts_of_a_stream_are_those_of_evenly_spaced_frames(system, monkeypatch):
+    from molflow.md import energy_parts
+
+    monkeypatch.setattr(energy_parts, "SAMPLED", 10)
+    rng = np.random.default_rng(4)
+    stream = system.start_positions() + 0.003 * rng.standard_normal((50, 22, 3))
+    with EnergyWorkers(system, 1) as workers:
+        parts = energy_parts.EnergyParts(workers, 50)
+        found = np.concatenate([parts.energies(x) for x in np.split(stream, [3, 4, 18, 41])])
+        exact = workers.by_force(stream[::5])
+    assert np.array_equal(found, potential_energies(system, stream))
+    assert parts.medians() == pytest.approx({k: np.median(v) for k, v in exact.items()})

@@ -1,6 +1,7 @@
-"""Makes `toy_maps`, shared by the tests of networks and maps, importable in importlib mode."""
+"""Makes the helper modules of networks and maps importable in importlib mode."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "flow_map"))
+TESTS = Path(__file__).parent.parent
+sys.path[:0] = [str(TESTS / "nn"), str(TESTS / "flow_map"), str(TESTS.parent / "benchmarks")]

@@ -23,6 +23,13 @@ def test_distances_take_the_shortest_way_round_a_ring_and_cap_what_is_apart():
     assert table[5] == [MAX_GRAPH_DISTANCE] * 5 + [0]
 
 
+@pytest.mark.parametrize("graph", [chain(9), chain(6, ((0, 1), (1, 2), (2, 0), (3, 4)))])
+def test_near_pairs_are_those_of_the_table(graph):
+    table = graph.distances()
+    near = [(i, j, d) for i, row in enumerate(table) for j, d in enumerate(row) if 0 < d <= 3]
+    assert graph.pairs_within(3) == near and len(near) > 5
+
+
 def test_from_topology_of_alanine_dipeptide():
     graph = MolecularGraph.from_topology(load_system("alanine_dipeptide").topology())
     assert graph.n_atoms == 22 and len(graph.bonds) == 21

@@ -150,7 +150,7 @@ def test_record_beside_the_trajectory(tmp_path):
     # and the reader of ensembles finds it to belong to the file
     given = read_ensemble(out, out.with_name("topology.pdb"))
     assert given.record == record and given.notes == []
-    assert given.trajectory.n_frames == 70
+    assert given.n == 70
 
 
 def test_energies_are_those_of_the_unrounded_positions(tmp_path, gaussian):

@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from molflow.errors import MolflowError
 from molflow.training.configuration import TrainingConfig, load_configuration
+from molflow.training.network_configuration import SparseConfig
 from molflow.training.schedule import learning_rate_factor
 
 
@@ -17,6 +18,23 @@ def test_later_layers_win(tmp_path):
     assert (config.network.layers, config.network.heads) == (5, 2)
     assert config.validation_nfe == [1, 2]
     assert config.learning_rate == TrainingConfig().learning_rate
+
+
+def test_files_from_before_there_was_a_choice_mean_the_dense_network(tmp_path):
+    path = tmp_path / "old.yaml"
+    path.write_text("network: {scalars: 16, vectors: 8}\n")
+    network = load_configuration([path]).network
+    assert (network.kind, network.scalars, network.vectors) == ("dense", 16, 8)
+
+
+def test_another_kind_of_network_forgets_the_sizes_of_the_one_before(tmp_path):
+    path = tmp_path / "system.yaml"
+    path.write_text("network: {scalars: 16, vectors: 8, pair_width: 4}\nsteps: 10\n")
+    config = load_configuration([path], ["network.kind=sparse", "network.layers=3"])
+    assert config.steps == 10
+    assert config.network == SparseConfig(kind="sparse", layers=3)
+    with pytest.raises(MolflowError, match="'network.pair_width' = 4: Extra inputs"):
+        load_configuration([], ["network.kind=sparse", "network.pair_width=4"])
 
 
 def test_nothing_given_means_the_defaults():
@@ -39,6 +57,7 @@ def test_configuration_survives_its_own_dump():
         ("ema_decay=1.0", "'ema_decay' = 1.0"),
         ("objective.local_share=1.5", "'objective.local_share' = 1.5"),
         ("network.heads=5", "heads must divide scalars and vectors"),
+        ("network.kind=other", "network.kind must be one of dense, sparse, tensor_product"),
         ("map.sigma_min=20", "sigma_min must be below sigma_max"),
     ],
 )

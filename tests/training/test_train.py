@@ -2,13 +2,16 @@
 
 import csv
 import json
+import shutil
 import signal
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from tiny_training import SYSTEM, WORDS, write_training_set
 
+import molflow
 from molflow.errors import MolflowError
 from molflow.files import sha256_of
 from molflow.training.checkpoint import load_checkpoint
@@ -261,3 +264,41 @@ def test_a_start_of_another_molecule_is_told(finished, tmp_path):
     data = write_training_set(tmp_path / "data", label)
     with pytest.raises(MolflowError, match="not the one to be trained"):
         train(label, data, tmp_path / "run", overrides=WORDS, start=finished, progress=False)
+
+
+def test_a_run_begun_before_a_key_was_there_goes_on(training_set, finished, tmp_path):
+    """The key has its default then, here the kind of the network."""
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    stored = yaml.safe_load((out / "config.yaml").read_text())
+    assert stored["training"]["network"].pop("kind") == "dense"
+    (out / "config.yaml").write_text(yaml.safe_dump(stored))
+    run(training_set, out)
+    stored["training"]["network"]["layers"] = 2
+    (out / "config.yaml").write_text(yaml.safe_dump(stored))
+    with pytest.raises(MolflowError, match="other settings"):
+        run(training_set, out)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["kind=sparse", "scalars=8", "vectors=4", "heads=2", "layers=1", "neighbours=3"],
+        ["kind=tensor_product", "irreps=4x0e + 4x1e + 2x2e", "layers=1", "neighbours=3"],
+    ],
+)
+def test_other_networks_train_sample_and_load(training_set, tmp_path, words):
+    rest = [word for word in WORDS if not word.startswith("network.")]
+    overrides = [*rest, *(f"network.{word}" for word in words), "network.recompute=true"]
+    folder = train(SYSTEM, training_set, tmp_path / "run", overrides=overrides, progress=False)
+    flow_map = load_checkpoint(folder).flow_map
+    assert f"kind={flow_map_kind(folder)}" == words[0]
+    # The data's distances were looked at, and the weights moved.
+    assert 0.1 < float(flow_map.network.own_mean.mean()) < 5.0
+    assert flow_map.network.last.abs().max() > 0
+    ensemble = molflow.sample(folder, steps=2, n=3, progress=False)
+    assert ensemble.n_frames == 3 and np.isfinite(ensemble.xyz).all()
+
+
+def flow_map_kind(folder):
+    return json.loads((folder / "model.json").read_text())["configuration"]["network"]["kind"]

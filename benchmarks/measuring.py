@@ -1,0 +1,114 @@
+"""Processor time, peak memory, and the least that an operation could cost on this machine."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import resource
+import statistics
+import time
+from collections.abc import Callable, Hashable
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+#: A task that wants more memory than this is not run.
+MEMORY_LIMIT = 6 * 2**30
+
+Task = Callable[[], object]
+
+
+def interleaved(tasks: dict[Hashable, Task], rounds: int) -> dict[Hashable, dict[str, float]]:
+    """Return median and lowest processor seconds of each task; tasks take turns."""
+    times = {name: [] for name in tasks}
+    for turn in range(rounds + 1):
+        for name, task in tasks.items():
+            begun = time.process_time()
+            task()
+            if turn:
+                times[name].append(time.process_time() - begun)
+    return {
+        name: {"seconds": statistics.median(all_), "lowest": min(all_)}
+        for name, all_ in times.items()
+    }
+
+
+def _status(key: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(key):
+            return 1024 * int(line.split()[1])
+    raise LookupError(key)
+
+
+def peak_memory(task: Task) -> int | None:
+    """Return the bytes that a task adds to the resident memory at its peak (Linux).
+
+    None if the task would need more than `MEMORY_LIMIT`.
+    """
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # resets the recorded peak
+    before = _status("VmRSS")
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (_status("VmSize") + MEMORY_LIMIT, limits[1]))
+    try:
+        task()
+    except (RuntimeError, MemoryError) as error:
+        if "allocate" not in str(error):
+            raise
+        return None
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    return _status("VmHWM") - before
+
+
+class _Traffic(TorchDispatchMode):
+    """Counts the bytes that operations read and write, views aside."""
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            values = torch.utils._pytree.tree_leaves((args, kwargs, out))
+            self.bytes += sum(v.nbytes for v in values if isinstance(v, torch.Tensor))
+        return out
+
+
+def floor_of(task: Task | None) -> dict | None:
+    """Return FLOPs and bytes of a task, and the seconds they take at best on one core here.
+
+    Multiplications at the rate of a large matrix product, and each operation's own reading and
+    writing at the rate of a large copy; the slower of the two is the floor of unfused code whose
+    arrays do not stay in the caches.
+    """
+    if task is None:
+        return None
+    with FlopCounterMode(display=False) as flops:
+        task()
+    with _Traffic() as traffic:
+        task()
+    rate, bandwidth = machine_rates()
+    products, moved = flops.get_total_flops() / rate, traffic.bytes / bandwidth
+    return {
+        "flops": flops.get_total_flops(),
+        "bytes": traffic.bytes,
+        "seconds_of_flops": products,
+        "seconds_of_bytes": moved,
+        "seconds": max(products, moved),
+    }
+
+
+@cache
+def machine_rates() -> tuple[float, float]:
+    """Return FLOP/s of a matrix product and bytes/s of a copy, one core, float32."""
+    a, big = torch.randn(1024, 1024), torch.randn(2**26)
+    # Into memory that is there already: what the system takes to hand out new pages is no floor.
+    target = torch.zeros_like(big)
+    times = interleaved({"product": lambda: a @ a, "copy": lambda: target.copy_(big)}, 3)
+    return 2 * 1024**3 / times["product"]["lowest"], 2 * big.nbytes / times["copy"]["lowest"]

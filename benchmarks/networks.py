@@ -1,0 +1,267 @@
+"""Speed, memory, scaling, training curves and handedness of the networks.
+
+    python benchmarks/networks.py --data DATA --work WORK
+
+DATA is a training set of alanine dipeptide (`molflow prepare`). Contestants take turns and the
+median of their processor times is taken, because a machine may be shared. Each part is kept in
+WORK when it is done, and is not done again; all that is done goes to
+``benchmarks/results/networks.json``, which names what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from measuring import floor_of, interleaved, peak_memory
+from network_training import Step, mirror_fraction, train
+from peers import DistanceOnly, GraphTransformer
+from record import environment
+
+from molflow.data.dataset import TrainingData, load_training_data
+from molflow.files import read_json, write_json
+from molflow.nn.graph import MolecularGraph
+from molflow.nn.sparse_attention import SparseAttention
+from molflow.sampling.ensemble import sample
+from molflow.systems import load_system
+from molflow.training.batches import scaled_positions
+from molflow.training.checkpoint import load_checkpoint
+from molflow.training.configuration import load_configuration
+from molflow.training.network_configuration import KINDS, network_configuration
+from molflow.training.networks import build_network
+
+HERE = Path(__file__).parent
+SYSTEM = load_system("alanine_dipeptide")
+DIPEPTIDE = MolecularGraph.from_topology(SYSTEM.topology())
+CONFIG = load_configuration([SYSTEM.folder / "training.yaml"])
+INPUTS, DURATION = 5, 8.517
+#: Molecules in a batch of that many atoms.
+BATCHES = {22: 64, 138: 8, 500: 1, 2000: 1}
+#: About 1.65 million parameters each, the published number. The tensor-product network, which does
+#: far more with each parameter, is measured at its default size alone.
+EQUAL = {
+    "dense": {"kind": "dense", "scalars": 152, "vectors": 72},
+    "sparse": {"kind": "sparse", "scalars": 160, "vectors": 64},
+}
+DEFAULTS = {kind: {"kind": kind} for kind in KINDS}
+
+
+def network(sizes: dict, graph: MolecularGraph):
+    """Return an untrained network of a configuration."""
+    config = network_configuration(sizes)
+    return build_network(config, graph, INPUTS, DURATION, CONFIG.map.sigma_max)
+
+
+def contestants(graph: MolecularGraph) -> dict:
+    """Return makers of the networks and of the transformer for a molecule."""
+    sizes = EQUAL | {f"{kind}_default": part for kind, part in DEFAULTS.items()}
+    makers = {name: lambda part=part: network(part, graph) for name, part in sizes.items()}
+    makers["transformer"] = lambda: GraphTransformer(graph, INPUTS, DURATION)
+    makers["transformer_lean"] = lambda: GraphTransformer(graph, INPUTS, DURATION, lean=True)
+    return makers
+
+
+def peptide(atoms: int) -> MolecularGraph:
+    """Return the first atoms of a long capped polyalanine."""
+    parts = [(g, range(*r)) for g, r in (("ACE", (0, 6)), ("ALA", (6, 16)))]
+    elements, residues, names, bonds = [], [], [], []
+    while len(elements) < atoms:
+        residue, members = parts[min(1, len(elements))]
+        shift = len(elements) - members.start
+        elements += [DIPEPTIDE.elements[i] for i in members]
+        residues += [residue] * len(members)
+        number = len(set(names)) and int(names[-1].partition("-")[0][3:])
+        names += [f"{residue}{number + 1}-{DIPEPTIDE.names[i].partition('-')[2]}" for i in members]
+        inside = [(i, j) for i, j in DIPEPTIDE.bonds if i in members and j in members]
+        bonds += [(i + shift, j + shift) for i, j in inside]
+        if residue == "ALA":
+            # The carbonyl carbon of the residue before to this nitrogen.
+            before = 4 if residues[members.start + shift - 1] == "ACE" else len(elements) - 12
+            bonds.append((before, members.start + shift))
+    kept = tuple((i, j) for i, j in bonds if max(i, j) < atoms)
+    return MolecularGraph(
+        tuple(elements[:atoms]), tuple(residues[:atoms]), tuple(names[:atoms]), kept
+    )
+
+
+def inputs(atoms: int, batch: int):
+    """Return positions, noise and times of a step."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(batch, atoms, 3, generator=generator)
+    z = torch.randn(batch, atoms, 3, INPUTS, generator=generator)
+    s = 5.0 * torch.rand(batch, generator=generator)
+    return x - x.mean(1, keepdim=True), z, s, s + 1.0
+
+
+def modes(net, arguments) -> dict:
+    """Return what is timed."""
+    tangents = tuple(torch.ones_like(value) for value in arguments)
+
+    def forward():
+        with torch.no_grad():
+            net(*arguments)
+
+    def backward():
+        net.zero_grad(set_to_none=True)
+        net(*arguments).square().sum().backward()
+
+    def jvp():
+        with torch.no_grad():
+            torch.func.jvp(net, arguments, tangents)
+
+    return {"forward": forward, "jvp": jvp, "forward_backward": backward}
+
+
+def speed(atoms: int, rounds: int) -> dict:
+    """Return time per molecule (s), peak memory (bytes), floors and parameters per contestant."""
+    batch = BATCHES[atoms]
+    arguments = inputs(atoms, batch)
+    tasks, rows = {}, {}
+    for name, make in contestants(peptide(atoms) if atoms > 22 else DIPEPTIDE).items():
+        net = make()
+        torch.nn.init.normal_(net.last if hasattr(net.last, "shape") else net.last.weight, std=0.1)
+        row = {"parameters": sum(p.numel() for p in net.parameters()), "batch": batch}
+        for mode, task in modes(net, arguments).items():
+            memory = peak_memory(task)
+            row[mode] = {"peak_bytes": memory}
+            if memory is not None:
+                tasks[name, mode] = task
+        row["floor"] = floor_of(tasks.get((name, "forward")))
+        rows[name] = row
+        print(atoms, name, row, flush=True)
+    for (name, mode), times in interleaved(tasks, rounds).items():
+        rows[name][mode] |= {key: value / batch for key, value in times.items()}
+    for row in rows.values():
+        if "seconds" in row["forward"]:
+            row["floor"]["distance"] = row["forward"]["seconds"] * batch / row["floor"]["seconds"]
+    return rows
+
+
+def train_step(positions, rounds: int) -> dict:
+    """Return processor seconds of a training step of 64 molecules per contestant."""
+    makers = contestants(DIPEPTIDE).items()
+    tasks = {name: Step(make(), CONFIG, positions, DIPEPTIDE) for name, make in makers}
+    rows = interleaved(tasks, rounds)
+    for name, row in rows.items():
+        row["ratio"] = row["seconds"] / rows["transformer"]["seconds"]
+        row["ratio_lean"] = row["seconds"] / rows["transformer_lean"]["seconds"]
+        row["parameters"] = sum(p.numel() for p in tasks[name].module.flow_map.parameters())
+    return rows
+
+
+def scaling(rounds: int, sizes: tuple[int, ...] = (500, 1000, 2000, 4000)) -> dict:
+    """Return the exponent of the sparse network's time, default size, against atoms."""
+    tasks = {}
+    for atoms in sizes:
+        net = SparseAttention(peptide(atoms), INPUTS, DURATION)
+        torch.nn.init.normal_(net.last, std=0.1)
+        for mode, task in modes(net, inputs(atoms, 1)).items():
+            if mode != "jvp":
+                tasks[mode, atoms] = task
+    times = interleaved(tasks, rounds)
+    result = {"atoms": list(sizes)}
+    x = torch.log(torch.tensor(sizes).double())
+    for mode in ("forward", "forward_backward"):
+        seconds = [times[mode, atoms]["seconds"] for atoms in sizes]
+        y = torch.log(torch.tensor(seconds).double())
+        slope = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
+        result[mode] = {"seconds": seconds, "exponent": float(slope)}
+    return result
+
+
+def summary(parts: dict) -> dict:
+    """Pick the figures that others read, of the parts that there are."""
+    steps, training = parts.get("train_step", {}), parts.get("training", {})
+    mirrored = {name: row["mirror_fraction"] for name, row in training.items()}
+    if "shipped" in parts:
+        mirrored["dense_shipped"] = parts["shipped"]["mirror_fraction"]
+    exponent = parts["scaling"]["forward_backward"]["exponent"] if "scaling" in parts else None
+    return {
+        "train_step_ratio_cpu": steps["dense"]["ratio"] if steps else None,
+        "train_step_ratio_cpu_by_network": {name: row["ratio"] for name, row in steps.items()},
+        "train_step_ratio_cpu_lean": {name: row["ratio_lean"] for name, row in steps.items()},
+        "train_step_ratio_gpu": None,
+        "scaling_exponent": exponent,
+        "mirror_fraction": mirrored,
+        "final_loss": {name: row["curve"][-1]["loss"] for name, row in training.items()},
+    }
+
+
+def shipped(data: TrainingData, samples: int = 1024, nfe: int = 8) -> dict:
+    """Return the share of mirror images of the shipped checkpoint, a dense network."""
+    checkpoint = load_checkpoint(SYSTEM.name)
+    positions = sample(checkpoint, steps=nfe, n=samples, path_seed=0, progress=False).xyz
+    return {
+        "mirror_fraction": mirror_fraction(positions, SYSTEM.topology(), data.validation),
+        "nfe": nfe,
+        "samples": samples,
+        "training_steps": checkpoint.description["record"]["steps"],
+    }
+
+
+def trainings() -> dict:
+    """Return makers of the networks that are trained: default sizes, and the one of distances."""
+    makers = {name: lambda sizes=s: network(sizes, DIPEPTIDE) for name, s in DEFAULTS.items()}
+    return makers | {"distance_only": lambda: DistanceOnly(DIPEPTIDE, INPUTS, DURATION)}
+
+
+def exists(work: Path, name: str) -> bool:
+    """Return whether a part is finished."""
+    return (work / f"{name}.json").is_file()
+
+
+def collect(work: Path, names: list[str]) -> dict:
+    """Return the finished parts, the trained networks under one name."""
+    parts = {name: read_json(work / f"{name}.json") for name in names if exists(work, name)}
+    rows = {name: read_json(work / f"{name}.json") for name in trainings() if exists(work, name)}
+    return parts | ({"training": rows} if rows else {})
+
+
+def main() -> None:
+    """Run what is missing, and collect."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=300.0, help="of training per network")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    parser.add_argument("--only", nargs="+", default=[], help="parts; the rest is left for later")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.work.mkdir(parents=True, exist_ok=True)
+    data = load_training_data(options.data)
+    rounds = options.rounds
+    positions = scaled_positions(data.train, data.scale)
+    makers = {
+        "shipped": lambda: shipped(data),
+        "train_step": lambda: train_step(positions, rounds),
+        "scaling": lambda: scaling(rounds),
+        **{f"speed_{atoms}": lambda atoms=atoms: speed(atoms, rounds) for atoms in BATCHES},
+    }
+    for name, make in makers.items():
+        if name in (options.only or makers) and not exists(options.work, name):
+            write_json(options.work / f"{name}.json", make())
+    for name, make in trainings().items():
+        if name in (options.only or trainings()):
+            torch.manual_seed(0)
+            train(name, make(), CONFIG, data, options.seconds, options.work)
+    parts = collect(options.work, list(makers))
+    wanted = [*makers, *trainings()]
+    write_json(
+        options.out / "networks.json",
+        {
+            "summary": summary(parts),
+            **parts,
+            "missing": [name for name in wanted if not exists(options.work, name)],
+            "configurations": {"equal": EQUAL, "default": DEFAULTS},
+            "seed": 0,
+            "data_hash": data.manifest["data_hash"],
+            **environment(e3nn=version("e3nn"), torch_geometric=version("torch-geometric")),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

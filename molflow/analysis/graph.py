@@ -1,0 +1,89 @@
+"""The bond graph of a molecule: neighbours, rings, and bonds where a file brings none."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import mdtraj
+import numpy as np
+
+#: Covalent radii in nm, Cordero et al., Dalton Trans. 2832 (2008); other elements count as carbon.
+_RADII = {
+    "H": 0.031, "B": 0.084, "C": 0.076, "N": 0.071, "O": 0.066, "F": 0.057, "Si": 0.111,
+    "P": 0.107, "S": 0.105, "Cl": 0.102, "Se": 0.120, "Br": 0.120, "I": 0.139,
+}  # fmt: skip
+#: How much longer than the sum of the radii a bond may be, nm.
+_SLACK = 0.04
+
+
+def neighbours(topology: mdtraj.Topology) -> list[list[int]]:
+    """Return the sorted bonded neighbours of every atom."""
+    table: list[list[int]] = [[] for _ in range(topology.n_atoms)]
+    for a, b in topology.bonds:
+        table[a.index].append(b.index)
+        table[b.index].append(a.index)
+    return [sorted(set(row)) for row in table]
+
+
+def with_bonds(topology: mdtraj.Topology, positions: np.ndarray) -> mdtraj.Topology:
+    """Return the topology, with bonds guessed by distance if it has none.
+
+    Parameters
+    ----------
+    topology : mdtraj.Topology
+        From a file; GRO files and PDB files of unknown residues name no bonds.
+    positions : ndarray, (n_atoms, 3)
+        One sound conformation, nm.
+
+    Returns
+    -------
+    mdtraj.Topology
+        The same object if it has a bond; otherwise a copy with a bond between atoms closer than
+        the sum of their covalent radii plus 0.04 nm.
+    """
+    if topology.n_bonds or topology.n_atoms < 2:
+        return topology
+    made = topology.copy()
+    atoms = list(made.atoms)
+    radii = np.array([_RADII.get(a.element.symbol if a.element else "C", 0.076) for a in atoms])
+    for i in range(len(atoms) - 1):
+        distance = np.linalg.norm(positions[i + 1 :] - positions[i], axis=1)
+        near = np.flatnonzero(distance < radii[i] + radii[i + 1 :] + _SLACK) + i + 1
+        for j in near:
+            made.add_bond(atoms[i], atoms[j])
+    return made
+
+
+def _path(table: list[list[int]], start: int, end: int) -> list[int] | None:
+    """Return the shortest path between two bonded atoms that avoids their bond, or None."""
+    before, queue = {start: start}, deque([start])
+    while queue:
+        here = queue.popleft()
+        for there in table[here]:
+            if there in before or (here, there) == (start, end):
+                continue
+            before[there] = here
+            if there == end:
+                path = [end]
+                while path[-1] != start:
+                    path.append(before[path[-1]])
+                return path
+            queue.append(there)
+    return None
+
+
+def rings(topology: mdtraj.Topology) -> list[tuple[int, ...]]:
+    """Return the smallest ring through every bond that is in one, each once.
+
+    Returns
+    -------
+    list of tuple of int
+        Atoms in order round the ring.
+    """
+    table, found = neighbours(topology), {}
+    for a, around in enumerate(table):
+        for b in (other for other in around if other > a):
+            ring = _path(table, a, b)
+            if ring is not None:
+                found.setdefault(frozenset(ring), tuple(ring))
+    return sorted(found.values())

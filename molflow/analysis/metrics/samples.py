@@ -1,0 +1,58 @@
+"""Metrics of single samples: how many are valid, and how evenly weights are spread."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from molflow.analysis.metrics.entry import Metric
+
+#: Share of the largest weights that `kish_ess_clipped` cuts down to the next smaller one.
+CLIPPED = 0.002
+
+
+def kish_ess(log_weights: np.ndarray) -> float:
+    """Effective share of samples (sum w)² / (n sum w²) of log-weights (n,); 1 for equal ones."""
+    weights = np.exp(log_weights - np.max(log_weights))
+    return float(weights.sum() ** 2 / (len(weights) * np.sum(weights**2)))
+
+
+def kish_ess_clipped(log_weights: np.ndarray) -> float:
+    """`kish_ess` after the largest 0.2 % of the weights were cut to the next smaller weight."""
+    clipped = int(np.ceil(CLIPPED * len(log_weights)))
+    if clipped >= len(log_weights):
+        return kish_ess(log_weights)
+    return kish_ess(np.minimum(log_weights, np.sort(log_weights)[-clipped - 1]))
+
+
+def largest_weight(log_weights: np.ndarray) -> float:
+    """Share of the largest weight in the sum of all."""
+    weights = np.exp(log_weights - np.max(log_weights))
+    return float(1.0 / weights.sum())
+
+
+ENTRIES = [
+    Metric(
+        "invalid_share", "Invalid samples", "passed", "share",
+        "Share of the samples that are not finite or have a bond more than 0.05 nm from its "
+        "reference mean, a non-bonded pair closer than 0.1 nm, or a stereocentre of the wrong "
+        "hand; nothing is repaired first.",
+        "molflow", lambda model, _reference, _rng: float(np.mean(~model)),
+    ),
+    Metric(
+        "kish_ess", "Effective sample size", "log_weights", "share",
+        "(sum of w)² / (n sum of w²) of the importance weights, not clipped.",
+        "Kish 1965; FALCON, SBG and ECNF++ tables ('ESS')",
+        lambda model, _reference, _rng: kish_ess(model), better="larger",
+    ),
+    Metric(
+        "kish_ess_clipped", "Effective sample size, clipped", "log_weights", "share",
+        "kish_ess after the largest 0.2 % of the weights were cut to the next smaller one.",
+        "transferable Boltzmann generators and their successors",
+        lambda model, _reference, _rng: kish_ess_clipped(model), better="larger",
+    ),
+    Metric(
+        "largest_weight", "Largest weight", "log_weights", "share",
+        "Share of the largest importance weight in the sum of all.",
+        "molflow", lambda model, _reference, _rng: largest_weight(model),
+    ),
+]  # fmt: skip

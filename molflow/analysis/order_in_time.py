@@ -1,0 +1,68 @@
+"""Whether a trajectory moves through its conformations as the reference does."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from molflow.analysis.floor import Split
+from molflow.analysis.metrics.registry import metric
+from molflow.analysis.reference import Reference
+from molflow.analysis.relaxation import Relaxation, measure_relaxation, reference_lags
+from molflow.analysis.samples import Samples
+from molflow.analysis.statistics import bootstrap_sd
+
+_REPEATS = 100
+
+
+def order_in_time(
+    samples: Samples, split: Split, interval_ps: float, rng: np.random.Generator
+) -> tuple[dict[str, np.ndarray | list], dict] | None:
+    """Score the order in time.
+
+    Parameters
+    ----------
+    samples : Samples
+        Finite ones, in order of time.
+    split : Split
+        Of the reference. If it has a single run, its two halves in time give the floor.
+    interval_ps : float
+        Time between the ensemble's frames.
+    rng : numpy.random.Generator
+        Of the bootstrap, which draws segments of the trajectories.
+
+    Returns
+    -------
+    tuple or None
+        The autocorrelations (``lags_ps``, ``model``, ``reference``) and the values of
+        `relaxation_error` (``value``, ``floor``, ``sd``). None if the two have no times in common.
+    """
+    columns = samples.features.columns
+    scored = split.scored
+    shortest = min(len(samples), *np.bincount(scored.replica)[list(scored.runs)].tolist())
+    lags = reference_lags(interval_ps, scored.frame_interval_ps, shortest)
+    if lags is None or not len(columns):
+        return None
+
+    def of(part: Reference) -> Relaxation:
+        return measure_relaxation(part.torsions[:, columns], part.replica, lags[1])
+
+    own = measure_relaxation(samples.torsions, np.zeros(len(samples)), lags[0])
+    truth = of(scored)
+    if len(split.floors) == 1:
+        first, second = (of(part).correlation() for part in split.floors[0])
+    else:
+        halves = np.array_split(np.arange(len(truth.frames)), 2)
+        first, second = (truth.correlation(half) for half in halves)
+
+    def again(part: Relaxation) -> np.ndarray:
+        return part.correlation(rng.integers(len(part.frames), size=len(part.frames)))
+
+    score = metric("relaxation_error").score
+    found = own.correlation(), truth.correlation()
+    sd = bootstrap_sd(lambda: np.array([score(again(own), again(truth), rng)]), _REPEATS)[0]
+    curves = {
+        "lags_ps": (lags[0] * interval_ps).tolist(),
+        "model": found[0].tolist(),
+        "reference": found[1].tolist(),
+    }
+    return curves, {"value": score(*found, rng), "floor": score(first, second, rng), "sd": sd}

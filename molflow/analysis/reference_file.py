@@ -1,0 +1,115 @@
+"""A reference made of any trajectory file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+
+from molflow.analysis.ensemble import read_ensemble
+from molflow.analysis.graph import with_bonds
+from molflow.analysis.reference import Reference
+from molflow.analysis.samples import chunk_size, evenly_spaced
+from molflow.analysis.torsion_list import measure_torsions, torsion_list
+from molflow.errors import MolflowError
+
+#: Positions that are kept, evenly spaced; torsions and energies of all frames are.
+KEPT_POSITIONS = 20_000
+#: No bond is longer than this, nm.
+_LONGEST_BOND = 0.35
+
+
+@dataclass(frozen=True)
+class KnownEnsemble:
+    """The ensemble that a trajectory is said to be of, and its force field."""
+
+    system: str
+    definition: dict
+    hash: str
+    temperature: float
+    energies: Callable[[np.ndarray], np.ndarray]
+
+
+def _check_molecule(path: Path, topology: mdtraj.Topology) -> None:
+    water = sum(residue.is_water for residue in topology.residues)
+    if water:
+        raise MolflowError(
+            f"the reference '{path}' holds {water} water molecules, and it is the solute that is "
+            "compared: make molecules whole and leave the solvent out of both trajectories first "
+            "(mdtraj's image_molecules and remove_solvent do it)."
+        )
+
+
+def _check_whole(path: Path, topology: mdtraj.Topology, positions: np.ndarray) -> None:
+    bonds = np.array([(a.index, b.index) for a, b in topology.bonds], int).reshape(-1, 2)
+    lengths = np.linalg.norm(positions[bonds[:, 0]] - positions[bonds[:, 1]], axis=1)
+    if len(bonds) and lengths.max() > _LONGEST_BOND:
+        raise MolflowError(
+            f"the first frame of the reference '{path}' has a bond of {lengths.max():.2f} nm: if "
+            "the edge of a periodic box cuts the molecule, make it whole first (mdtraj's "
+            "make_molecules_whole does it); otherwise its topology is of another molecule."
+        )
+
+
+def reference_from_trajectory(
+    path: str | Path, top: str | Path | None = None, known: KnownEnsemble | None = None
+) -> Reference:
+    """Return a reference of one run from a trajectory file, which is read in chunks.
+
+    Parameters
+    ----------
+    path : path
+        Any trajectory that `molflow.analysis.ensemble.read_ensemble` reads.
+    top : path, optional
+        Its topology, if it has none of its own.
+    known : KnownEnsemble, optional
+        Gives energies, temperature and the hash; without it none is known.
+
+    Raises
+    ------
+    MolflowError
+        If the file cannot be read, a frame is not finite, the molecule is cut by a periodic box,
+        or there is water.
+    """
+    path = Path(path)
+    given = read_ensemble(path, top)
+    size = chunk_size(given.topology.n_atoms)
+    first = next(given.chunks(1)).xyz[0]
+    _check_molecule(path, given.topology)
+    topology = with_bonds(given.topology, first)
+    _check_whole(path, topology, first)
+    torsions_found = torsion_list(topology)
+    wanted = evenly_spaced(given.n, KEPT_POSITIONS)
+    torsions, energies, positions, start = [], [], [], 0
+    for chunk in given.chunks(size):
+        xyz = chunk.xyz
+        bad = len(xyz) - int(np.isfinite(xyz).all(axis=(1, 2)).sum())
+        if bad:
+            raise MolflowError(
+                f"the reference '{path}' has {bad} frames with positions that are not finite among "
+                f"the frames from {start}: leave them out, a reference has to be sound."
+            )
+        torsions.append(measure_torsions(xyz, torsions_found))
+        if known is not None:
+            energies.append(known.energies(xyz))
+        here = wanted[(wanted >= start) & (wanted < start + len(xyz))] - start
+        positions.append(xyz[here])
+        start += len(xyz)
+    return Reference(
+        topology=topology,
+        torsions=np.concatenate(torsions),
+        energies=np.concatenate(energies) if energies else None,
+        replica=np.zeros(start, np.int16),
+        positions=np.concatenate(positions),
+        position_frame=wanted.astype(np.int32),
+        system=path.name if known is None else known.system,
+        ensemble={} if known is None else known.definition,
+        ensemble_hash=None if known is None else known.hash,
+        temperature=None if known is None else known.temperature,
+        frame_interval_ps=given.frame_interval_ps,
+        torsion_names=tuple(t.name for t in torsions_found),
+        provenance={"trajectory": path.name, "sha256": given.sha256, "frames": start},
+    )

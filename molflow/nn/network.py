@@ -1,0 +1,55 @@
+"""The one interface of all networks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class EquivariantNetwork(nn.Module, ABC):
+    """A molecule, its positions, Brownian vectors and two times -> a vector for each atom.
+
+    The molecule (elements, residues, names and bonds) is given when a network is made, see
+    `MolecularGraph`. Turning positions and every Brownian vector turns the vectors and leaves the
+    scalars; mirroring them does not mirror the vectors, because molecules have a hand. The members
+    of a batch know nothing of each other.
+    """
+
+    def forward(self, positions: Tensor, noise: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        """Return the vectors alone; shapes as in `vectors_and_scalars`."""
+        return self.vectors_and_scalars(positions, noise, s, t)[0]
+
+    @abstractmethod
+    def vectors_and_scalars(
+        self, positions: Tensor, noise: Tensor, s: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return what the network says of each atom.
+
+        Parameters
+        ----------
+        positions : Tensor, (batch, atoms, 3)
+            Centred, of about unit size.
+        noise : Tensor, (batch, atoms, 3, inputs)
+            Brownian vectors of the step, of about unit size, zero for a step of length zero.
+        s, t : Tensor, (batch,)
+            The ends of the step.
+
+        Returns
+        -------
+        Tensor, (batch, atoms, 3)
+            Zero at initialisation, so that the map is its exact lift.
+        Tensor, (batch, atoms, channels)
+            Invariant features.
+        """
+
+    @abstractmethod
+    def measured_pairs(self) -> Tensor:
+        """Return the pairs of atoms, (P, 2), whose distances in the data the network asks for."""
+
+    @abstractmethod
+    def set_statistics(self, mean: Tensor, sd: Tensor) -> None:
+        """Set mean and standard deviation of the distances of `measured_pairs` in the data, (P,).
+
+        In units of the data, before training; a checkpoint keeps them.
+        """

@@ -1,0 +1,146 @@
+"""`molflow kinetics`: slow modes of a reference, fitted once and stored, and their times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+import molflow
+from molflow.errors import MolflowError
+from molflow.files import replacing, writable_folder, write_json
+from molflow.units import parse_quantity
+
+#: Lags of the implied time scales in units of the lag time, and multiples of the later test.
+_LAGS = (0.1, 0.2, 0.5, 1, 2, 4)
+_MULTIPLES = [1, 2, 3, 5, 8]
+_PROCESSES = 3
+
+
+def kinetics(
+    reference: str | Path, out: str | Path, lag: str | float = "10ps", states: int = 50,
+    seed: int = 0,
+) -> dict:  # fmt: skip
+    """Fit the slow modes of plain molecular dynamics and tell how fast they are.
+
+    Parameters
+    ----------
+    reference : str or path
+        A built-in system, a folder with ``reference.json``, or a simulation folder. Made without
+        tempering, which has no kinetics.
+    out : path
+        Folder for ``slow_modes.json`` and ``.npz`` (see
+        `molflow.analysis.slow_modes.load_slow_modes`), ``kinetics.json`` and ``kinetics.png``.
+    lag : str, float or quantity
+        Lag time of TICA and the Markov model; a float is in ps.
+    states : int
+        Of the Markov model.
+    seed : int
+        Of the states and the bootstraps.
+
+    Returns
+    -------
+    dict
+        JSON-safe: ``timescales`` (`molflow.analysis.markov.implied_timescales`),
+        ``chapman_kolmogorov``, ``passages`` (`molflow.analysis.passage.passage_times`),
+        ``torsion_memory`` (time in ps in which the autocorrelation falls to 1/e, None if later
+        than four lag times), sizes and provenance.
+
+    Raises
+    ------
+    MolflowError
+        If the reference is of tempering, or the lag does not fit it.
+    """
+    from molflow.analysis import kinetic_plots
+    from molflow.analysis.autocorrelation import torsion_autocorrelation
+    from molflow.analysis.markov import chapman_kolmogorov, implied_timescales
+    from molflow.analysis.passage import passage_times
+    from molflow.analysis.plots import free_energy_map
+    from molflow.analysis.slow_modes import fit_slow_modes
+    from molflow.analysis.time_series import time_ordered
+    from molflow.comparison import find_reference
+
+    truth = find_reference(reference)
+    series = time_ordered(truth)
+    lag_ps = parse_quantity(lag, "time", "lag")
+    frames = series.lag(lag_ps)
+    longest = max(map(len, series.runs))
+    lags = sorted({max(1, round(k * frames)) for k in _LAGS})
+    if longest <= max(max(lags), frames * max(_MULTIPLES)):
+        raise MolflowError(
+            f"lag is {lag_ps:g} ps, and the longest run of {longest * series.interval:g} ps is "
+            f"not {max(_MULTIPLES)} times longer: choose a shorter lag or simulate longer."
+        )
+    out = writable_folder(out)
+    modes = fit_slow_modes(series, lag_ps, states=states, seed=seed)
+    modes.save(out)
+    labels = [modes.label(run) for run in series.runs]
+    times = implied_timescales(labels, lags, series.interval, states, _PROCESSES, seed)
+    test = chapman_kolmogorov(labels, frames, _MULTIPLES, states, seed=seed)
+    reach = 4 * frames * series.interval
+    memory = {
+        name: torsion_autocorrelation(series, column, reach, seed)
+        for column, name in enumerate(truth.torsion_names)
+    }
+    result = {
+        "timescales": times,
+        "chapman_kolmogorov": {key: test[key] for key in ("rows", "verdict", "largest")},
+        "passages": passage_times(series, seed=seed),
+        "torsion_memory": {name: _falls_to(curve) for name, curve in memory.items()},
+        "lag_ps": lag_ps,
+        "states": states,
+        "connected_states": len(modes.states),
+        "system": truth.system,
+        "ensemble_hash": truth.ensemble_hash,
+        "runs": len(series.runs),
+        "length_ps": series.length,
+        "seed": seed,
+        "molflow": molflow.__version__,
+    }
+    write_json(out / "kinetics.json", result)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11.0, 7.4), layout="constrained")
+    (upper, lower) = figure.subplots(2, 2)
+    kinetic_plots.implied_timescales(times, upper[0])
+    kinetic_plots.chapman_kolmogorov(test, lag_ps, upper[1])
+    kinetic_plots.autocorrelation(memory, lower[0])
+    free_energy_map(truth.torsions, lower[1])
+    with replacing(out / "kinetics.png") as temporary:
+        figure.savefig(temporary, dpi=150)
+    return result
+
+
+def _falls_to(curve: dict, level: float = np.exp(-1)) -> float | None:
+    """Return the first time at which an autocorrelation is below a level, None if there is none."""
+    below = np.flatnonzero(curve["value"] < level)
+    return float(curve["times"][below[0]]) if len(below) else None
+
+
+def format_kinetics(result: dict) -> str:
+    """Return what is known of the times of slow motions, one sentence a line."""
+    lines = [
+        f"{result['system']}: {result['length_ps'] / 1000:g} ns of plain dynamics in "
+        f"{result['runs']} runs, lag time {result['lag_ps']:g} ps."
+    ]
+    for row in result["timescales"]:
+        if row["lag_ps"] == result["lag_ps"] and row["value_ps"] is not None:
+            name = f"Process {row['process'] + 1}"
+            if row["verdict"] == "resolved":
+                low, high = row["interval_ps"]
+                lines.append(
+                    f"{name} relaxes in {row['value_ps']:.3g} ps (95 % interval {low:.3g} to "
+                    f"{high:.3g}, crossed {row['crossings']} times)."
+                )
+            else:
+                lines.append(f"{name} is inconclusive: {row['reason']}")
+    test = result["chapman_kolmogorov"]
+    lines.append(
+        f"Chapman–Kolmogorov: {test['verdict']}, predictions are off by {test['largest']:.3f} at "
+        "most."
+    )
+    lines += [row["sentence"] for row in result["passages"]]
+    for name, time in result["torsion_memory"].items():
+        later = "not yet lost" if time is None else f"lost to 1/e in {time:g} ps"
+        lines.append(f"The memory of {name} is {later}.")
+    return "\n".join(lines)

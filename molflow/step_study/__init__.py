@@ -1,0 +1,1 @@
+"""Quality against evaluations: one checkpoint at several numbers of steps."""

@@ -1,0 +1,95 @@
+import json
+
+import mdtraj
+import numpy as np
+import pytest
+from molecules import chain, zigzag
+from scipy.signal import lfilter
+
+from molflow.analysis.metrics.registry import metric
+from molflow.analysis.relaxation import measure_relaxation, reference_lags
+from molflow.comparison import compare
+from molflow.errors import MolflowError
+
+
+def wandering(n, rho, seed, sd=0.3):
+    """Torsions (n, 3) about 180° that follow an autoregressive process; sd in rad."""
+    noise = np.random.default_rng(seed).normal(size=(n + 500, 3)) * np.sqrt(1 - rho**2)
+    return np.pi + sd * lfilter([1.0], [1.0, -rho], noise, axis=0)[500:]
+
+
+def test_autocorrelation_of_an_autoregressive_process():
+    lags = np.array([1, 2, 4, 8])
+    found = measure_relaxation(wandering(200_000, 0.8, 1, sd=0.05), np.zeros(200_000), lags)
+    # Small angles: sin moves as the angle does, cos hardly.
+    assert found.correlation() == pytest.approx(0.8**lags, abs=0.02)
+    shuffled = np.random.default_rng(0).permutation(wandering(50_000, 0.8, 1))
+    shuffled = measure_relaxation(shuffled, np.zeros(50_000), lags).correlation()
+    assert np.abs(shuffled).max() < 0.02
+
+
+def test_autocorrelation_is_its_formula_within_runs():
+    torsions, runs = wandering(301, 0.7, 2), np.repeat([0, 1], [120, 181])
+    found = measure_relaxation(torsions, runs, np.array([3, 7]))
+    x = np.concatenate([np.cos(torsions), np.sin(torsions)], axis=1)
+    x -= x.mean(axis=0)
+    for k, value in zip((3, 7), found.correlation(), strict=True):
+        pairs = [x[i] @ x[i + k] for i in range(301 - k) if runs[i] == runs[i + k]]
+        assert value == pytest.approx(np.mean(pairs) / np.mean(np.sum(x**2, axis=1)), rel=1e-10)
+    assert found.pairs.sum(axis=0).tolist() == [301 - 6, 301 - 14]
+
+
+def test_lags_are_the_same_times():
+    own, theirs = reference_lags(2.0, 0.5, 300)
+    assert own.tolist() == [1, 2, 4, 8, 16] and theirs.tolist() == [4, 8, 16, 32, 64]
+    assert reference_lags(2.0, 0.5, 100)[1].tolist() == [4, 8, 16]
+    assert reference_lags(0.5, 2.0, 300) is None and reference_lags(1.5, 1.0, 300) is None
+    assert reference_lags(1.0, None, 300) is None
+
+
+def test_relaxation_error_of_two_curves():
+    assert metric("relaxation_error")([0.5, 0.1], [0.2, 0.5]) == pytest.approx(np.sqrt(0.125))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("relaxation")
+    for name, rho, seed in (("md", 0.8, 1), ("same", 0.8, 2), ("fast", 0.5, 3)):
+        xyz = zigzag(wandering(4000, rho, seed), seed=seed)
+        made = mdtraj.Trajectory(xyz, chain("CCCCCC"), time=np.arange(4000.0))
+        made.save(str(folder / f"{name}.h5"))
+    made = mdtraj.load(str(folder / "same.h5"))
+    made.xyz = np.random.default_rng(0).permutation(made.xyz)
+    made.save(str(folder / "shuffled.h5"))
+    return folder
+
+
+def judged(folder, name, interval):
+    result = compare(
+        folder / f"{name}.h5", folder / "md.h5", frame_interval=interval, exact_transport=False
+    )
+    json.dumps(result, allow_nan=False)
+    return result, {check["aspect"]: check for check in result["verdict"]["checks"]}
+
+
+def test_the_order_in_time_is_judged_when_asked(folder):
+    result, checks = judged(folder, "same", "1ps")
+    assert checks["Order in time"]["level"] == "good"
+    assert result["metrics"]["relaxation_error"]["n_model"] == 4000
+    result, checks = judged(folder, "shuffled", "1ps")
+    assert checks["Order in time"]["level"] == "bad"
+    assert "shuffled" in checks["Order in time"]["sentence"]
+    # Nothing else is wrong with it, and nobody asks a generator's samples for their order.
+    assert {c["level"] for a, c in checks.items() if a != "Order in time"} <= {"good", "unknown"}
+    _, checks = judged(folder, "shuffled", None)
+    assert "Order in time" not in checks
+    _, checks = judged(folder, "fast", "1ps")
+    assert checks["Order in time"]["level"] in ("fair", "bad")
+    assert "too fast" in checks["Order in time"]["sentence"]
+
+
+def test_frames_without_common_times_or_memory_are_inconclusive(folder):
+    assert judged(folder, "same", "1.5ps")[1]["Order in time"]["level"] == "unknown"
+    assert judged(folder, "same", "30ps")[1]["Order in time"]["level"] == "unknown"
+    with pytest.raises(MolflowError, match="above 0"):
+        judged(folder, "same", "0ps")
