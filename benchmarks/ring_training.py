@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-import math
 import time
 from collections.abc import Callable
 
 import torch
 from ring import Side
-from torch import Tensor, nn
+from torch import Tensor
+from toy_training import minimise
 
 from molflow.brownian.chen import join, join_matrix
 from molflow.brownian.increment import Increment, apply_matrix
@@ -146,21 +145,11 @@ def pairs(path: list[Increment]) -> list[Increment]:
 
 def train(flow_map: FlowMap, objective: Objective, steps: int) -> tuple[FlowMap, float]:
     """Return the average of the weights of a trained map, and the processor seconds it took."""
-    average = copy.deepcopy(flow_map).requires_grad_(False)
-    optimizer = torch.optim.Adam(flow_map.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda k: min(1.0, (k + 1) / 200) * 0.5 * (1.0 + math.cos(math.pi * k / steps))
-    )
     start = time.process_time()
-    for step in range(steps):
-        loss = objective(flow_map, average, step / steps).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(flow_map.parameters(), 10.0)
-        optimizer.step()
-        schedule.step()
-        with torch.no_grad():
-            decay = min(0.998, (1.0 + step) / (10.0 + step))
-            for kept, new in zip(average.parameters(), flow_map.parameters(), strict=True):
-                kept.lerp_(new, 1.0 - decay)
+    average = minimise(
+        flow_map,
+        lambda average, step: objective(flow_map, average, step / steps).mean(),
+        steps,
+        0.998,
+    )
     return average, time.process_time() - start

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -300,19 +300,11 @@ OBJECTIVES: dict[str, Residual] = {
 }
 
 
-def train(
-    flow_map: FlowMap, objective: str, batches: Batches, steps: int, learning_rate: float = 2e-3
-) -> tuple[FlowMap, float]:
+def train(flow_map: FlowMap, objective: str, batches: Batches, steps: int) -> tuple[FlowMap, float]:
     """Return the average of the weights of a trained map, and the seconds it took."""
-    average = copy.deepcopy(flow_map).requires_grad_(False)
     log_variance = nn.Parameter(torch.zeros(LEVELS - SHORTEST + 1))
-    groups = [{"params": flow_map.parameters()}, {"params": [log_variance], "lr": 1e-2}]
-    optimizer = torch.optim.Adam(groups, lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda k: min(1.0, (k + 1) / 200) * 0.5 * (1.0 + math.cos(math.pi * k / steps))
-    )
-    start = time.perf_counter()
-    for step in range(steps):
+
+    def loss(average: FlowMap, step: int) -> Tensor:
         residual, level = OBJECTIVES[objective](flow_map, average, batches)
         spread = log_variance.detach()
         if objective != "direct":
@@ -320,17 +312,51 @@ def train(
             # residuals do not hold it where it is, no length weighs more than a shorter one.
             spread = torch.cummax(spread, dim=0).values
         loss = torch.mean(torch.exp(-spread[level]) * residual)
-        loss = loss + weighted(residual.detach(), log_variance[level])
+        return loss + weighted(residual.detach(), log_variance[level])
+
+    start = time.perf_counter()
+    average = minimise(flow_map, loss, steps, 0.99, [{"params": [log_variance], "lr": 1e-2}])
+    return average, time.perf_counter() - start
+
+
+def minimise(
+    flow_map: FlowMap,
+    loss: Callable[[FlowMap, int], Tensor],
+    steps: int,
+    memory: float,
+    others: Sequence[dict] = (),
+) -> FlowMap:
+    """Train a map with Adam, a warm-up and a cosine decay; return the average of its weights.
+
+    Parameters
+    ----------
+    flow_map : FlowMap
+        Trained in place.
+    loss : callable
+        loss(average of the weights so far, number of the step).
+    steps : int
+    memory : float
+        Largest share of the average that a step keeps.
+    others : sequence of dict
+        More groups of parameters for the optimiser.
+    """
+    average = copy.deepcopy(flow_map).requires_grad_(False)
+    optimizer = torch.optim.Adam([{"params": flow_map.parameters()}, *others], lr=2e-3)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda k: min(1.0, (k + 1) / 200) * 0.5 * (1.0 + math.cos(math.pi * k / steps))
+    )
+    for step in range(steps):
+        value = loss(average, step)
         optimizer.zero_grad()
-        loss.backward()
+        value.backward()
         nn.utils.clip_grad_norm_(flow_map.parameters(), 10.0)
         optimizer.step()
         schedule.step()
         with torch.no_grad():
-            decay = min(0.99, (1.0 + step) / (10.0 + step))
+            decay = min(memory, (1.0 + step) / (10.0 + step))
             for kept, new in zip(average.parameters(), flow_map.parameters(), strict=True):
                 kept.lerp_(new, 1.0 - decay)
-    return average, time.perf_counter() - start
+    return average
 
 
 def walk(jump: Callable, problem: Problem, paths: Paths, order: int, level: int) -> list[Tensor]:
