@@ -17,6 +17,7 @@ from scipy.cluster.vq import kmeans2, vq
 
 from molflow.analysis.samples import evenly_spaced
 from molflow.analysis.statistics import Share, share_of
+from molflow.analysis.superposition import heavy_atoms, superposed
 
 #: Samples of a side that are clustered at most, evenly spaced.
 SAMPLES = 10_000
@@ -84,21 +85,6 @@ def cartesian_coordinates(
     heavy = heavy_atoms(topology)
     moved = superposed(positions, topology, onto)[:, heavy]
     return moved.reshape(len(positions), -1).astype(np.float64) / np.sqrt(len(heavy))
-
-
-def heavy_atoms(topology: mdtraj.Topology) -> np.ndarray:
-    """Return the indices of atoms that are not hydrogen; all atoms if there is no other."""
-    heavy = [a.index for a in topology.atoms if a.element is None or a.element.symbol != "H"]
-    return np.array(heavy if heavy else range(topology.n_atoms))
-
-
-def superposed(
-    positions: np.ndarray, topology: mdtraj.Topology, onto: np.ndarray
-) -> np.ndarray:  # fmt: skip
-    """Return positions (n, n_atoms, 3) laid on one conformation (n_atoms, 3) by heavy atoms."""
-    target = mdtraj.Trajectory(onto[None], topology)
-    moved = mdtraj.Trajectory(np.array(positions, np.float32), topology)
-    return moved.superpose(target, atom_indices=heavy_atoms(topology)).xyz
 
 
 def _labels(sides: dict[str, np.ndarray], width: float) -> dict[str, np.ndarray]:

@@ -12,8 +12,6 @@ from molflow.analysis.clusters import (
     Cluster,
     cartesian_coordinates,
     find_clusters,
-    heavy_atoms,
-    superposed,
     torsion_coordinates,
     torsion_width,
 )
@@ -21,6 +19,7 @@ from molflow.analysis.features import Features
 from molflow.analysis.observables import BASIN_NAMES, basin_shares
 from molflow.analysis.reference import Reference
 from molflow.analysis.samples import Samples, evenly_spaced
+from molflow.analysis.superposition import heavy_atoms, superposed
 
 #: Atoms of all samples that are held at once where positions are clustered.
 _ATOMS = 4_000_000

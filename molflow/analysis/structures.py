@@ -8,6 +8,7 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 
+from molflow.analysis.superposition import heavy_atoms
 from molflow.errors import MolflowError
 
 
@@ -51,7 +52,7 @@ def view(trajectory: mdtraj.Trajectory, frames: int = 20, width: int = 480, heig
     if finite.n_frames == 0:
         raise MolflowError("no conformation is finite: there is nothing to show.")
     shown = finite[:: -(-finite.n_frames // frames)]
-    shown = shown.superpose(shown, 0, atom_indices=shown.topology.select("element != H"))
+    shown = shown.superpose(shown, 0, atom_indices=heavy_atoms(shown.topology))
     scene = py3Dmol.view(width=width, height=height)
     scene.addModels(pdb_text(shown), "pdb")
     scene.setStyle({"stick": {"radius": 0.08, "opacity": 1.0 if shown.n_frames == 1 else 0.7}})

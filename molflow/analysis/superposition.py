@@ -1,9 +1,24 @@
-"""Distances between conformations that belong together."""
+"""Conformations laid on each other, and how far they are then apart."""
 
 from __future__ import annotations
 
 import mdtraj
 import numpy as np
+
+
+def heavy_atoms(topology: mdtraj.Topology) -> np.ndarray:
+    """Return the indices of atoms that are not hydrogen; all atoms if there is no other."""
+    heavy = [a.index for a in topology.atoms if a.element is None or a.element.symbol != "H"]
+    return np.array(heavy if heavy else range(topology.n_atoms))
+
+
+def superposed(
+    positions: np.ndarray, topology: mdtraj.Topology, onto: np.ndarray
+) -> np.ndarray:  # fmt: skip
+    """Return positions (n, n_atoms, 3) laid on one conformation (n_atoms, 3) by heavy atoms."""
+    target = mdtraj.Trajectory(onto[None], topology)
+    moved = mdtraj.Trajectory(np.array(positions, np.float32), topology)
+    return moved.superpose(target, atom_indices=heavy_atoms(topology)).xyz
 
 
 def paired_rmsd(
@@ -25,8 +40,7 @@ def paired_rmsd(
         nm; infinite where a conformation is not finite.
     """
     if atoms is None:
-        heavy = [a.index for a in topology.atoms if a.element is None or a.element.symbol != "H"]
-        atoms = np.array(heavy)
+        atoms = heavy_atoms(topology)
     distances = np.full(len(one), np.inf)
     for k, pair in enumerate(zip(one[:, atoms], other[:, atoms], strict=True)):
         if np.isfinite(pair).all():
