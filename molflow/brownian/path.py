@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -64,7 +65,6 @@ class BrownianPath:
         self._nodes: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
         node_bytes = 8 * basis.size * math.prod(shape)
         self._capacity = max(4 * depth + 4, _CACHE_BYTES // node_bytes)
-        self._splits: dict[int, Tensor] = {}
 
     def snap(self, t: float) -> float:
         """Return the time of the grid nearest to t."""
@@ -123,10 +123,7 @@ class BrownianPath:
         return self._join(left, right, middle - first, last - middle)
 
     def _join(self, left: Tensor, right: Tensor, ticks_left: int, ticks_right: int) -> Tensor:
-        lengths = (
-            torch.tensor(self._length(n), dtype=torch.float64) for n in (ticks_left, ticks_right)
-        )
-        matrix = join_matrix(self.basis, *lengths)
+        matrix = _join_matrix(self.basis, self._length(ticks_left), self._length(ticks_right))
         return torch.cat([left, right], dim=-1) @ matrix.mT
 
     def _node(self, level: int, index: int) -> Tensor:
@@ -139,7 +136,8 @@ class BrownianPath:
             return self._nodes[key]
         parent = self._node(level - 1, index // 2)
         xi = self._normals(level - 1, index // 2)
-        halves = torch.cat([parent, xi], dim=-1) @ self._split(level - 1).mT
+        half = self._length(2**self.depth) / 2**level
+        halves = torch.cat([parent, xi], dim=-1) @ _split_matrix(self.basis, half).mT
         left, right = halves.chunk(2, dim=-1)
         # The asked one last: it must be the last to leave the cache.
         for child in sorted((2 * (index // 2), 2 * (index // 2) + 1), key=index.__eq__):
@@ -152,12 +150,6 @@ class BrownianPath:
         while len(self._nodes) > self._capacity:
             self._nodes.popitem(last=False)
 
-    def _split(self, level: int) -> Tensor:
-        if level not in self._splits:
-            half = torch.tensor(self._length(2**self.depth) / 2 ** (level + 1), dtype=torch.float64)
-            self._splits[level] = split_matrix(self.basis, half, half)
-        return self._splits[level]
-
     def _normals(self, level: int | str, index: int) -> Tensor:
         # Philox takes the whole key, torch's CPU generator only its lowest 32 bits, which
         # would make two of a hundred thousand intervals alike.
@@ -165,3 +157,15 @@ class BrownianPath:
         generator = np.random.Generator(np.random.Philox(key=key))
         draws = generator.standard_normal((*self.shape, self.basis.size), dtype=np.float32)
         return torch.from_numpy(draws).double()
+
+
+# The matrices depend on lengths alone, and the many paths of a batch are asked for the same steps.
+@lru_cache(maxsize=4096)
+def _join_matrix(basis: Basis, left: float, right: float) -> Tensor:
+    return join_matrix(basis, *(torch.tensor(h, dtype=torch.float64) for h in (left, right)))
+
+
+@lru_cache(maxsize=4096)
+def _split_matrix(basis: Basis, half: float) -> Tensor:
+    length = torch.tensor(half, dtype=torch.float64)
+    return split_matrix(basis, length, length)
