@@ -112,3 +112,11 @@ def machine_rates() -> tuple[float, float]:
     target = torch.zeros_like(big)
     times = interleaved({"product": lambda: a @ a, "copy": lambda: target.copy_(big)}, 3)
     return 2 * 1024**3 / times["product"]["lowest"], 2 * big.nbytes / times["copy"]["lowest"]
+
+
+def keep_freed_memory() -> None:
+    """Let this process's glibc keep freed memory; as ``MALLOC_MMAP_MAX_=0`` and no trimming."""
+    mmap_max, trim_threshold = -4, -1
+    libc = ctypes.CDLL(None)
+    if not (libc.mallopt(mmap_max, 0) and libc.mallopt(trim_threshold, -1)):
+        raise OSError("this C library does not take the settings of glibc's mallopt")

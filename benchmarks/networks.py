@@ -11,11 +11,13 @@ WORK when it is done, and is not done again; all that is done goes to
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from measuring import floor_of, interleaved, peak_memory
+from measuring import floor_of, interleaved, keep_freed_memory, peak_memory
 from network_training import Step, mirror_fraction, train
 from peers import DistanceOnly, GraphTransformer
 from record import environment
@@ -46,6 +48,8 @@ EQUAL = {
     "sparse": {"kind": "sparse", "scalars": 160, "vectors": 64},
 }
 DEFAULTS = {kind: {"kind": kind} for kind in KINDS}
+#: What equal time leaves undecided is also trained for so many times as long.
+LONGER = {"sparse": 2, "tensor_product": 4}
 
 
 def network(sizes: dict, graph: MolecularGraph):
@@ -153,6 +157,7 @@ def train_step(positions, rounds: int) -> dict:
 
 def scaling(rounds: int, sizes: tuple[int, ...] = (500, 1000, 2000, 4000)) -> dict:
     """Return the exponent of the sparse network's time, default size, against atoms."""
+    torch.set_num_threads(1)
     tasks = {}
     for atoms in sizes:
         net = SparseAttention(peptide(atoms), INPUTS, DURATION)
@@ -171,19 +176,39 @@ def scaling(rounds: int, sizes: tuple[int, ...] = (500, 1000, 2000, 4000)) -> di
     return result
 
 
+def scaling_in_kept_memory(rounds: int) -> dict:
+    """Return what `scaling` does in a process whose allocator keeps what is freed.
+
+    By default glibc returns large tensors to the system, which clears every page again when the
+    next one is made: at thousands of atoms that takes longer than the arithmetic.
+    """
+    with ProcessPoolExecutor(
+        1, multiprocessing.get_context("spawn"), initializer=keep_freed_memory
+    ) as pool:
+        return pool.submit(scaling, rounds).result()
+
+
 def summary(parts: dict) -> dict:
     """Pick the figures that others read, of the parts that there are."""
     steps, training = parts.get("train_step", {}), parts.get("training", {})
-    mirrored = {name: row["mirror_fraction"] for name, row in training.items()}
+    mirrored = {
+        name + suffix: row["mirror_fraction"]
+        for suffix, rows in (("", training), ("_longer", parts.get("training_longer", {})))
+        for name, row in rows.items()
+    }
     if "shipped" in parts:
         mirrored["dense_shipped"] = parts["shipped"]["mirror_fraction"]
-    exponent = parts["scaling"]["forward_backward"]["exponent"] if "scaling" in parts else None
+    exponents = {
+        name: parts[name]["forward_backward"]["exponent"] if name in parts else None
+        for name in ("scaling", "scaling_in_kept_memory")
+    }
     return {
         "train_step_ratio_cpu": steps["dense"]["ratio"] if steps else None,
         "train_step_ratio_cpu_by_network": {name: row["ratio"] for name, row in steps.items()},
         "train_step_ratio_cpu_lean": {name: row["ratio_lean"] for name, row in steps.items()},
         "train_step_ratio_gpu": None,
-        "scaling_exponent": exponent,
+        "scaling_exponent": exponents["scaling_in_kept_memory"],
+        "scaling_exponent_default_allocator": exponents["scaling"],
         "mirror_fraction": mirrored,
         "final_loss": {name: row["curve"][-1]["loss"] for name, row in training.items()},
     }
@@ -201,6 +226,37 @@ def shipped(data: TrainingData, samples: int = 1024, nfe: int = 8) -> dict:
     }
 
 
+def table(results: dict) -> str:
+    """Return times as Markdown, milliseconds a molecule, forward / forward and backward."""
+    sizes = [atoms for atoms in BATCHES if f"speed_{atoms}" in results]
+    heads = ["network", "parameters", "training step", *(f"{atoms} atoms" for atoms in sizes)]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for name, step in results["train_step"].items():
+        rows = [results[f"speed_{atoms}"][name] for atoms in sizes]
+        cells = [" / ".join(_milliseconds(row[m]) for m in ("forward", "forward_backward"))
+                 for row in rows]  # fmt: skip
+        label = f"{name.replace('_', ' ')} | {step['parameters']:,} | {step['ratio']:.2f}"
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def training_table(results: dict) -> str:
+    """Return what each network has learned in equal time, and some in more, as Markdown."""
+    heads = ["network", "seconds", "steps", "loss", "`fes_rmse` / kT", "intact", "mirrored"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for name, row in [*results["training"].items(), *results["training_longer"].items()]:
+        lines.append(
+            f"| {name.replace('_', ' ')} | {row['seconds']:.0f} | {row['steps']:,} | "
+            f"{row['curve'][-1]['loss']:.3f} | {row['fes_rmse']:.2f} | {row['intact']:.1%} | "
+            f"{row['mirror_fraction']:.1%} |"
+        )
+    return "\n".join(lines)
+
+
+def _milliseconds(row: dict) -> str:
+    return f"{1e3 * row['seconds']:.3g}" if "seconds" in row else "–"
+
+
 def trainings() -> dict:
     """Return makers of the networks that are trained: default sizes, and the one of distances."""
     makers = {name: lambda sizes=s: network(sizes, DIPEPTIDE) for name, s in DEFAULTS.items()}
@@ -215,8 +271,13 @@ def exists(work: Path, name: str) -> bool:
 def collect(work: Path, names: list[str]) -> dict:
     """Return the finished parts, the trained networks under one name."""
     parts = {name: read_json(work / f"{name}.json") for name in names if exists(work, name)}
-    rows = {name: read_json(work / f"{name}.json") for name in trainings() if exists(work, name)}
-    return parts | ({"training": rows} if rows else {})
+    for part, folder, members in (
+        ("training", work, trainings()),
+        ("training_longer", work / "longer", LONGER),
+    ):
+        rows = {n: read_json(folder / f"{n}.json") for n in members if exists(folder, n)}
+        parts |= {part: rows} if rows else {}
+    return parts
 
 
 def main() -> None:
@@ -238,6 +299,7 @@ def main() -> None:
         "shipped": lambda: shipped(data),
         "train_step": lambda: train_step(positions, rounds),
         "scaling": lambda: scaling(rounds),
+        "scaling_in_kept_memory": lambda: scaling_in_kept_memory(rounds),
         **{f"speed_{atoms}": lambda atoms=atoms: speed(atoms, rounds) for atoms in BATCHES},
     }
     for name, make in makers.items():
@@ -247,6 +309,12 @@ def main() -> None:
         if name in (options.only or trainings()):
             torch.manual_seed(0)
             train(name, make(), CONFIG, data, options.seconds, options.work)
+    (options.work / "longer").mkdir(exist_ok=True)
+    for name, times in LONGER.items():
+        if f"{name}_longer" in (options.only or [f"{name}_longer"]):
+            torch.manual_seed(0)
+            seconds = times * options.seconds
+            train(name, trainings()[name](), CONFIG, data, seconds, options.work / "longer")
     parts = collect(options.work, list(makers))
     wanted = [*makers, *trainings()]
     write_json(
@@ -254,7 +322,8 @@ def main() -> None:
         {
             "summary": summary(parts),
             **parts,
-            "missing": [name for name in wanted if not exists(options.work, name)],
+            "missing": [name for name in wanted if not exists(options.work, name)]
+            + [f"{n}_longer" for n in LONGER if not exists(options.work / "longer", n)],
             "configurations": {"equal": EQUAL, "default": DEFAULTS},
             "seed": 0,
             "data_hash": data.manifest["data_hash"],

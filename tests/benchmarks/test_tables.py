@@ -19,6 +19,18 @@ def test_table_is_of_the_results(name):
     assert table in (BENCHMARKS / "README.md").read_text(encoding="utf-8")
 
 
+def test_tables_of_the_networks_are_of_the_results():
+    networks = importlib.import_module("networks")
+    path = BENCHMARKS / "results" / "networks.json"
+    results = json.loads(path.read_text(encoding="utf-8"))
+    text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    assert networks.table(results) in text
+    assert networks.training_table(results) in text
+    kept = results["scaling_in_kept_memory"]
+    for mode in ("forward", "forward_backward"):
+        assert f"{kept[mode]['exponent']:.2f}" in text
+
+
 def test_every_benchmark_has_a_line_and_a_result():
     text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
     for result in (BENCHMARKS / "results").glob("*.json"):
