@@ -263,6 +263,12 @@ def trainings() -> dict:
     return makers | {"distance_only": lambda: DistanceOnly(DIPEPTIDE, INPUTS, DURATION)}
 
 
+def planned(work: Path) -> dict[str, tuple[str, Path, int]]:
+    """Return network, folder and multiple of the time of every training, by its name."""
+    longer = {f"{name}_longer": (name, work / "longer", k) for name, k in LONGER.items()}
+    return {name: (name, work, 1) for name in trainings()} | longer
+
+
 def exists(work: Path, name: str) -> bool:
     """Return whether a part is finished."""
     return (work / f"{name}.json").is_file()
@@ -271,12 +277,10 @@ def exists(work: Path, name: str) -> bool:
 def collect(work: Path, names: list[str]) -> dict:
     """Return the finished parts, the trained networks under one name."""
     parts = {name: read_json(work / f"{name}.json") for name in names if exists(work, name)}
-    for part, folder, members in (
-        ("training", work, trainings()),
-        ("training_longer", work / "longer", LONGER),
-    ):
-        rows = {n: read_json(folder / f"{n}.json") for n in members if exists(folder, n)}
-        parts |= {part: rows} if rows else {}
+    for name, folder, times in planned(work).values():
+        if exists(folder, name):
+            part = "training" if times == 1 else "training_longer"
+            parts.setdefault(part, {})[name] = read_json(folder / f"{name}.json")
     return parts
 
 
@@ -305,25 +309,24 @@ def main() -> None:
     for name, make in makers.items():
         if name in (options.only or makers) and not exists(options.work, name):
             write_json(options.work / f"{name}.json", make())
-    for name, make in trainings().items():
-        if name in (options.only or trainings()):
-            torch.manual_seed(0)
-            train(name, make(), CONFIG, data, options.seconds, options.work)
-    (options.work / "longer").mkdir(exist_ok=True)
-    for name, times in LONGER.items():
-        if f"{name}_longer" in (options.only or [f"{name}_longer"]):
+    runs = planned(options.work)
+    for label, (name, folder, times) in runs.items():
+        if label in (options.only or runs):
+            folder.mkdir(exist_ok=True)
             torch.manual_seed(0)
             seconds = times * options.seconds
-            train(name, trainings()[name](), CONFIG, data, seconds, options.work / "longer")
+            train(name, trainings()[name](), CONFIG, data, seconds, folder)
     parts = collect(options.work, list(makers))
-    wanted = [*makers, *trainings()]
+    wanted = {name: (name, options.work) for name in makers}
+    wanted |= {label: (name, folder) for label, (name, folder, _) in runs.items()}
     write_json(
         options.out / "networks.json",
         {
             "summary": summary(parts),
             **parts,
-            "missing": [name for name in wanted if not exists(options.work, name)]
-            + [f"{n}_longer" for n in LONGER if not exists(options.work / "longer", n)],
+            "missing": [
+                label for label, (name, folder) in wanted.items() if not exists(folder, name)
+            ],
             "configurations": {"equal": EQUAL, "default": DEFAULTS},
             "seed": 0,
             "data_hash": data.manifest["data_hash"],
