@@ -16,6 +16,7 @@ _HOME = {
     "kinetics": "molflow.slow_motions",
     "load_system": "molflow.systems",
     "prepare": "molflow.data.prepare",
+    "propagate": "molflow.propagation.propagate",
     "sample": "molflow.sampling.ensemble",
     "simulate": "molflow.md.simulate",
     "study": "molflow.step_study.study",

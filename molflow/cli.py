@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 import molflow
+from molflow.cli_arguments import CheckpointName, Quiet, Seed, SystemName
 from molflow.cli_verb import app, verb
 from molflow.errors import MolflowError
 
@@ -51,25 +52,6 @@ def _molflow(
     noise into independent conformations, and the same noise gives the same molecule at any
     number of steps.
     """
-
-
-SystemName = Annotated[
-    str,
-    typer.Argument(
-        metavar="SYSTEM",
-        help="A built-in name (see: molflow systems), NAME:SELECTION for some of the atoms, or the "
-        "path of a folder with a system.yaml.",
-    ),
-]
-CheckpointName = Annotated[
-    str,
-    typer.Argument(
-        metavar="CHECKPOINT",
-        help="A built-in system's name, or the folder of a checkpoint or of a run.",
-    ),
-]
-Seed = Annotated[int, typer.Option(min=0, help="Everything random follows from it.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
 @verb
@@ -155,22 +137,29 @@ def prepare(
     validation: Annotated[
         str | None, typer.Option(metavar="RUNS", help="Replicas to validate on: 3, or '' for none.")
     ] = None,
+    forces: Annotated[
+        bool, typer.Option("--forces", help="Add the forces on all frames, for maps of dynamics.")
+    ] = False,
+    hot: Annotated[
+        str | None, typer.Option(help="With --forces: add frames that are as hot as that, 600K.")
+    ] = None,
 ) -> None:
     """Make a training set of a simulation, split by replica.
 
     Replicas that are in neither list are held out: no frame of theirs is ever trained on.
 
-    Example: `molflow prepare md --out data --train 0,1,3 --validation 2`
+    Example: `molflow prepare md --out data --train 0,1,3 --validation 2 --forces --hot 600K`
     """
     from molflow.data.prepare import prepare as run
 
-    run(
-        folder,
-        out,
-        system=system,
-        train=_run_numbers(train, "--train"),
-        validation=_run_numbers(validation, "--validation"),
-    )
+    if hot and not forces:
+        raise MolflowError(f"--hot is {hot}, but --forces is missing: give both or none.")
+    runs = _run_numbers(train, "--train"), _run_numbers(validation, "--validation")
+    run(folder, out, system, *runs)
+    if forces:
+        from molflow.md.forces import add_forces
+
+        add_forces(out, system, hot)
     typer.echo(f"Training set in {out}.")
 
 
@@ -207,6 +196,7 @@ def train(
 
     Example: `molflow train alanine_dipeptide --data data --out run`
     """
+    from molflow.training.checkpoint import load_checkpoint
     from molflow.training.run import train as run
 
     checkpoint = run(
@@ -219,7 +209,8 @@ def train(
         compiled=compiled,
         progress=not quiet,
     )
-    typer.echo(f"Checkpoint in {checkpoint}. Next: molflow sample {checkpoint}")
+    following = "propagate" if load_checkpoint(checkpoint).dynamics else "sample"
+    typer.echo(f"Checkpoint in {checkpoint}. Next: molflow {following} {checkpoint}")
 
 
 @verb
@@ -438,33 +429,8 @@ def study(
     typer.echo(f"Table, figure and numbers in {out}.")
 
 
-@verb
-def kinetics(
-    reference: Annotated[
-        str,
-        typer.Argument(
-            metavar="REFERENCE",
-            help="A built-in system, a folder with a reference.json, or a simulation; of plain "
-            "dynamics, without tempering.",
-        ),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for the slow modes, numbers and a figure.")],
-    lag: Annotated[str, typer.Option(help="Lag time of the models: 10ps.")] = "10ps",
-    states: Annotated[int, typer.Option(min=2, help="States of the Markov model.")] = 50,
-    seed: Seed = 0,
-) -> None:
-    """Fit the slow modes of plain molecular dynamics and tell how fast they are.
-
-    Implied time scales, the Chapman-Kolmogorov test, passage times between basins and the memory
-    of torsions, with intervals; inconclusive where too little was seen.
-
-    Example: `molflow kinetics md --lag 10ps --out kinetics`
-    """
-    from molflow.slow_motions import format_kinetics
-    from molflow.slow_motions import kinetics as run
-
-    typer.echo(format_kinetics(run(reference, out, lag=lag, states=states, seed=seed)))
-    typer.echo(f"Slow modes, numbers and figure in {out}.")
+# Here, so that the list of verbs is in the order of their use.
+from molflow.cli_dynamics import kinetics, propagate  # noqa: E402, F401
 
 
 @verb

@@ -26,8 +26,8 @@ def kinetics(
     Parameters
     ----------
     reference : str or path
-        A built-in system, a folder with ``reference.json``, or a simulation folder. Made without
-        tempering, which has no kinetics.
+        A built-in system, a folder with ``reference.json``, a simulation folder, or a trajectory
+        that `molflow.propagate` wrote. Made without tempering, which has no kinetics.
     out : path
         Folder for ``slow_modes.json`` and ``.npz`` (see
         `molflow.analysis.slow_modes.load_slow_modes`), ``kinetics.json`` and ``kinetics.png``.

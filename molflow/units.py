@@ -16,9 +16,13 @@ _SCALES = {
     "time": {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6},
     "temperature": {"K": 1.0},
     "length": {"nm": 1.0, "A": 0.1},
+    "rate": {"/ps": 1.0, "/ns": 1e-3, "/fs": 1e3},
 }
-_OPENMM_UNIT = {"time": "picosecond", "temperature": "kelvin", "length": "nanometer"}
-_TEXT = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-z]*)\s*")
+_OPENMM_UNIT = {
+    "time": ("picosecond", 1), "temperature": ("kelvin", 1), "length": ("nanometer", 1),
+    "rate": ("picosecond", -1),
+}  # fmt: skip
+_TEXT = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(/?[A-Za-z]*)\s*")
 
 
 def thermal_energy(temperature: float) -> float:
@@ -32,9 +36,9 @@ def parse_quantity(value, dimension: str, name: str = "value") -> float:
     Parameters
     ----------
     value : str, float or openmm.unit.Quantity
-        ``"100ns"``, ``"20 fs"``, ``2.5`` (already in internal units) or a quantity.
-    dimension : {"time", "temperature", "length"}
-        Internal units are ps, K and nm.
+        ``"100ns"``, ``"20 fs"``, ``"10/ps"``, ``2.5`` (already in internal units) or a quantity.
+    dimension : {"time", "temperature", "length", "rate"}
+        Internal units are ps, K, nm and 1/ps.
     name : str
         What the value is called in the error message.
 
@@ -48,7 +52,8 @@ def parse_quantity(value, dimension: str, name: str = "value") -> float:
         from openmm import unit
 
         try:
-            return float(value.value_in_unit(getattr(unit, _OPENMM_UNIT[dimension])))
+            base, power = _OPENMM_UNIT[dimension]
+            return float(value.value_in_unit(getattr(unit, base) ** power))
         except TypeError as error:
             raise MolflowError(f"{name} is {value}, which is not a {dimension}.") from error
     if isinstance(value, (int, float)):

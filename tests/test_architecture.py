@@ -11,7 +11,7 @@ import pytest
 import molflow
 
 PACKAGE = Path(molflow.__file__).parent
-FOUNDATION = {"units", "errors", "files", "seeds", "progress", "trajectories"}
+FOUNDATION = {"units", "errors", "files", "parts", "seeds", "progress", "trajectories"}
 # What each folder may import of molflow besides itself.
 MATHEMATICS = {
     "brownian": FOUNDATION,
@@ -27,6 +27,8 @@ ALLOWED = MATHEMATICS | {
     "md": FOUNDATION | {"systems", "data", "analysis"},
     "training": FOUNDATION | {"systems", "data", "analysis", *MATHEMATICS},
     "sampling": FOUNDATION | {"systems", "data", "md", "training", *MATHEMATICS},
+    "propagation": FOUNDATION
+    | {"systems", "analysis", "md", "training", "sampling", *MATHEMATICS},
     "step_study": FOUNDATION
     | {"systems", "analysis", "training", "sampling", "comparison", *MATHEMATICS},
     "checking": FOUNDATION

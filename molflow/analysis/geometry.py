@@ -35,11 +35,25 @@ def terms(topology: mdtraj.Topology) -> list[Term]:
         if len(around) == 3:
             found["improper"].append((*around, centre))
 
-    def name(atoms: tuple[int, ...]) -> str:
-        labels = [topology.atom(i) for i in atoms]
-        return " – ".join(f"{atom.residue.resSeq}:{atom.name}" for atom in labels)
+    return [named(topology, kind, atoms) for kind in found for atoms in found[kind]]
 
-    return [Term(kind, atoms, name(atoms)) for kind in found for atoms in found[kind]]
+
+def torsion_terms(topology: mdtraj.Topology) -> list[Term]:
+    """Return one torsion about every bond between atoms that both have another neighbour."""
+    table = neighbours(topology)
+    found = []
+    for b, around in enumerate(table):
+        for c in (other for other in around if other > b):
+            ends = [j for j in table[b] if j != c], [j for j in table[c] if j != b]
+            if all(ends) and ends[0][0] != ends[1][0]:  # not in a ring of three
+                found.append((ends[0][0], b, c, ends[1][0]))
+    return [named(topology, "torsion", atoms) for atoms in found]
+
+
+def named(topology: mdtraj.Topology, kind: str, atoms: tuple[int, ...]) -> Term:
+    """Return the term of a kind between some atoms."""
+    labels = [topology.atom(i) for i in atoms]
+    return Term(kind, atoms, " – ".join(f"{atom.residue.resSeq}:{atom.name}" for atom in labels))
 
 
 def measure(positions: np.ndarray, term_list: list[Term]) -> np.ndarray:
@@ -54,7 +68,7 @@ def measure(positions: np.ndarray, term_list: list[Term]) -> np.ndarray:
     Returns
     -------
     ndarray, (n, len(term_list)), float64
-        Bonds in nm, angles and impropers in rad.
+        Bonds in nm, angles, impropers and torsions in rad.
     """
     values = np.empty((len(positions), len(term_list)))
     for column, term in enumerate(term_list):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mdtraj
@@ -59,6 +59,8 @@ def reference_from_trajectory(
 ) -> Reference:
     """Return a reference of one run from a trajectory file, which is read in chunks.
 
+    A file that `molflow.propagate` wrote gives one run for each chain.
+
     Parameters
     ----------
     path : path
@@ -98,7 +100,7 @@ def reference_from_trajectory(
         here = wanted[(wanted >= start) & (wanted < start + len(xyz))] - start
         positions.append(xyz[here])
         start += len(xyz)
-    return Reference(
+    found = Reference(
         topology=topology,
         torsions=np.concatenate(torsions),
         energies=np.concatenate(energies) if energies else None,
@@ -112,4 +114,22 @@ def reference_from_trajectory(
         frame_interval_ps=given.frame_interval_ps,
         torsion_names=tuple(t.name for t in torsions_found),
         provenance={"trajectory": path.name, "sha256": given.sha256, "frames": start},
+    )
+    return _in_chains(found, given.record)
+
+
+def _in_chains(found: Reference, record: dict) -> Reference:
+    """Return the reference as several runs of plain dynamics, if its record says that it is."""
+    if "frames_per_chain" not in record:
+        return found
+    chains, frames = record["chains"], record["frames_per_chain"]
+    made = {"plan": {"temperatures": [record["temperature"]]}, "propagated": record["plan"]}
+    return replace(
+        found,
+        replica=np.repeat(np.arange(chains, dtype=np.int16), frames),
+        frame_interval_ps=record["frame_interval_ps"],
+        temperature=record["temperature"],
+        system=record["system"],
+        ensemble_hash=record["ensemble_hash"],
+        provenance=found.provenance | {"simulation": made},
     )

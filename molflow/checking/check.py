@@ -74,6 +74,7 @@ def check(
         writable_folder(out.parent)
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = load_checkpoint(checkpoint)
+    checkpoint.check_use(dynamics=False)
     subject = Subject(checkpoint, steps, n, path_seed, jobs)
     started = time.perf_counter()
     findings = []

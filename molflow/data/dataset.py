@@ -11,6 +11,8 @@ import numpy as np
 from molflow.errors import MolflowError
 from molflow.files import read_arrays, read_json
 
+#: Names of files of a training set for dynamics, and of its hotter frames.
+FORCES, HOT = "{}_forces.npz", "hot"
 _NEEDED = {
     "system",
     "ensemble",
@@ -41,6 +43,7 @@ class TrainingData:
     manifest: dict
     train: np.ndarray
     validation: np.ndarray
+    folder: Path
 
     @property
     def scale(self) -> float:
@@ -93,4 +96,58 @@ def load_training_data(folder: str | Path) -> TrainingData:
             f"the arrays of the training set '{folder}' are not those of its manifest (their hash "
             "differs): make it again with molflow prepare."
         )
-    return TrainingData(manifest=manifest, **arrays)
+    return TrainingData(manifest=manifest, folder=folder, **arrays)
+
+
+@dataclass(frozen=True)
+class ForceData:
+    """Positions with forces, both (n, n_atoms, 3) float32 in nm and kJ/mol/nm.
+
+    Attributes
+    ----------
+    masses : ndarray, (n_atoms,)
+        amu.
+    train, validation : tuple of ndarray
+        Positions and forces at the temperature of the system.
+    hot : tuple of ndarray
+        The same at a higher one; may be empty.
+    """
+
+    masses: np.ndarray
+    train: tuple[np.ndarray, np.ndarray]
+    validation: tuple[np.ndarray, np.ndarray]
+    hot: tuple[np.ndarray, np.ndarray]
+
+
+def load_forces(data: TrainingData) -> ForceData:
+    """Read and check the forces that belong to a training set.
+
+    Raises
+    ------
+    MolflowError
+        If there are none, or they are damaged or of other frames.
+    """
+    stored = data.manifest.get("dynamics")
+    if stored is None:
+        raise MolflowError(
+            f"the training set '{data.folder}' has no forces, which a map of dynamics learns from: "
+            "make it again with molflow prepare --forces."
+        )
+    sets = {"train": data.train, "validation": data.validation}
+    hot = np.empty((0, *data.train.shape[1:]), dtype=np.float32)
+    found = {HOT: (hot, hot)}
+    if stored["hot_frames"]:
+        sets[HOT] = None
+    for name, positions in sets.items():
+        path = data.folder / (f"{HOT}.npz" if name == HOT else FORCES.format(name))
+        arrays = read_arrays(path)
+        positions = arrays.get("positions") if name == HOT else positions
+        forces = arrays.get("forces", np.empty(0))
+        fits = positions is not None and positions.shape == forces.shape
+        if not fits or data_hash(forces) != stored["forces_sha256"].get(name):
+            raise MolflowError(
+                f"'{path}' does not hold the forces that the manifest speaks of: make the training "
+                "set again with molflow prepare --forces."
+            )
+        found[name] = positions, forces
+    return ForceData(masses=np.array(stored["masses"]), **found)

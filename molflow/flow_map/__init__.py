@@ -2,6 +2,16 @@
 
 from molflow.flow_map.clock import StepClock
 from molflow.flow_map.denoiser import DenoiserFlowMap
+from molflow.flow_map.langevin import LangevinFlowMap
+from molflow.flow_map.langevin_scales import LangevinScales
+from molflow.flow_map.overdamped import OverdampedFlowMap
 from molflow.flow_map.rollout import rollout
 
-__all__ = ["DenoiserFlowMap", "StepClock", "rollout"]
+__all__ = [
+    "DenoiserFlowMap",
+    "LangevinFlowMap",
+    "LangevinScales",
+    "OverdampedFlowMap",
+    "StepClock",
+    "rollout",
+]

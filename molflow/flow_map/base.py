@@ -47,6 +47,10 @@ class FlowMap(nn.Module, ABC):
         """Return the size of an ordinary error of n̄ at s, shaped as s: the unit of losses."""
         return torch.ones_like(s)
 
+    def no_features(self, x: Tensor) -> Tensor:
+        """Return whitened features that are all zero, for a step of no length from x."""
+        return x.new_zeros(*x.shape, self.basis.size)
+
     def forward(self, s: Tensor, t: Tensor, x: Tensor, increment: Increment) -> Tensor:
         """Return X_t given X_s = x and the increment over [s, t]; shapes as in `mean`.
 

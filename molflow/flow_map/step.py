@@ -47,12 +47,21 @@ def check_step(
 
 
 def check_long_step(
-    sde: AdditiveSDE, basis: Basis, s: Tensor, t: Tensor, x: Tensor, increment: Increment
+    sde: AdditiveSDE,
+    basis: Basis,
+    s: Tensor,
+    t: Tensor,
+    x: Tensor,
+    increment: Increment,
+    by_gain: bool = True,
 ) -> None:
-    """Raise as `check_step` does, and unless s < t, as long as the increment, lift a factor."""
+    """Raise as `check_step` does, and unless s < t and the increment is as long.
+
+    With `by_gain`, for objectives that divide by the gain, also unless it is a factor.
+    """
     if torch.compiler.is_compiling():
         return
-    if couples(sde):
+    if by_gain and couples(sde):
         raise MolflowError(
             f"The lift and the gain of {type(sde).__name__} are matrices, but this objective "
             "divides by the gain: give an equation in which they are factors."

@@ -103,6 +103,8 @@ class DenseAttention(EquivariantNetwork):
     sigma_max : float
         Width of the noise on the positions at time 0 in units of the data; see `PairFeatures`,
         whose statistics of distances should be set before training.
+    outputs : int
+        Vectors returned for each atom.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class DenseAttention(EquivariantNetwork):
         layers: int = 4,
         pair_width: int = 32,
         sigma_max: float = 10.0,
+        outputs: int = 1,
     ):
         super().__init__()
         n = graph.n_atoms
@@ -132,7 +135,7 @@ class DenseAttention(EquivariantNetwork):
         )
         self.last_step = nn.Linear(64, vectors)
         self.last_gate = nn.Linear(scalars, vectors)
-        self.last = nn.Parameter(torch.zeros(vectors, 1))
+        self.last = nn.Parameter(torch.zeros(vectors, outputs))
 
     def measured_pairs(self) -> Tensor:
         """Return all pairs, an atom with itself too."""

@@ -38,6 +38,8 @@ class GraphNetwork(EquivariantNetwork):
         Neighbours looked for in molecules with more atoms.
     sigma_max : float
         Width of the noise on the positions at time 0 in units of the data.
+    outputs : int
+        Vectors returned for each atom.
     """
 
     #: Features of the step.
@@ -53,6 +55,7 @@ class GraphNetwork(EquivariantNetwork):
         edge_width: int,
         neighbours: int,
         sigma_max: float,
+        outputs: int,
     ):
         super().__init__()
         self.kinds = {name: k for k, name in enumerate(sorted(set(kinds_of(graph))), start=1)}
@@ -71,7 +74,7 @@ class GraphNetwork(EquivariantNetwork):
         self.first_step = nn.Linear(self.STEP, (1 + inputs) + vectors)
         self.last_step = nn.Linear(self.STEP, vectors)
         self.last_gate = nn.Linear(scalars, vectors)
-        self.last = nn.Parameter(torch.zeros(vectors, 1))
+        self.last = nn.Parameter(torch.zeros(vectors, outputs))
 
     @abstractmethod
     def interact(
@@ -111,7 +114,7 @@ class GraphNetwork(EquivariantNetwork):
         vectors, scalars = self.of_molecules(
             own.copies(b), positions.flatten(0, 1), noise.flatten(0, 1), s, t
         )
-        return vectors.reshape(b, n, 3), scalars.reshape(b, n, -1)
+        return vectors.reshape(b, n, *vectors.shape[1:]), scalars.reshape(b, n, -1)
 
     def of_molecules(
         self, molecules: Molecules, positions: Tensor, noise: Tensor, s: Tensor, t: Tensor
@@ -129,7 +132,7 @@ class GraphNetwork(EquivariantNetwork):
 
         Returns
         -------
-        Tensor, (N, 3)
+        Tensor, (N, 3), with several outputs (N, 3, outputs)
         Tensor, (N, channels)
         """
         molecule = molecules.molecule

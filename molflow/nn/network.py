@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class EquivariantNetwork(nn.Module, ABC):
-    """A molecule, its positions, Brownian vectors and two times -> a vector for each atom.
+    """A molecule, its positions, Brownian vectors and two times -> vectors for each atom.
 
     The molecule (elements, residues, names and bonds) is given when a network is made, see
     `MolecularGraph`. Turning positions and every Brownian vector turns the vectors and leaves the
@@ -37,7 +37,7 @@ class EquivariantNetwork(nn.Module, ABC):
 
         Returns
         -------
-        Tensor, (batch, atoms, 3)
+        Tensor, (batch, atoms, 3), or (batch, atoms, 3, outputs) of a network with several outputs
             Zero at initialisation, so that the map is its exact lift.
         Tensor, (batch, atoms, channels)
             Invariant features.

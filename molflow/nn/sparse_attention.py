@@ -123,9 +123,10 @@ class SparseAttention(GraphNetwork):
         neighbours: int = 32,
         recompute: bool = False,
         sigma_max: float = 10.0,
+        outputs: int = 1,
     ):
         super().__init__(
-            graph, inputs, duration, scalars, vectors, edge_width, neighbours, sigma_max
+            graph, inputs, duration, scalars, vectors, edge_width, neighbours, sigma_max, outputs
         )
         self.recompute = recompute
         self.blocks = nn.ModuleList(

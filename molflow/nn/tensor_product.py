@@ -126,11 +126,12 @@ class TensorProductNetwork(GraphNetwork):
         neighbours: int = 32,
         recompute: bool = False,
         sigma_max: float = 10.0,
+        outputs: int = 1,
     ):
         parsed = even_irreps(irreps)
         scalars, vectors = parsed.count("0e"), parsed.count("1e")
         super().__init__(
-            graph, inputs, duration, scalars, vectors, edge_width, neighbours, sigma_max
+            graph, inputs, duration, scalars, vectors, edge_width, neighbours, sigma_max, outputs
         )
         self.recompute, self.dim = recompute, parsed.dim
         harmonics = Irreps([(1, (degree, 1)) for degree in range(parsed.lmax + 1)])

@@ -5,6 +5,9 @@ When the start moves along ẋ = a x + b n(s, x) + g w(s), the end Φ x + G n̄ 
 
     D_s X_t = Φ b (n(s, x) − n̄) + G D_s n̄ = 0.
 
+Where positions and velocities are coupled, Φ and G are matrices and Φ b is −∂_s G; for Langevin
+dynamics G is diagonal, and entry k of Φ b (n − n̄) is Φ_k2 (n − n̄_k).
+
 Times h/G it is the equation of the average F̄ = G n̄/h, F̄ = Φ b n + h D_s F̄, in which n̄ enters
 with the factor h D_s at most. Solved for n̄ = n + G/(Φ b) D_s n̄ instead, the factor is 1/Φ: ten
 million on the longest step of a reverse diffusion.
@@ -17,10 +20,10 @@ from torch import Tensor
 
 from molflow.brownian.increment import Increment
 from molflow.flow_map.base import FlowMap
-from molflow.flow_map.step import check_like, check_long_step
+from molflow.flow_map.step import check_like, check_long_step, couples
 from molflow.objectives.along_path import mean_by_start
 from molflow.objectives.norm import Norm, mean_square, residual
-from molflow.sde.base import over_batch
+from molflow.sde.base import act, over_batch
 
 
 def eulerian_residual(
@@ -66,19 +69,30 @@ def mean_flow_residual(
     error of F̄ it is that of F̄ against Φ b n + h D_s F̄. n enters linearly, so a sample whose mean
     given x is n(s, x) will do and no teacher is needed. Parameters as in `eulerian_residual`.
     """
-    with torch.no_grad():
-        target = sum(_mean_and_motion(flow_map, s, t, x, n, increment))
+    target = mean_flow_target(flow_map, s, t, x, n, increment)
     return residual(flow_map, s, flow_map.mean(s, t, x, increment.whitened()), target, norm)
+
+
+@torch.no_grad()
+def mean_flow_target(
+    flow_map: FlowMap, s: Tensor, t: Tensor, x: Tensor, n: Tensor, increment: Increment
+) -> Tensor:
+    """Return n̄ + (h/G) D_s X_t, (B, *shape), without gradient; see `mean_flow_residual`."""
+    return sum(_mean_and_motion(flow_map, s, t, x, n, increment))
 
 
 def _mean_and_motion(
     flow_map: FlowMap, s: Tensor, t: Tensor, x: Tensor, n: Tensor, increment: Increment
 ) -> tuple[Tensor, Tensor]:
     """n̄ and (h/G) D_s X_t = (h Φ b/G) (n − n̄) + h D_s n̄."""
-    check_long_step(flow_map.sde, flow_map.basis, s, t, x, increment)
+    check_long_step(flow_map.sde, flow_map.basis, s, t, x, increment, by_gain=False)
     check_like("n", n, x)
     sde = flow_map.sde
     mean, slope = mean_by_start(flow_map, s, t, x, n, increment)
+    if couples(sde):
+        gain, change = torch.func.jvp(lambda s: sde.gain(s, t), (s,), (torch.ones_like(s),))
+        motion = slope - act(torch.linalg.solve(gain, change), n - mean)
+        return mean, over_batch(t - s, x) * motion
     h, lift, gain = (over_batch(value, x) for value in (t - s, sde.lift(s, t), sde.gain(s, t)))
     share = h * lift * over_batch(sde.rates(s)[1], x) / gain
     return mean, share * (n - mean) + h * slope

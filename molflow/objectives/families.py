@@ -128,7 +128,7 @@ def own_drift(flow_map: FlowMap) -> Nonlinear:
 
     def nonlinear(t: Tensor, x: Tensor) -> Tensor:
         with torch.no_grad():
-            return flow_map.mean(t, t, x, x.new_zeros(*x.shape, flow_map.basis.size))
+            return flow_map.mean(t, t, x, flow_map.no_features(x))
 
     return nonlinear
 

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from molflow.brownian.increment import Increment
 from molflow.flow_map.base import FlowMap
-from molflow.flow_map.step import check_like, check_long_step, check_times
+from molflow.flow_map.step import check_like, check_long_step, check_times, couples
 from molflow.objectives.norm import Norm, mean_square, residual
-from molflow.sde.base import over_batch
+from molflow.sde.base import act, over_batch
 
 
 def matching_residual(
@@ -31,8 +31,7 @@ def matching_residual(
         How an error is measured.
     """
     check_times(s, s, x)
-    nothing = x.new_zeros(*x.shape, flow_map.basis.size)
-    return residual(flow_map, s, flow_map.mean(s, s, x, nothing), sample, norm)
+    return residual(flow_map, s, flow_map.mean(s, s, x, flow_map.no_features(x)), sample, norm)
 
 
 def euler_matching_residual(
@@ -80,7 +79,8 @@ def direct_residual(
     """Return the error of the map against a known end of the path, per member of the batch.
 
     Direct flow map matching: the minimiser is E[X_t | x, features] whatever the equation, at the
-    price of a solution of it. Measured in n̄, that is as the error of X_t divided by G.
+    price of a solution of it. Measured in n̄, that is as the error of X_t divided by G, or times the
+    inverse of G where it is a matrix.
 
     Parameters
     ----------
@@ -91,10 +91,14 @@ def direct_residual(
     increment : Increment
         Over [s, t].
     """
-    check_long_step(flow_map.sde, flow_map.basis, s, t, x, increment)
+    check_long_step(flow_map.sde, flow_map.basis, s, t, x, increment, by_gain=False)
     check_like("end", end, x)
     rest = end - flow_map.sde.apply(s, t, x, torch.zeros_like(x), increment)
-    target = rest / over_batch(flow_map.sde.gain(s, t), x)
+    gain = flow_map.sde.gain(s, t)
+    if couples(flow_map.sde):
+        target = act(torch.linalg.inv(gain), rest)
+    else:
+        target = rest / over_batch(gain, x)
     return residual(flow_map, s, flow_map.mean(s, t, x, increment.whitened()), target, norm)
 
 

@@ -8,9 +8,9 @@ from torch import Tensor
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
 from molflow.flow_map.base import FlowMap
-from molflow.flow_map.step import check_long_step
+from molflow.flow_map.step import check_long_step, couples
 from molflow.objectives.norm import Norm, mean_square, residual
-from molflow.sde.base import over_batch
+from molflow.sde.base import act, over_batch
 
 
 def composed_mean(
@@ -28,9 +28,12 @@ def composed_mean(
     From X_u = Φ₁ x + G₁ n₁ + M₁ and X_t = Φ₂ X_u + G₂ n₂ + M₂, and because the martingale and the
     gain join as M = Φ₂ M₁ + M₂ and G = Φ₂ G₁ + G₂,
 
-        n̄ = (Φ₂ G₁ n₁ + G₂ n₂) / G,
+        n̄ = G⁻¹ (Φ₂ G₁ n₁ + G₂ n₂),
 
-    a weighted mean without cancellation however small the noise is.
+    a weighted mean without cancellation however small the noise is. Where positions and velocities
+    are coupled, Φ and G are matrices that act on the first axis of a state after the batch; for
+    Langevin dynamics G is diagonal, all entries are positive and each row of the two weights adds
+    up to one.
 
     Parameters
     ----------
@@ -44,10 +47,11 @@ def composed_mean(
     sde = second.sde
     before = first.mean(s, u, x, left.whitened())
     after = second.mean(u, t, sde.apply(s, u, x, before, left), right.whitened())
-    lift, early, whole = (
-        over_batch(value, x) for value in (sde.lift(u, t), sde.gain(s, u), sde.gain(s, t))
-    )
-    weight = lift * early / whole
+    lift, early, late, whole = sde.lift(u, t), sde.gain(s, u), sde.gain(u, t), sde.gain(s, t)
+    if couples(sde):
+        weights = torch.linalg.solve(whole, torch.cat([lift @ early, late], dim=-1))
+        return act(weights, torch.cat([before, after], dim=1))
+    weight = over_batch(lift, x) * over_batch(early, x) / over_batch(whole, x)
     return weight * before + (1.0 - weight) * after
 
 
@@ -72,8 +76,8 @@ def semigroup_residual(
     shorter than the shortest half: those are learned by matching at s = t, or tied to the denoiser
     by `anchored_residual`. Arguments as in `composed_mean`.
     """
-    check_long_step(flow_map.sde, flow_map.basis, s, u, x, left)
-    check_long_step(flow_map.sde, flow_map.basis, u, t, x, right)
+    check_long_step(flow_map.sde, flow_map.basis, s, u, x, left, by_gain=False)
+    check_long_step(flow_map.sde, flow_map.basis, u, t, x, right, by_gain=False)
     with torch.no_grad():
         target = composed_mean(opening or teacher, teacher, s, u, t, x, left, right)
     predicted = flow_map.mean(s, t, x, join(left, right).whitened())

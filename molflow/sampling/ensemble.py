@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from molflow.errors import MolflowError
-from molflow.files import read_json, replacing, sha256_of, writable_folder, write_arrays, write_json
+from molflow.files import replacing, sha256_of, writable_folder, write_arrays, write_json
 from molflow.flow_map.draw import BLOCK, draw_blocks
+from molflow.parts import claim_parts, finished
 from molflow.progress import track
-from molflow.systems import load_system
+from molflow.sampling.energies import energies_of
 from molflow.training.checkpoint import TOPOLOGY, Checkpoint, load_checkpoint
 from molflow.trajectories import check_extension, write_trajectory
 
@@ -75,7 +76,8 @@ def sample(
         if not isinstance(value, int) or value < 1:
             raise MolflowError(f"{name} is {value!r}: it must be a whole number, at least 1.")
     if not isinstance(checkpoint, Checkpoint):
-        checkpoint = load_checkpoint(checkpoint, _device(device))
+        checkpoint = load_checkpoint(checkpoint, find_device(device))
+    checkpoint.check_use(dynamics=False)
     topology = checkpoint.topology()
     batch = -(-batch_size // BLOCK)
     plan = {
@@ -101,9 +103,9 @@ def sample(
                 "energies are computed before rounding. DCD keeps single precision.",
                 stacklevel=2,
             )
-        if _finished(out, plan):
+        if finished(out, plan):
             return mdtraj.load(str(out), **_top(out, topology))
-        parts = _claim_parts(out, plan)
+        parts = claim_parts(out, plan)
     started = time.perf_counter()
     positions = _draw_all(checkpoint, steps, n, path_seed, batch, parts, progress)
     seconds = time.perf_counter() - started
@@ -113,7 +115,14 @@ def sample(
     return mdtraj.Trajectory(positions, topology, time=np.arange(n, dtype=float))
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """Return the device of a name.
+
+    Raises
+    ------
+    MolflowError
+        If it is not one that torch can use here.
+    """
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -147,29 +156,6 @@ def _draw_all(checkpoint, steps, n, path_seed, batch, parts, progress) -> np.nda
     return np.concatenate(pieces)[:n]
 
 
-def _claim_parts(out: Path, plan: dict) -> Path:
-    """Return the folder of finished batches; one that belongs to another request is emptied."""
-    parts = out.with_name(f".{out.name}.parts")
-    if parts.exists() and (
-        not (parts / "plan.json").exists() or read_json(parts / "plan.json") != plan
-    ):
-        shutil.rmtree(parts)
-    writable_folder(parts)
-    write_json(parts / "plan.json", plan)
-    return parts
-
-
-def _finished(out: Path, plan: dict) -> bool:
-    """Whether the file is there, whole, and what the same request once gave."""
-    sidecar = out.with_suffix(".json")
-    if not (out.is_file() and sidecar.is_file()):
-        return False
-    stored = read_json(sidecar)
-    if not isinstance(stored, dict) or stored.get("plan") != plan:
-        return False
-    return stored.get("trajectory_sha256") == sha256_of(out)
-
-
 def _top(out: Path, topology) -> dict:
     return {"top": topology} if out.suffix.lower() in (".dcd", ".xtc") else {}
 
@@ -178,7 +164,7 @@ def _write(out, checkpoint, topology, positions, plan, seconds, energies) -> Non
     shutil.copyfile(checkpoint.folder / TOPOLOGY, out.with_name("topology.pdb"))
     write_trajectory(out, positions, topology)
     digest = sha256_of(out)
-    stored = _energies(checkpoint, positions) if energies else None
+    stored = energies_of(checkpoint, positions) if energies else None
     if stored is None:
         # Energies of an earlier ensemble of this name would be taken for energies of this one.
         out.with_suffix(".npz").unlink(missing_ok=True)
@@ -206,23 +192,3 @@ def _write(out, checkpoint, topology, positions, plan, seconds, energies) -> Non
             "trajectory_sha256": digest,
         },
     )
-
-
-def _energies(checkpoint: Checkpoint, positions: np.ndarray) -> np.ndarray | None:
-    """Return energies in kJ/mol, infinite for samples that are not finite; None if there are none.
-
-    A coarse model has no energy, and a checkpoint may outlive the files of its system.
-    """
-    from molflow.md.energies import potential_energies
-
-    try:
-        system = load_system(checkpoint.description["system"])
-    except MolflowError:
-        return None
-    if system.variant or system.ensemble_hash != checkpoint.description["ensemble_hash"]:
-        return None
-    result = np.full(len(positions), np.inf)
-    finite = np.isfinite(positions).all(axis=(1, 2))
-    if finite.any():
-        result[finite] = potential_energies(system, positions[finite])
-    return result

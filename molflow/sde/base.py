@@ -107,6 +107,13 @@ def over_batch(value: Tensor | float, x: Tensor) -> Tensor:
     return value.reshape(value.shape + (1,) * (x.ndim - 1)) if value.ndim == 1 else value
 
 
+def act(matrix: Tensor, state: Tensor) -> Tensor:
+    """Apply (r, c) or (B, r, c) to axis 1 of a state (B, c, *shape)."""
+    matrix = matrix.to(state)
+    pattern = "ij,bj...->bi..." if matrix.ndim == 2 else "bij,bj...->bi..."
+    return torch.einsum(pattern, matrix, state)
+
+
 def exponential_feature(increment: Increment, rate: float) -> Tensor:
     """Return F_rate of the increment, (B, *shape).
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from molflow.brownian.basis import Basis
 from molflow.brownian.increment import Increment
 from molflow.errors import MolflowError
-from molflow.sde.base import AdditiveSDE, time_tensor
+from molflow.sde.base import AdditiveSDE, act, time_tensor
 from molflow.sde.overdamped import Force, check_langevin
 from molflow.units import thermal_energy
 
@@ -98,28 +98,21 @@ class UnderdampedLangevin(AdditiveSDE):
         z = increment.whitened()
         pattern = "...ck,...k->...c" if rows.ndim == 2 else "bck,b...k->b...c"
         both = torch.einsum(pattern, rows.to(z.dtype), z).movedim(-1, 1)
-        return self.sigma.to(z.dtype) * both
+        return self.sigma.to(both) * both
 
     def apply(self, s: Tensor, t: Tensor, x: Tensor, mean: Tensor, increment: Increment) -> Tensor:
         """Return X_t; all states and means (B, 2, atoms, dimension)."""
-        moved = _act(self.lift(s, t), x) + _act(self.gain(s, t), mean)
+        moved = act(self.lift(s, t), x) + act(self.gain(s, t), mean)
         return moved + self.martingale(s, t, increment)
 
     def drift(self, t: Tensor, x: Tensor, n: Tensor) -> Tensor:
         """Return (v, n − γ v), (B, 2, atoms, dimension)."""
         a, b, _ = self.rates(t)
-        return _act(a, x) + _act(b, n)
+        return act(a, x) + act(b, n)
 
     def noise(self, t: Tensor, change: Tensor) -> Tensor:
         """Return (0, σ dW), (B, 2, atoms, dimension), for dW of the velocities."""
-        return torch.stack([torch.zeros_like(change), self.sigma.to(change.dtype) * change], dim=1)
+        return torch.stack([torch.zeros_like(change), self.sigma.to(change) * change], dim=1)
 
     def _slowed(self, h: Tensor) -> Tensor:
         return -torch.expm1(-self.friction * h) / self.friction
-
-
-def _act(matrix: Tensor, state: Tensor) -> Tensor:
-    """Apply (2, 2) or (B, 2, 2) to axis 1 of a state (B, 2, *shape)."""
-    matrix = matrix.to(state.dtype)
-    pattern = "ij,bj...->bi..." if matrix.ndim == 2 else "bij,bj...->bi..."
-    return torch.einsum(pattern, matrix, state)

@@ -70,6 +70,7 @@ def study(
         raise MolflowError("steps is empty: give one number of evaluations at least.")
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = load_checkpoint(checkpoint)
+    checkpoint.check_use(dynamics=False)
     reference = checkpoint.description["system"] if reference is None else reference
     truth = find_reference(reference)
     out = writable_folder(out)

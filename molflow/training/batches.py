@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from molflow.flow_map.clock import StepClock
 from molflow.flow_map.denoiser import centre
 from molflow.seeds import derive_seed
-from molflow.training.configuration import ObjectiveConfig
+from molflow.training.objective_configuration import ObjectiveConfig
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ def _steps(
     count: int, low: float, high: float, length: float, generator: torch.Generator
 ) -> Tensor:
     """Draw the ends, (2, count), of steps on a clock of given length; lengths in units of it."""
-    part = _log_uniform(count, low, high, generator).double()
+    part = log_uniform(count, low, high, generator).double()
     start = (1.0 - part) * torch.rand(count, generator=generator)
     return length * torch.stack([start, start + part])
 
 
-def _log_uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+def log_uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
     """Draw stratified numbers whose logarithm is uniform between those of low and high."""
     strata = (torch.arange(count) + torch.rand(count, generator=generator)) / max(count, 1)
     return low * (high / low) ** strata

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,28 +15,17 @@ from safetensors.torch import load_file, save
 import molflow
 from molflow.errors import MolflowError
 from molflow.files import read_json, replacing, sha256_of, writable_folder, write_json, write_text
-from molflow.flow_map.clock import StepClock
-from molflow.flow_map.denoiser import DenoiserFlowMap
+from molflow.flow_map.base import FlowMap
+from molflow.flow_map.langevin_scales import LangevinScales
 from molflow.nn.graph import MolecularGraph
-from molflow.sde.reverse_diffusion import ReverseDiffusion
 from molflow.systems import load_system, systems_folder
-from molflow.training.configuration import MapConfig, TrainingConfig
-from molflow.training.network_configuration import NetworkConfig, network_configuration
-from molflow.training.networks import build_network
+from molflow.training.configuration import TrainingConfig
+from molflow.training.map_configuration import LangevinConfig, map_configuration
+from molflow.training.maps import build_flow_map
+from molflow.training.network_configuration import network_configuration
 
 FORMAT_VERSION = 1
 WEIGHTS, DESCRIPTION, TOPOLOGY = "model.safetensors", "model.json", "topology.pdb"
-
-
-def build_flow_map(
-    graph: MolecularGraph, network: NetworkConfig, map_: MapConfig
-) -> DenoiserFlowMap:
-    """Return an untrained flow map of a configuration."""
-    sde = ReverseDiffusion(map_.sigma_max, map_.sigma_min, map_.eta)
-    inputs = sde.basis(map_.order).size
-    net = build_network(network, graph, inputs, sde.duration, sde.sigma_max)
-    clock = StepClock(sde.duration, math.log(map_.sigma_max / map_.focus), map_.focus_weight)
-    return DenoiserFlowMap(net, sde, map_.order, clock)
 
 
 @dataclass(frozen=True)
@@ -46,16 +34,17 @@ class Checkpoint:
 
     Attributes
     ----------
-    flow_map : DenoiserFlowMap
+    flow_map : DenoiserFlowMap, LangevinFlowMap or OverdampedFlowMap
         On the CPU, in evaluation mode.
     description : dict
         Contents of ``model.json``: system, ensemble and its hash, data hash and split, length
-        scale (nm), graph, configuration, versions, training record.
+        scale (nm), graph, configuration, versions, training record; of a map of dynamics also its
+        `LangevinScales` as ``dynamics``.
     folder : Path
         Where it was read from.
     """
 
-    flow_map: DenoiserFlowMap
+    flow_map: FlowMap
     description: dict[str, Any]
     folder: Path
 
@@ -74,6 +63,24 @@ class Checkpoint:
         """SHA-256 of the weights file."""
         return self.description["weights_sha256"]
 
+    @property
+    def dynamics(self) -> bool:
+        """Whether it is a map of dynamics, and not one that samples from noise."""
+        return "dynamics" in self.description
+
+    def check_use(self, dynamics: bool) -> None:
+        """Raise `MolflowError` unless the map is of dynamics, or is not, as `dynamics` says."""
+        if self.dynamics and not dynamics:
+            raise MolflowError(
+                f"the checkpoint '{self.folder}' is a map of Langevin dynamics, which starts from "
+                "a structure and not from noise: use molflow propagate."
+            )
+        if dynamics and not self.dynamics:
+            raise MolflowError(
+                f"the checkpoint '{self.folder}' samples independent conformations from noise and "
+                "knows no dynamics: use molflow sample, or train with map.kind=langevin."
+            )
+
     def topology(self):
         """Return the `mdtraj.Topology` of the molecule.
 
@@ -91,7 +98,7 @@ class Checkpoint:
 
 def save_checkpoint(
     folder: str | Path,
-    flow_map: DenoiserFlowMap,
+    flow_map: FlowMap,
     graph: MolecularGraph,
     config: TrainingConfig,
     description: dict[str, Any],
@@ -112,11 +119,13 @@ def save_checkpoint(
         "e3nn": version("e3nn"),
         "python": platform.python_version(),
     }
+    scales = getattr(flow_map, "scales", None)
     write_json(
         folder / DESCRIPTION,
         {
             "format_version": FORMAT_VERSION,
             **description,
+            **({} if scales is None else {"dynamics": scales.to_dict()}),
             "graph": graph.to_dict(),
             "configuration": config.model_dump(),
             "parameters": sum(value.numel() for value in flow_map.parameters()),
@@ -170,8 +179,11 @@ def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Che
             )
         # Only what shapes the map: the settings of training may change between versions.
         network = network_configuration(description["configuration"]["network"])
-        map_ = MapConfig(**description["configuration"]["map"])
+        map_ = map_configuration(description["configuration"]["map"])
         graph = MolecularGraph.from_dict(description["graph"])
+        scales = None
+        if isinstance(map_, LangevinConfig):
+            scales = LangevinScales.from_dict(description["dynamics"])
         recorded = description["weights_sha256"]
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, MolflowError):
@@ -179,7 +191,7 @@ def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Che
         raise MolflowError(
             f"the checkpoint '{folder}' is damaged: {DESCRIPTION} lacks or garbles {error}."
         ) from error
-    flow_map = build_flow_map(graph, network, map_)
+    flow_map = build_flow_map(graph, network, map_, scales)
     try:
         if sha256_of(folder / WEIGHTS) != recorded:
             raise MolflowError(

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
 
-
-class Section(BaseModel):
-    """A part of a configuration that refuses keys it does not know."""
-
-    model_config = ConfigDict(extra="forbid")
+from molflow.training.section import Section
 
 
 class DenseConfig(Section):

@@ -8,7 +8,12 @@ from molflow.training.network_configuration import NetworkConfig
 
 
 def build_network(
-    config: NetworkConfig, graph: MolecularGraph, inputs: int, duration: float, sigma_max: float
+    config: NetworkConfig,
+    graph: MolecularGraph,
+    inputs: int,
+    duration: float,
+    sigma_max: float,
+    outputs: int = 1,
 ) -> EquivariantNetwork:
     """Return an untrained network of a configuration.
 
@@ -22,10 +27,13 @@ def build_network(
     duration : float
         Length of the clock on which the two times live.
     sigma_max : float
-        Width of the noise on the positions at time 0 in units of the data.
+        Width of the noise on the positions at time 0 in units of the data; 0 for none at all.
+    outputs : int
+        Vectors returned for each atom.
     """
     sizes = config.model_dump(exclude={"kind"})
-    return _network_class(config.kind)(graph, inputs, duration, sigma_max=sigma_max, **sizes)
+    network = _network_class(config.kind)
+    return network(graph, inputs, duration, sigma_max=sigma_max, outputs=outputs, **sizes)
 
 
 def _network_class(kind: str) -> type[EquivariantNetwork]:

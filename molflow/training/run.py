@@ -6,7 +6,7 @@ import logging
 import platform
 import signal
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import lightning
@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from molflow.data.dataset import TrainingData, load_training_data
+from molflow.data.dataset import HOT, ForceData, TrainingData, load_forces, load_training_data
 from molflow.errors import MolflowError
 from molflow.files import writable_folder
+from molflow.flow_map.denoiser import DenoiserFlowMap
 from molflow.flow_map.draw import draw
 from molflow.nn.graph import MolecularGraph
 from molflow.objectives.norm import StiffNorm
@@ -27,14 +28,12 @@ from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem, load_system
 from molflow.training.batches import StepBatches, TimeLaw, local_counts, scaled_positions
 from molflow.training.callbacks import Export, History, Validation
-from molflow.training.checkpoint import (
-    Checkpoint,
-    build_flow_map,
-    load_checkpoint,
-    save_checkpoint,
-)
+from molflow.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from molflow.training.checkpoint_io import SafetensorsCheckpointIO
 from molflow.training.configuration import TrainingConfig, load_configuration
+from molflow.training.langevin_run import dynamics_parts, langevin_scales
+from molflow.training.map_configuration import is_dynamics
+from molflow.training.maps import build_flow_map
 from molflow.training.module import StrongMapTraining
 from molflow.training.network_configuration import network_configuration
 from molflow.training.run_folder import claim
@@ -43,26 +42,24 @@ from molflow.trajectories import write_trajectory
 
 
 class _Batches(lightning.LightningDataModule):
-    """Hands the trainer the batches of the current epoch."""
+    """Hands the trainer the batches of the current epoch.
 
-    def __init__(self, data: TrainingData, config: TrainingConfig, law: TimeLaw, features: int):
+    Parameters
+    ----------
+    config : TrainingConfig
+    make : callable
+        ``(epoch, first step, count) -> Dataset`` of whole batches.
+    """
+
+    def __init__(self, config: TrainingConfig, make: Callable[[int, int, int], Dataset]):
         super().__init__()
-        self.positions = scaled_positions(data.train, data.manifest["scale"])
-        self.config, self.law, self.features = config, law, features
+        self.config, self.make = config, make
 
     def train_dataloader(self) -> DataLoader:
         """Return the loader of one epoch; an item is a batch."""
-        config, epoch = self.config, self.trainer.current_epoch
-        first = epoch * config.steps_per_epoch
-        local = local_counts(
-            config.objective,
-            config.batch_size,
-            first,
-            min(config.steps_per_epoch, config.steps - first),
-        )
-        batches = StepBatches(
-            self.positions, self.law, self.features, config.batch_size, local, config.seed, epoch
-        )
+        epoch, count = self.trainer.current_epoch, self.config.steps_per_epoch
+        first = epoch * count
+        batches = self.make(epoch, first, min(count, self.config.steps - first))
         return DataLoader(batches, batch_size=None, shuffle=False)
 
 
@@ -122,23 +119,33 @@ def train(
         _check_start(origin, graph, settings)
     out = writable_folder(out)
     start_hash = None if origin is None else origin.weights_hash
-    claim(out, settings, training.manifest["data_hash"], start_hash)
+    forces = load_forces(training) if is_dynamics(settings.map) else None
+    claim(out, settings, _data_hash(training, forces), start_hash)
+    scales = None
+    if forces is not None:
+        scales = langevin_scales(forces, training.scale, system, settings.map)
     torch.manual_seed(derive_seed(settings.seed, "weights"))
-    flow_map = build_flow_map(graph, settings.network, settings.map)
+    flow_map = build_flow_map(graph, settings.network, settings.map, scales)
     if origin is None:
         network = flow_map.network
         pairs = network.measured_pairs().numpy()
         network.set_statistics(*distance_statistics(training.train / training.scale, pairs))
     else:
         flow_map.load_state_dict(origin.flow_map.state_dict())
-    module = StrongMapTraining(flow_map, settings, _norm(flow_map.sde, graph, settings))
+    if forces is None:
+        parts = _sampling_parts(flow_map, training, topology, graph, settings)
+    else:
+        parts = dynamics_parts(flow_map, forces, graph, settings)
+    module, make, validation = parts
+    if compiled and getattr(settings.objective, "mean_flow_share", 0.0):
+        raise MolflowError(
+            "objective.mean_flow_share needs derivatives that a compiled network does not have: "
+            "set it to 0, or train without --compile."
+        )
     if compiled:
         # In place, so that the names of the weights stay.
         for trained in (module.flow_map, module.teacher):
             trained.network.compile(dynamic=False)
-    law = TimeLaw(flow_map.clock, settings.objective)
-    batches = _Batches(training, settings, law, flow_map.basis.size)
-
     history = History(out / "metrics.csv")
     pdb = system_pdb(topology, training.train[0])
 
@@ -148,8 +155,8 @@ def train(
 
     callbacks = [history, Export(export, history)]
     if len(training.validation):
-        callbacks.insert(0, _validation(topology, training, settings))
-    _fit(module, batches, settings, out, callbacks, progress)
+        callbacks.insert(0, validation)
+    _fit(module, _Batches(settings, make), settings, out, callbacks, progress)
     return out / "checkpoint"
 
 
@@ -186,13 +193,49 @@ def _check_start(origin: Checkpoint, graph: MolecularGraph, settings: TrainingCo
         )
     for name, before, now in (
         ("network", network_configuration(stored["network"]), settings.network),
+        ("map.kind", stored["map"].get("kind", "denoiser"), settings.map.kind),
         ("map.order", stored["map"]["order"], settings.map.order),
+        ("map.longest_lag", stored["map"].get("longest_lag"), _longest_lag(settings)),
     ):
         if before != now:
             raise MolflowError(
                 f"start is '{origin.folder}', with {name} = {before}, and the configuration says "
                 f"{now}: make them equal, or train from random weights."
             )
+
+
+def _longest_lag(settings: TrainingConfig) -> float | None:
+    return settings.map.longest_lag if is_dynamics(settings.map) else None
+
+
+def _data_hash(training: TrainingData, forces: ForceData | None) -> str:
+    """Return what names all that decides the weights."""
+    positions = training.manifest["data_hash"]
+    if forces is None:
+        return positions
+    hashes = training.manifest["dynamics"]["forces_sha256"]
+    return "-".join([positions, hashes["train"], hashes.get(HOT, "")])
+
+
+def _sampling_parts(
+    flow_map: DenoiserFlowMap,
+    training: TrainingData,
+    topology,
+    graph: MolecularGraph,
+    settings: TrainingConfig,
+) -> tuple[StrongMapTraining, Callable, Validation]:
+    """Return module, source of batches and validation of a map that samples."""
+    module = StrongMapTraining(flow_map, settings, _norm(flow_map.sde, graph, settings))
+    law = TimeLaw(flow_map.clock, settings.objective)
+    positions = scaled_positions(training.train, training.scale)
+
+    def make(epoch: int, first: int, count: int) -> StepBatches:
+        local = local_counts(settings.objective, settings.batch_size, first, count)
+        return StepBatches(
+            positions, law, flow_map.basis.size, settings.batch_size, local, settings.seed, epoch
+        )
+
+    return module, make, _validation(topology, training, settings)
 
 
 def _norm(sde: ReverseDiffusion, graph: MolecularGraph, settings: TrainingConfig) -> StiffNorm:

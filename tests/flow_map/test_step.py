@@ -100,7 +100,7 @@ def test_a_map_refuses_another_basis_or_shape_and_takes_a_step_of_no_length():
         MAP(S, T[:5], X, WHOLE)
 
 
-def test_equations_with_matrices_are_walked_but_not_taught_by_factors():
+def test_equations_with_matrices_are_walked_but_not_taught_along_the_path():
     pull = torch.tensor([[1.0, 0.3], [0.1, 2.0]]).double()
     sde = MatrixOrnsteinUhlenbeck(pull, torch.ones(2, 1).double(), torch.zeros(2).double())
     flow_map = FrozenFlowMap(sde.nonlinear, sde, sde.basis(2))
@@ -108,4 +108,4 @@ def test_equations_with_matrices_are_walked_but_not_taught_by_factors():
     increment = sample_increment(flow_map.basis, T - S, shape, torch.Generator(), X.dtype)
     assert torch.allclose(flow_map(S, T, x, increment), sde.exact(S, T, x, increment))
     with pytest.raises(MolflowError, match="MatrixOrnsteinUhlenbeck are matrices"):
-        eulerian_residual(flow_map, S, T, x, x, increment)
+        lagrangian_residual(flow_map, sde.nonlinear, S, T, x, increment)

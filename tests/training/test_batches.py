@@ -5,7 +5,7 @@ import torch
 
 from molflow.flow_map.clock import StepClock
 from molflow.training.batches import StepBatches, TimeLaw, local_counts, scaled_positions
-from molflow.training.configuration import ObjectiveConfig
+from molflow.training.objective_configuration import ObjectiveConfig
 
 DURATION, SIGMA_MAX = math.log(5000), 10.0
 

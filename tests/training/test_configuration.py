@@ -102,3 +102,29 @@ def test_learning_rate_factor():
 def test_learning_rate_without_warmup_or_decay_is_flat():
     config = TrainingConfig(steps=5, learning_rate_warmup=0, learning_rate_decay=0)
     assert [learning_rate_factor(step, config) for step in range(5)] == [1.0] * 5
+
+
+def test_dynamics_has_objectives_and_a_network_of_its_own():
+    config = load_configuration((), ["map.kind=langevin", "objective.rollouts=7"])
+    assert config.objective.kind == "langevin" and config.objective.rollouts == 7
+    assert (config.network.scalars, config.network.vectors, config.network.layers) == (48, 24, 3)
+    assert load_configuration((), []).network.scalars == 96
+    own = load_configuration((), ["map.kind=overdamped", "network.scalars=32"])
+    assert (own.network.scalars, own.network.layers) == (32, 4)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["map.kind=langevin", "map.eta=1"], r"wrong at 'map.eta' = 1: Extra"),
+        (["map.kind=langevin", "objective.stiffness=1"], r"at 'objective.stiffness' = 1: Extra"),
+        (["map.kind=overdamped", "objective.frictions=[1,2]"], "is of no use where map.kind ="),
+        (["map.kind=newton"], "map.kind must be one of denoiser, langevin, overdamped"),
+        (["objective.kind=langevin"], "does not go with map.kind = denoiser: leave it out"),
+        (["map.kind=langevin", "map.longest_lag=0.0005"], "objective.anchor ends at 0.0006 ps"),
+        (["map.kind=langevin", "objective.anchor=[0.1,0.01]"], "anchor must be two positive"),
+    ],
+)
+def test_what_does_not_go_together_is_a_sentence(words, sentence):
+    with pytest.raises(MolflowError, match=sentence):
+        load_configuration((), words)

@@ -1,0 +1,313 @@
+"""A map of Langevin dynamics against molecular dynamics: path by path, in equilibrium, in time.
+
+    python benchmarks/dynamics.py run/checkpoint --md plain-md --work WORK
+
+Strong errors on Brownian paths that drive OpenMM's own forces; then for each lag many chains, their
+temperatures, broken bonds, free energies, slow time scales and passages against plain molecular
+dynamics; the same weights at 350 K and at ten times the friction; and the cost of simulated time.
+Every finished part stays in WORK, and the chains there go on where they were. Writes
+``benchmarks/results/dynamics.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import openmm
+from dynamics_cost import cost_of_map, cost_of_openmm, when_it_pays
+from dynamics_strong import strong
+from record import environment
+from toy_training import once
+
+import molflow
+from molflow.analysis.autocorrelation import compare_memory
+from molflow.analysis.geometry import terms
+from molflow.analysis.markov import implied_timescales
+from molflow.analysis.passage import passage_times
+from molflow.analysis.samples import evenly_spaced
+from molflow.analysis.slow_modes import fit_slow_modes
+from molflow.analysis.temperatures import width_temperatures
+from molflow.analysis.time_series import TorsionSeries, time_ordered
+from molflow.comparison import find_reference
+from molflow.errors import MolflowError
+from molflow.files import read_json, write_json
+from molflow.sampling.ensemble import find_device
+from molflow.systems import load_system
+from molflow.training.checkpoint import Checkpoint, load_checkpoint
+
+HERE = Path(__file__).parent
+#: Lags at which time scales are compared, and the time over which the memory of torsions is, in
+#: units of the lag of the slow modes.
+MULTIPLES, MEMORY = (0.5, 1, 2), 4.0
+#: The passage of the headline.
+PASSAGE = ("alpha_r", "alpha_l")
+#: What a lag must do: largest errors of temperatures, of the free-energy map beyond its floor (kT),
+#: and of times, unless they are within the interval of molecular dynamics.
+TEMPERATURE, FREE_ENERGY, TIMES = 0.02, 0.15, 0.25
+
+
+def propagated(checkpoint: Checkpoint, starts, out: Path, lag: float, options, state: dict) -> dict:
+    """Propagate chains and return their record; where all of them broke, what was said."""
+    try:
+        molflow.propagate(
+            checkpoint, starts, options.time, 1e-3 * lag, out, chains=options.chains,
+            path_seed=options.seed, compiled=options.compile, keep_going=True, **state,
+        )  # fmt: skip
+    except MolflowError as error:
+        return {"broken": options.chains, "said": str(error)}
+    record = read_json(out.with_suffix(".json"))
+    return {key: record[key] for key in ("watched", "temperature", "friction", "step_fs")} | {
+        "broken": len(record["broken"]), "breaks": record["broken"],
+    }  # fmt: skip
+
+
+def temperature_error(watched: dict, temperature: float) -> float:
+    """Return the largest relative error of the temperature of an element or a kind of mode."""
+    rows = watched["temperatures"]
+    rows = [*rows["elements"].values(), *rows["modes"].values()]
+    return max(abs(row["value"] / temperature - 1.0) for row in rows)
+
+
+def widths(out: Path, reference, temperature: float) -> dict:
+    """Return temperatures of bonds and angles by their widths against a reference, K."""
+    top = mdtraj.load_topology(str(out.with_name("topology.pdb")))
+    term_list = [term for term in terms(top) if term.kind in ("bond", "angle")]
+    frames = mdtraj.load(str(out), top=top)
+    chosen = frames.xyz[evenly_spaced(frames.n_frames, 20_000)]
+    found = width_temperatures(chosen, reference.positions, term_list, temperature)
+    return {
+        kind: float(np.nanmean([t for t, term in zip(found, term_list, strict=True)
+                                if term.kind == kind]))
+        for kind in ("bond", "angle")
+    }  # fmt: skip
+
+
+def times(series: TorsionSeries, reference: TorsionSeries, modes, names, seed: int) -> dict:
+    """Return slow time scales by lag, passages and memory of torsions of both, and their ratios."""
+    sides = {}
+    for name, one in (("map", series), ("md", reference)):
+        labels = [modes.label(run) for run in one.runs]
+        lags, states = [one.lag(modes.lag_ps * k) for k in MULTIPLES], len(modes.centres)
+        sides[name] = {
+            "timescales": implied_timescales(labels, lags, one.interval, states, 2, seed),
+            "passages": passage_times(one, seed=seed),
+        }
+    slowest, passage = zip(*(_headline(side, modes.lag_ps) for side in sides.values()), strict=True)
+    return sides | {
+        "timescale": ratio(*slowest),
+        "passage": ratio(*passage),
+        "memory": {
+            name: _memory(series, reference, column, modes.lag_ps, seed)
+            for column, name in enumerate(names)
+        },
+    }
+
+
+def _headline(side: dict, lag: float) -> tuple[dict, dict]:
+    """Return the rows of the slowest process at a lag (ps) and of the passage."""
+    slowest = next(
+        row for row in side["timescales"]
+        if abs(row["lag_ps"] - lag) < 1e-6 * lag and row["process"] == 0
+    )  # fmt: skip
+    return slowest, next(
+        row for row in side["passages"] if (row["start"], row["end"]) == PASSAGE
+    )
+
+
+def _memory(series, reference, column: int, lag: float, seed: int) -> dict:
+    row = compare_memory(series, reference, column, MEMORY * lag, seed)
+    curves = {key: row[key].tolist() for key in ("times", "model", "reference")}
+    difference = float(np.abs(row["model"] - row["reference"]).max())
+    kept = ("time_model_ps", "time_reference_ps", "ratio", "ratio_interval", "agree")
+    return {key: row[key] for key in kept} | {"largest_difference": difference, **curves}
+
+
+def ratio(own: dict, known: dict) -> dict:
+    """Return the ratio of two times, and whether it is near enough to 1; None if undecided.
+
+    Rows have ``value_ps``, ``interval_ps`` and ``verdict``. Times agree if they differ by a quarter
+    at most, or if the one lies in the interval of the other.
+    """
+    if known["verdict"] != "resolved" or own["value_ps"] is None:
+        return {"value": None, "agrees": None}
+    value = own["value_ps"] / known["value_ps"]
+    low, high = known["interval_ps"]
+    return {
+        "value": value,
+        "agrees": bool(abs(value - 1.0) <= TIMES or low <= own["value_ps"] <= high),
+    }
+
+
+def measured(out: Path, made: dict, options, truth: dict) -> dict:
+    """Return what the chains of a file are like."""
+    if "watched" not in made:
+        return made
+    row = dict(made)
+    row["temperature_error"] = temperature_error(made["watched"], made["temperature"])
+    row["width_temperatures"] = widths(out, truth["static"], truth["static"].temperature)
+    judged = molflow.compare(out, options.reference, exact_transport=False, force=True)
+    row["fes_rmse"] = {key: judged["metrics"]["fes_rmse"][key] for key in (
+        "value", "floor", "excess", "interval")}  # fmt: skip
+    row["validity"] = judged["validity"]
+    row["basins"] = judged["observables"]["basins"]
+    if truth["series"] is not None:
+        series = time_ordered(find_reference(out))
+        row["times"] = times(
+            series, truth["series"], truth["modes"], truth["static"].torsion_names, options.seed
+        )
+    return row
+
+
+def criteria(row: dict) -> dict[str, bool | None]:
+    """Return what a lag fulfils; None is undecided, because molecular dynamics is too short."""
+    if "temperature_error" not in row:
+        return {"broken": False}
+    found = row.get("times", {})
+    return {
+        "temperature": row["temperature_error"] <= TEMPERATURE,
+        "broken": row["broken"] == 0,
+        "free_energy": row["fes_rmse"]["excess"] <= FREE_ENERGY,
+        "timescale": found["timescale"]["agrees"] if found else None,
+        "passage": found["passage"]["agrees"] if found else None,
+    }
+
+
+def summarised(parts: dict, lags: list[float]) -> dict:
+    """Return what others read."""
+    rows, largest = {}, None
+    order = parts["strong"]["map_against_its_own_force"]["order"]["position"]
+    for lag in sorted(lags):
+        row = parts["lags"][f"{lag:g}"]
+        known = criteria(row)
+        found = row.get("times", {})
+        rows[f"{lag:g}"] = {
+            "temperature_error": row.get("temperature_error"),
+            "fes_rmse_excess": row["fes_rmse"]["excess"] if "fes_rmse" in row else None,
+            "timescale_ratio": found["timescale"]["value"] if found else None,
+            "passage_ratio": found["passage"]["value"] if found else None,
+            "broken": row["broken"],
+            "undecided": [name for name, value in known.items() if value is None],
+            "fails": [name for name, value in known.items() if value is False],
+        }
+        if False not in known.values():
+            largest = lag
+    speed = parts["cost"]
+    cores = [row["ns_a_day"] for row in speed["openmm"].values() if row["device"] == "cpu"]
+    return {
+        "largest_h_fs": largest,
+        "h": rows,
+        "strong_order": None if order is None else order["value"],
+        "strong_order_interval": None if order is None else order["interval"],
+        "strong_error_angstrom": {
+            name: {
+                step: row["position_angstrom"]
+                for step, row in parts["strong"][name]["errors"].items()
+            }
+            for name in ("map", "baoab", "euler_maruyama")
+        },
+        "speed_vs_openmm_cpu": max(row["ns_a_day"] for row in speed["map"].values()) / max(cores),
+        "force_seconds_at_which_it_pays": speed["pays"]["seconds_a_force_at_which_it_is_even"],
+        "other_states": {
+            name: {"temperature_error": row.get("temperature_error"), "broken": row["broken"],
+                   "fes_rmse_excess": row["fes_rmse"]["excess"] if "fes_rmse" in row else None}
+            for name, row in parts["states"].items()
+        },
+    }  # fmt: skip
+
+
+def cost(checkpoint: Checkpoint, starts: np.ndarray, options) -> dict:
+    """Return the cost of simulated time, of the map at the headline's lag."""
+    system, device = load_system(checkpoint.description["system"]), options.device
+    flow_map = checkpoint.flow_map
+    if options.compile:
+        flow_map.network.compile(dynamic=False)
+    rows = cost_of_map(flow_map, starts, options.headline, device)
+    chains = max(rows, key=lambda name: rows[name]["ns_a_day"])
+    one = rows[chains]["seconds_a_step"] / int(chains)
+    return {
+        "device": device,
+        "compiled": options.compile,
+        "lag_fs": options.headline,
+        "map": rows,
+        "openmm": cost_of_openmm(system),
+        "pays": when_it_pays(one, options.headline, system.timestep),
+    }
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", help="of a map of dynamics")
+    parser.add_argument("--md", type=Path, help="plain molecular dynamics, for times")
+    parser.add_argument("--reference", default="alanine_dipeptide", help="for free energies")
+    parser.add_argument("--work", type=Path, required=True, help="folder for finished parts")
+    parser.add_argument("--chains", type=int, default=256)
+    parser.add_argument("--time", default="1ns", help="of every chain")
+    parser.add_argument("--lags", default="10,20,40", help="fs")
+    parser.add_argument("--kinetics-lag", type=float, default=10.0, help="of slow modes, ps")
+    parser.add_argument("--headline", type=float, default=20.0, help="lag of the other states, fs")
+    parser.add_argument("--paths", type=int, default=16, help="of the strong errors")
+    parser.add_argument("--points", type=int, default=16, help="their length in 40 fs")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    return parser
+
+
+def main() -> None:
+    """Run the benchmark, or what is left of it."""
+    options = arguments().parse_args()
+    lags = [float(lag) for lag in options.lags.split(",")]
+    checkpoint = load_checkpoint(options.checkpoint, find_device(options.device))
+    system = load_system(checkpoint.description["system"])
+    work, static = options.work, find_reference(options.reference)
+    truth = {"static": static, "series": None, "modes": None}
+    if options.md is not None:
+        truth["series"] = time_ordered(find_reference(options.md))
+        truth["modes"] = fit_slow_modes(
+            truth["series"], options.kinetics_lag, seed=options.seed
+        )
+    # Chains start in equilibrium, on frames that no map was trained on.
+    held = static.select(static.held_out_runs or static.runs)
+    starts = mdtraj.Trajectory(held.positions, held.topology)
+    of_paths = held.positions[np.linspace(0, len(held.positions) - 1, options.paths).astype(int)]
+
+    def walk(name: str, lag: float, **state) -> dict:
+        out = work / name / "trajectory.dcd"
+        made = once(work / f"{name}-made.json", lambda: propagated(
+            checkpoint, starts, out, lag, options, state))  # fmt: skip
+        return once(work / f"{name}.json", lambda: measured(out, made, options, truth))
+
+    for folder in (work, options.out):
+        folder.mkdir(parents=True, exist_ok=True)
+    parts = {
+        "strong": once(work / "strong.json", lambda: strong(
+            load_checkpoint(options.checkpoint).flow_map, system, of_paths, options.points,
+            options.seed)),
+        "cost": once(work / "cost.json", lambda: cost(checkpoint, of_paths, options)),
+        "lags": {f"{lag:g}": walk(f"lag-{lag:g}", lag) for lag in lags},
+        "states": {
+            "350K": walk("350K", options.headline, temperature="350K"),
+            "friction_times_10": walk(
+                "friction", options.headline, friction=10.0 * checkpoint.flow_map.friction
+            ),
+        },
+    }  # fmt: skip
+    record = environment(openmm=openmm.__version__)
+    record["machine"]["device"] = options.device
+    write_json(options.out / "dynamics.json", {
+        "summary": summarised(parts, lags), **parts, "chains": options.chains,
+        "time": options.time, "seed": options.seed,
+        "checkpoint": {"weights_sha256": checkpoint.weights_hash},
+        "md": None if truth["series"] is None else {
+            "runs": len(truth["series"].runs), "length_ps": truth["series"].length},
+        **record,
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

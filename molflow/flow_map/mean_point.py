@@ -1,0 +1,106 @@
+"""Short steps of Langevin dynamics from the force alone, to which long ones are tied."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from molflow.flow_map.base import FlowMap
+from molflow.flow_map.free_path import free_velocity
+from molflow.flow_map.langevin import LangevinFlowMap
+from molflow.flow_map.overdamped import OverdampedFlowMap
+from molflow.sde.base import time_tensor
+from molflow.sde.quadrature import legendre_rule
+
+#: Polynomials that hold the gain of a short step, which is one of degree 2 but for the friction.
+_SMOOTH = 12
+
+
+class MeanPointMap(FlowMap):
+    r"""Map of a short step: each mean force is the force at the mean of the positions it averages.
+
+    F̄ = ∫ ρ(u) F(X_u) du is F(∫ ρ(u) X_u du) for a force linear in the positions. These are the
+    free path given the features, and the response to the force, of which a first such step says
+    how it changes with time: with F₀ at the start and F₁ at the mean of the positions under F₀,
+
+        X_u = x + ∫ₛᵘ w + G₂(u − s) F₀/m + ∫₀^(u−s) G₂ dy (F₁ − F₀)/(m ū),
+
+    w the free velocity, G₂ the gain of the positions and ū the mean time of F₁. With inertia the
+    weights are ρ₁ ∝ e^(−γ(t−u)) and ρ₂ ∝ 1 − e^(−γ(t−u)), those of `UnderdampedLangevin`. Without
+    the change of the force a vibration of rate ω would lose the part (ωh)⁴/24 of its energy in a
+    step, and the bath gives back no more than γh: a bond with hydrogen would have half of its
+    temperature at γ = 1/ps and h = 0.6 fs.
+
+    Overdamped, X_u = x + σ (W_u − W_s) + (u − s) F(x)/(mγ) and ρ is even.
+
+    Parameters
+    ----------
+    flow_map : LangevinFlowMap or OverdampedFlowMap
+        Whose force it is: what the map says of steps of no length.
+    """
+
+    def __init__(self, flow_map: LangevinFlowMap | OverdampedFlowMap):
+        super().__init__()
+        self.flow_map, self.sde, self.basis = flow_map, flow_map.sde, flow_map.basis
+
+    def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
+        h = (time_tensor(t) - time_tensor(s)).double().to(x.device).expand(len(x))
+        if isinstance(self.flow_map, OverdampedFlowMap):
+            return self.flow_map.force(self._overdamped(h, x, whitened))
+        masses = self.sde.masses.to(x)
+        shares = self._shares(h)
+        points = x[:, :1] + self._free(h, shares, x[:, 1], whitened)
+        constant, ramp = self._responses(h, shares)
+        first = self.flow_map.force(x[:, 0]) / masses
+        points = points + constant[..., None, None].to(x) * first[:, None]
+        change = self.flow_map.force(points[:, 1]) / masses - first
+        points = points + ramp[..., None, None].to(x) * change[:, None]
+        forces = self.flow_map.force(points.flatten(0, 1)).unflatten(0, (-1, 2))
+        return forces / masses
+
+    def _overdamped(self, h: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
+        force = self.flow_map.force(x)
+        # ∫ (W_u − W_s) du = h (I⁰ − I¹)/2
+        first = self.basis.legendre_scales(h)[:, :2] * torch.tensor([0.5, -0.5], device=h.device)[
+            : self.basis.order
+        ]
+        seen = torch.einsum("bn,baxn->bax", first.to(x), whitened[..., :2])
+        moved = 0.5 * h.to(x).reshape(-1, 1, 1) * self.sde.mobility.to(x) * force
+        return x + self.sde.diffusion.to(x) * seen + moved
+
+    def _shares(self, h: Tensor) -> Tensor:
+        """Weights ρ₂ and ρ₁ times those of the quadrature, (B, 2, nodes); their sums are 1."""
+        node, weight, _ = (part.to(h.device) for part in legendre_rule(1))
+        late = self.flow_map.friction * h[:, None] * (1.0 - node)
+        shares = weight * torch.stack([-torch.expm1(-late), torch.exp(-late)], dim=1)
+        return shares / shares.sum(-1, keepdim=True)
+
+    def _free(self, h: Tensor, shares: Tensor, velocities: Tensor, whitened: Tensor) -> Tensor:
+        """Mean displacement without force, with both weights, (B, 2, atoms, 3)."""
+        count = self.basis.order + 2
+        known = free_velocity(self.basis, h, self.flow_map.longest_lag)
+        known = h[:, None, None] * (shares @ _integrals(count, h.device)) @ known
+        start, noise = known.to(whitened).split([1, self.basis.size], dim=-1)
+        moved = self.sde.sigma.to(whitened) * torch.einsum("bkn,baxn->bkax", noise, whitened)
+        return start[..., None] * velocities[:, None] + moved
+
+    def _responses(self, h: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean displacement by an acceleration of 1, and by one that has grown to 1 at ū, with
+        both weights, (B, 2) in ps²."""
+        node, weight, legendre = (part.to(h.device) for part in legendre_rule(_SMOOTH))
+        later = h[:, None] * node
+        gain = self.sde.gain(torch.zeros_like(later), later)[..., 0, 0]
+        # What answers to a ramp is the integral of what answers to a step.
+        summed = h[:, None] * ((gain * weight) @ legendre) @ _integrals(_SMOOTH, h.device).mT
+        when = (shares[:, 1] * later).sum(-1, keepdim=True)
+        constant, ramp = ((shares @ part[..., None])[..., 0] for part in (gain, summed))
+        return constant, ramp / torch.where(when > 0, when, 1.0)
+
+
+def _integrals(count: int, device: torch.device) -> Tensor:
+    """∫₀^θ P_n(2ϑ − 1) dϑ at the nodes, (nodes, count): (P_(n+1) − P_(n−1))/(2 (2n + 1))."""
+    node, _, legendre = (part.to(device) for part in legendre_rule(count + 1))
+    odd = 2.0 * torch.arange(count + 1, device=device) + 1.0
+    legendre = legendre / odd
+    rise = legendre[:, 2:] - legendre[:, :-2]
+    return torch.cat([node[:, None], 0.5 * rise / odd[1:count]], dim=1)

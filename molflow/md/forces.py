@@ -1,0 +1,161 @@
+"""Forces for a training set, and hotter frames beside it: what maps of dynamics learn from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import openmm
+from openmm import unit
+
+from molflow.data.dataset import FORCES, HOT, data_hash, load_training_data
+from molflow.data.prepare import centred
+from molflow.errors import MolflowError
+from molflow.files import write_arrays, write_json
+from molflow.md.build import build
+from molflow.md.energies import energies_and_forces, fitting_platform
+from molflow.progress import track
+from molflow.seeds import derive_seed
+from molflow.systems import MolecularSystem, load_system
+from molflow.units import parse_quantity
+
+#: One hot frame for so many frames of the training set.
+_HOT_EVERY = 3
+#: Heating: ps, fs and 1/ps; long against the vibrations, short against the torsions.
+_HOT_TIME, _HOT_STEP, _HOT_FRICTION = 0.2, 0.5, 20.0
+
+
+def add_forces(
+    folder: str | Path,
+    system: str | Path | MolecularSystem | None = None,
+    hot: str | float | None = None,
+    seed: int = 0,
+    jobs: int | None = None,
+    progress: bool = True,
+) -> dict:
+    """Add the forces on its frames to a training set, and frames that are hotter.
+
+    Writes ``train_forces.npz`` and ``validation_forces.npz`` with ``forces`` (frames, atoms, 3) in
+    kJ/mol/nm, computed in double precision at the positions that are stored, and with `hot`
+    ``hot.npz`` with ``positions`` and ``forces``; ``manifest.json`` gets ``dynamics``: masses (amu)
+    and hashes.
+
+    Parameters
+    ----------
+    folder : str or Path
+        That `prepare` wrote.
+    system : str, Path or MolecularSystem, optional
+        By default the built-in one that the training set names.
+    hot : str, float or quantity, optional
+        Temperature of frames for coverage, a float in K. Every third training frame is heated for
+        0.2 ps: bonds and angles are hot then, torsions hardly moved.
+    seed : int
+        Of the heating.
+    jobs : int, optional
+        Processes for the forces.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    dict
+        The content of ``manifest.json``.
+
+    Raises
+    ------
+    MolflowError
+        If the training set is coarse, of another system, or the system has constraints, virtual
+        sites or particles without mass, for which there are no equations of motion of free atoms.
+    """
+    folder = Path(folder)
+    data = load_training_data(folder)
+    if not isinstance(system, MolecularSystem):
+        system = load_system(data.manifest["system"] if system is None else system)
+    if system.ensemble_hash != data.manifest["ensemble_hash"]:
+        raise MolflowError(
+            f"the training set '{folder}' is of the ensemble {data.manifest['ensemble_hash']}, "
+            f"and '{system.label}' of {system.ensemble_hash}: name the system it was made from."
+        )
+    temperature = None if hot is None else parse_quantity(hot, "temperature", "hot")
+    if temperature is not None and not temperature > system.temperature:
+        raise MolflowError(
+            f"hot is {temperature:g} K: give more than the {system.temperature:g} K of the system."
+        )
+    masses = free_masses(system)
+    sets = {"train": data.train, "validation": data.validation}
+    if temperature is not None:
+        sets[HOT] = heated(system, data.train[::_HOT_EVERY], temperature, seed, progress)
+    hashes = {}
+    for name, positions in sets.items():
+        forces = energies_and_forces(system, positions, jobs)[1].astype(np.float32)
+        if not np.isfinite(forces).all():
+            raise MolflowError(f"there are forces that are not finite on the {name} frames.")
+        hashes[name] = data_hash(forces)
+        if name == HOT:
+            write_arrays(folder / f"{HOT}.npz", positions=positions, forces=forces)
+        else:
+            write_arrays(folder / FORCES.format(name), forces=forces)
+    dynamics = {
+        "masses": masses,
+        "forces_sha256": hashes,
+        "hot_temperature": temperature,
+        "hot_frames": len(sets.get(HOT, ())),
+        "openmm": openmm.__version__,
+    }
+    manifest = data.manifest | {"dynamics": dynamics}
+    write_json(folder / "manifest.json", manifest)
+    return manifest
+
+
+def free_masses(system: MolecularSystem) -> list[float]:
+    """Return the masses of all atoms in amu.
+
+    Raises
+    ------
+    MolflowError
+        Unless every atom moves freely: no constraints, virtual sites or particles without mass.
+    """
+    built, _ = build(system)
+    count = built.getNumParticles()
+    masses = [built.getParticleMass(k).value_in_unit(unit.dalton) for k in range(count)]
+    virtual = [k for k in range(count) if built.isVirtualSite(k)]
+    if built.getNumConstraints():
+        raise MolflowError(
+            f"the system '{system.label}' has {built.getNumConstraints()} constraints, and maps of "
+            "dynamics know free atoms only: set constraints to none in its system.yaml and "
+            "simulate again."
+        )
+    if virtual or not all(masses):
+        which = virtual or [k for k in range(count) if not masses[k]]
+        raise MolflowError(
+            f"the particles {which[:5]} of the system '{system.label}' are virtual sites or have "
+            "no mass, and maps of dynamics know free atoms only: take a force field without them."
+        )
+    return masses
+
+
+def heated(
+    system: MolecularSystem, positions: np.ndarray, temperature: float, seed: int, progress: bool
+) -> np.ndarray:
+    """Return centred positions after a short time at another temperature, float32.
+
+    Parameters
+    ----------
+    positions : array, (frames, atoms, 3)
+        nm; each is the start of its own short run with new velocities.
+    temperature : float
+        K.
+    """
+    built, _ = build(system)
+    integrator = openmm.LangevinMiddleIntegrator(temperature, _HOT_FRICTION, 1e-3 * _HOT_STEP)
+    integrator.setRandomNumberSeed(derive_seed(seed, "hot noise") % (2**31 - 1) + 1)
+    context = openmm.Context(built, integrator, fitting_platform(built))
+    frames = np.empty(positions.shape)
+    for index in track(range(len(positions)), "heating frames", progress):
+        context.setPositions(positions[index].astype(np.float64))
+        context.setVelocitiesToTemperature(
+            temperature, derive_seed(seed, "hot", index) % (2**31 - 1) + 1
+        )
+        integrator.step(round(1e3 * _HOT_TIME / _HOT_STEP))
+        frames[index] = context.getState(positions=True).getPositions(asNumpy=True)._value
+    return centred(frames)

@@ -1,0 +1,1 @@
+"""Trajectories of many chains from a map of Langevin dynamics."""

@@ -1,0 +1,123 @@
+"""Many chains, one step of a flow map after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molflow.brownian.increment import Increment
+from molflow.flow_map.base import FlowMap
+from molflow.propagation.paths import ChainPaths
+from molflow.seeds import derive_seed
+
+
+def start_state(flow_map: FlowMap, positions: np.ndarray, seed: int) -> Tensor:
+    """Return the first state of chains, float64.
+
+    Parameters
+    ----------
+    flow_map : FlowMap
+        Of Langevin dynamics.
+    positions : ndarray, (chains, n_atoms, 3)
+        nm.
+    seed : int
+        Of the velocities, which follow the Maxwell-Boltzmann law; those of chain i depend on the
+        seed and on i.
+
+    Returns
+    -------
+    Tensor, (chains, 2, n_atoms, 3)
+        Positions and velocities, or (chains, n_atoms, 3) where the equation has no inertia.
+    """
+    x = torch.from_numpy(np.array(positions, np.float64))
+    if not inertial(flow_map):
+        return x
+    key = derive_seed(seed, "velocities")
+    normal = np.random.Generator(np.random.Philox(key=key)).standard_normal(x.shape)
+    # sigma² = 2 γ kT/m
+    width = flow_map.sde.sigma.double().cpu() / (2.0 * flow_map.sde.friction) ** 0.5
+    return torch.stack([x, width * torch.from_numpy(normal)], dim=1)
+
+
+def inertial(flow_map: FlowMap) -> bool:
+    """Return whether states have velocities."""
+    return hasattr(flow_map.sde, "sigma")
+
+
+def positions_of(x: Tensor) -> Tensor:
+    """Return the positions of states, (chains, n_atoms, 3)."""
+    return x if x.ndim == 3 else x[:, 0]
+
+
+class Motion:
+    """Steps of a flow map: what it learned in its own precision, the equation in float64.
+
+    The mean force does not change when a molecule moves as a whole, so the network sees molecules
+    with their middle at the origin: no digits are lost when they have diffused far away.
+
+    Parameters
+    ----------
+    flow_map : FlowMap
+        Of Langevin dynamics.
+    batch_size : int
+        Chains a network call.
+    """
+
+    def __init__(self, flow_map: FlowMap, batch_size: int = 256):
+        self.flow_map, self.batch_size = flow_map, batch_size
+        parameter = next(flow_map.parameters(), torch.zeros((), dtype=torch.float64))
+        self._like = parameter.detach()
+
+    def step(self, x: Tensor, increment: Increment) -> Tensor:
+        """Return the states after a step.
+
+        Parameters
+        ----------
+        x : Tensor, (chains, 2, n_atoms, 3) or (chains, n_atoms, 3)
+            float64, on the CPU.
+        increment : Increment
+            Features (chains, n_atoms, 3, size).
+        """
+        h = increment.h
+        middle = positions_of(x).mean(dim=1, keepdim=True)
+        seen = x - middle if x.ndim == 3 else torch.stack([x[:, 0] - middle, x[:, 1]], dim=1)
+        ends = torch.zeros_like(h).to(self._like.device), h.to(self._like.device)
+        with torch.no_grad():
+            means = [
+                self.flow_map.mean(*ends, part.to(self._like), z.to(self._like)).to(x)
+                for part, z in zip(
+                    seen.split(self.batch_size),
+                    increment.whitened().split(self.batch_size),
+                    strict=True,
+                )
+            ]
+            return self.flow_map.sde.apply(0.0 * h, h, x, torch.cat(means), increment)
+
+    def walk(
+        self,
+        x: Tensor,
+        paths: ChainPaths,
+        start: float,
+        interval: float,
+        steps: int,
+        look: Callable[[float, Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """Return the states an interval (ps) later, in equal steps.
+
+        Parameters
+        ----------
+        x : Tensor
+            States at `start`, ps.
+        paths : ChainPaths
+        look : callable, optional
+            Called with time and states after each step; returns the states to go on with.
+        """
+        for k in range(steps):
+            s, t = (start + interval * i / steps for i in (k, k + 1))
+            x = self.step(x, paths.increment(s, t))
+            if look is not None:
+                x = look(t, x)
+        return x

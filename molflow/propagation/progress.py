@@ -1,0 +1,70 @@
+"""A bar with what is watched: simulated time, kinetic temperature and its drift."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import numpy as np
+
+from molflow.propagation.request import Request
+
+
+class Gauge:
+    """Shows how far chains are, and how hot, while it is used as a context."""
+
+    def __init__(self, request: Request, show: bool):
+        self.request, self.means, self.frames = request, [], 0
+        self._wanted, self._stack, self._bar = show, ExitStack(), None
+
+    def __enter__(self) -> Gauge:
+        if self._wanted:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (
+                TextColumn("propagating"), BarColumn(),
+                TextColumn("{task.completed:.4g} of {task.total:.4g} ps"),
+                TextColumn("{task.fields[state]}"), TimeRemainingColumn(),
+            )  # fmt: skip
+            self._bar = self._stack.enter_context(Progress(*columns, console=Console(stderr=True)))
+            length = self.request.frames * self.request.interval
+            self._task = self._bar.add_task("", total=length, state="")
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stack.close()
+
+    def show(self, kinetic: np.ndarray) -> None:
+        """Take note of kinetic temperatures (frames, chains) in K that have come in.
+
+        There are none, (frames, 0), where atoms have no velocities.
+        """
+        self.frames += len(kinetic)
+        if kinetic.size:
+            self.means += kinetic.mean(axis=1).tolist()
+        if self._bar is not None:
+            state = f"{np.mean(self.means):.1f} K" if self.means else ""
+            if len(self.means) >= 4:
+                state += f", drift {drift(np.array(self.means)[:, None])['value']:+.1f} K"
+            self._bar.update(
+                self._task, completed=self.frames * self.request.interval, state=state
+            )
+
+
+def drift(kinetic: np.ndarray) -> dict[str, float | None]:
+    """Return by how much the second half of a run is hotter than the first, K.
+
+    Parameters
+    ----------
+    kinetic : ndarray, (frames, chains)
+        Kinetic temperatures, K; at least two frames.
+
+    Returns
+    -------
+    dict
+        ``value`` and its standard ``error`` over the chains, None for one chain.
+    """
+    half = len(kinetic) // 2
+    rise = kinetic[-half:].mean(axis=0) - kinetic[:half].mean(axis=0)
+    error = float(rise.std(ddof=1) / len(rise) ** 0.5) if len(rise) > 1 else None
+    return {"value": float(rise.mean()), "error": error}

@@ -1,0 +1,146 @@
+"""The files of a finished propagation."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mdtraj
+import numpy as np
+
+import molflow
+from molflow.analysis.samples import evenly_spaced
+from molflow.analysis.temperatures import kinetic_table
+from molflow.files import read_arrays, read_json, sha256_of, write_arrays, write_json
+from molflow.propagation.progress import drift
+from molflow.sampling.energies import energies_of
+from molflow.training.checkpoint import TOPOLOGY, Checkpoint
+from molflow.trajectories import write_trajectory
+
+if TYPE_CHECKING:
+    from molflow.propagation.propagate import Run
+
+#: Frames of which temperatures of modes are taken, evenly spaced.
+_MEASURED = 20_000
+
+
+def write_result(
+    out: Path,
+    checkpoint: Checkpoint,
+    topology: mdtraj.Topology,
+    run: Run,
+    plan: dict,
+    seconds: float,
+    energies: bool,
+) -> None:
+    """Write the trajectory, chain after chain, with topology, arrays and record beside it."""
+    shutil.copyfile(checkpoint.folder / TOPOLOGY, out.with_name("topology.pdb"))
+    segments = [read_arrays(path) for path in run.segments]
+    chains = run.whole
+    whole = {
+        name: np.concatenate([part[name] for part in segments])[:, chains]
+        for name in segments[0]
+        if segments[0][name].shape[1]
+    }
+    positions = _chains_first(whole["positions"])
+    request = run.request
+    write_trajectory(out, positions, topology)
+    arrays = {
+        "times": np.tile(request.interval * np.arange(1, request.frames + 1), len(chains)),
+        "chain": np.repeat(chains, request.frames),
+    }
+    description, hash_ = checkpoint.description, checkpoint.description["ensemble_hash"]
+    if request.temperature != checkpoint.flow_map.temperature:
+        hash_ += f"@{request.temperature:g}K"
+    elif energies and (found := energies_of(checkpoint, positions)) is not None:
+        arrays["energies"] = found
+    record = {
+        "system": description["system"],
+        "ensemble_hash": hash_,
+        "n": len(positions),
+        "temperature": request.temperature,
+        "friction": request.friction,
+        "chains": len(chains),
+        "broken": [asdict(run.broken[chain]) for chain in sorted(run.broken)],
+        "frames_per_chain": request.frames,
+        "frame_interval_ps": request.interval,
+        "step_fs": request.step * 1e3,
+        "steps_per_chain": request.steps * request.frames,
+        "watched": _watched(run, positions, whole, topology),
+        "plan": plan,
+        "checkpoint": {
+            "weights_sha256": checkpoint.weights_hash,
+            "data_hash": description["data_hash"],
+            "split": description["split"],
+        },
+        "seconds_of_last_session": round(seconds, 2),
+        "molflow": molflow.__version__,
+    }
+    if run.inertial:
+        arrays["velocities"] = _chains_first(whole["velocities"])
+    write_arrays(out.with_suffix(".npz"), **arrays)
+    write_json(
+        out.with_suffix(".json"),
+        {**record, "trajectory": out.name, "trajectory_sha256": sha256_of(out)},
+    )
+
+
+def _chains_first(values: np.ndarray) -> np.ndarray:
+    """Turn (frames, chains, ...) into (chains * frames, ...)."""
+    return np.ascontiguousarray(values.swapaxes(0, 1)).reshape(-1, *values.shape[2:])
+
+
+def _watched(run: Run, positions: np.ndarray, whole: dict, topology: mdtraj.Topology) -> dict:
+    """Return what the watch saw of the chains that are whole: temperatures and drift."""
+    if not run.inertial:
+        return {}
+    kinetic = whole["kinetic"]
+    chosen = evenly_spaced(len(positions), _MEASURED)
+    found = {
+        "lowest_kinetic_temperature": float(kinetic.min()),
+        "highest_kinetic_temperature": float(kinetic.max()),
+        "temperatures": kinetic_table(
+            positions[chosen],
+            _chains_first(whole["velocities"])[chosen],
+            topology,
+            chosen // run.request.frames,
+            run.masses,
+        ),
+    }
+    return found | ({"drift": drift(kinetic)} if len(kinetic) > 1 else {})
+
+
+def read_result(out: Path, topology: mdtraj.Topology) -> mdtraj.Trajectory:
+    """Return the trajectory of a finished propagation, with times in ps."""
+    bare = {"top": topology} if out.suffix.lower() in (".dcd", ".xtc") else {}
+    trajectory = mdtraj.load(str(out), **bare)
+    trajectory.time = read_arrays(out.with_suffix(".npz"))["times"]
+    return trajectory
+
+
+def summary(out: Path) -> str:
+    """Return what the record of a propagation says, a sentence a line."""
+    record = read_json(out.with_suffix(".json"))
+    length = record["frames_per_chain"] * record["frame_interval_ps"]
+    lines = [
+        f"{record['chains']} chains of {length:g} ps in steps of {record['step_fs']:.4g} fs at "
+        f"{record['temperature']:g} K and friction {record['friction']:g}/ps; "
+        f"{len(record['broken']) or 'none'} broke."
+    ]
+    lines += [f"Chain {row['chain']} broke after {row['time']:g} ps: {row['what']}."
+              for row in record["broken"]]  # fmt: skip
+    watched = record["watched"]
+    if "temperatures" in watched:
+        rows = watched["temperatures"]
+        parts = {**rows["all"], **rows["elements"], **rows["modes"]}
+        told = ", ".join(f"{name} {row['value']:.1f} ± {row['error']:.1f}"
+                         for name, row in parts.items())  # fmt: skip
+        lines.append(f"Kinetic temperatures in K: {told}.")
+    if "drift" in watched:
+        change, error = watched["drift"]["value"], watched["drift"]["error"]
+        known = "" if error is None else f" ± {error:.1f}"
+        lines.append(f"The second half is {change:+.1f}{known} K hotter than the first.")
+    lines.append(f"{record['n']} frames in {out}, velocities and topology.pdb beside it.")
+    return "\n".join(lines)

@@ -1,0 +1,93 @@
+"""Training batches of maps of dynamics: everything random of a step, from seed and number."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from molflow.seeds import derive_seed
+from molflow.training.batches import log_uniform
+from molflow.training.configuration import TrainingConfig
+
+
+class LangevinBatches(Dataset):
+    """The batches of one epoch; item k is a whole batch.
+
+    A batch depends on the seed, the epoch and k alone. Of its molecules some serve force matching,
+    the next are short steps tied to the force, then come those of the semigroup and at last those
+    of MeanFlow. The first of the semigroup go on from where rollouts of the map have come to, see
+    `LangevinTraining`.
+
+    Parameters
+    ----------
+    positions, forces : Tensor, (frames, atoms, 3)
+        nm and kJ/mol/nm.
+    features : int
+        Features of an increment per component.
+    config : TrainingConfig
+        Of a map of dynamics.
+    friction : float
+        1/ps, of the map.
+    first : int
+        Number of the first step of the epoch in the whole run.
+    count : int
+        Steps of the epoch.
+    """
+
+    def __init__(
+        self,
+        positions: Tensor,
+        forces: Tensor,
+        features: int,
+        config: TrainingConfig,
+        friction: float,
+        epoch: int,
+        first: int,
+        count: int,
+    ):
+        self.positions, self.forces, self.features = positions, forces, features
+        self.config, self.friction = config, friction
+        self.epoch, self.first, self.count = epoch, first, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> dict[str, Tensor | int | float]:
+        generator = torch.Generator().manual_seed(
+            derive_seed(self.config.seed, "batch", self.epoch, index)
+        )
+        size, objective = self.config.batch_size, self.config.objective
+        local = size
+        if self.first + index >= objective.local_steps:
+            local = min(size - 1, max(1, round(size * objective.local_share)))
+        anchored = round((size - local) * objective.anchor_share)
+        free = size - local - anchored
+        rolled = min(objective.rollouts, round(free * objective.rollout_share))
+        mean_flow = round((free - rolled) * objective.mean_flow_share)
+        rows = torch.randint(len(self.positions), (size,), generator=generator)
+        positions = self.positions[rows]
+        shortest, between = objective.anchor
+        lags = [
+            log_uniform(anchored, shortest, between, generator),
+            log_uniform(free, between, self.config.map.longest_lag, generator),
+        ]
+        low, high = objective.frictions or (self.friction, self.friction)
+        shape = (2, size - local, *positions.shape[1:], self.features)
+        halves = torch.randn(shape, generator=generator)
+        # Mixed, so that rollouts see lags of all lengths.
+        lags[1] = lags[1][torch.randperm(free, generator=generator)]
+        return {
+            "positions": positions,
+            "forces": self.forces[rows],
+            "normal": torch.randn(positions.shape, generator=generator),
+            "local": local,
+            "anchored": anchored,
+            "mean_flow": mean_flow,
+            "lag": torch.cat(lags).double(),
+            "left": halves[0],
+            "right": halves[1],
+            "slots": torch.randperm(objective.rollouts, generator=generator)[:rolled],
+            "restart": torch.rand(rolled, generator=generator) * objective.rollout_length < 1.0,
+            "friction": float(log_uniform(1, low, high, generator)),
+        }

@@ -1,0 +1,98 @@
+"""A run of a map of dynamics from beginning to end: resumable, repeatable, refused in sentences."""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from tiny_training import DYNAMICS_WORDS, add_springs, write_training_set
+
+from molflow.errors import MolflowError
+from molflow.flow_map.langevin import LangevinFlowMap
+from molflow.flow_map.overdamped import OverdampedFlowMap
+from molflow.training.checkpoint import load_checkpoint
+from molflow.training.run import train
+
+SYSTEM = "alanine_dipeptide"
+
+
+@pytest.fixture(scope="module")
+def springs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dynamics") / "data"
+    return add_springs(write_training_set(folder, SYSTEM))
+
+
+@pytest.fixture
+def empty(tmp_path):
+    (tmp_path / "empty.yaml").write_text("{}")
+    return tmp_path / "empty.yaml"
+
+
+def run(data, out, config, *words, **options):
+    words = [*DYNAMICS_WORDS, *words]
+    return train(SYSTEM, data, out, config=config, overrides=words, progress=False, **options)
+
+
+def weights(folder):
+    with safe_open(folder / "model.safetensors", framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}
+
+
+@pytest.mark.parametrize("kind", ["langevin", "overdamped"])
+def test_a_run_leaves_a_map_that_can_be_used(springs, tmp_path, empty, kind):
+    folder = run(springs, tmp_path / "run", empty, f"map.kind={kind}", "map.order=3",
+                 "map.longest_lag=0.01", "steps=3", "validate_every=1")  # fmt: skip
+    checkpoint = load_checkpoint(folder)
+    flow_map = checkpoint.flow_map
+    assert type(flow_map) is {"langevin": LangevinFlowMap, "overdamped": OverdampedFlowMap}[kind]
+    assert (flow_map.temperature, flow_map.friction, flow_map.longest_lag) == (300.0, 1.0, 0.01)
+    assert sum(flow_map.scales.masses) == pytest.approx(144.17, abs=0.01)
+    # Springs of 50000 kJ/mol/nm² and a width of 0.02 nm; the mean over all atoms is near that.
+    assert sum(flow_map.scales.forces) / 22 == pytest.approx(1000.0, rel=0.1)
+    rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    named = {"loss/local", "loss/anchor", "loss/semigroup", "rollouts/broken", "val/force"}
+    assert named <= set(rows[0].split(","))
+
+
+def test_a_run_in_two_parts_ends_where_one_in_one_does(springs, tmp_path, empty):
+    """Rollouts go on too: they are part of what is resumed."""
+    whole = run(springs, tmp_path / "whole", empty, "steps=9")
+    run(springs, tmp_path / "parts", empty, "steps=6", "learning_rate_decay=0")
+    with safe_open(tmp_path / "parts/state/last.safetensors", framework="pt") as file:
+        state = {name.rpartition("/")[2]: file.get_tensor(name) for name in file.keys()}
+    assert state["ages"].max() > 0 and state["rollouts"].abs().max() > 0.01
+    parts = run(springs, tmp_path / "parts", empty, "steps=9", "learning_rate_decay=3")
+    one, two = weights(whole), weights(parts)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_force_matching_learns_springs(springs, tmp_path, empty):
+    """The force error of untrained weights is that of no force at all, 1."""
+    words = ["steps=150", "steps_per_epoch=150", "objective.local_steps=150", "batch_size=32",
+             "learning_rate=0.01", "ema_decay=0.9", "validate_every=1",
+             "objective.validation_steps=1", "network.scalars=16", "network.vectors=8"]  # fmt: skip
+    run(springs, tmp_path / "run", empty, *words)
+    header, row = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    found = dict(zip(header.split(","), row.split(","), strict=True))
+    assert float(found["val/force"]) < 0.8
+
+
+def test_a_run_can_start_from_another(springs, tmp_path, empty):
+    first = run(springs, tmp_path / "one", empty, "steps=2")
+    second = run(springs, tmp_path / "two", empty, "steps=2", "seed=1", start=first)
+    record = json.loads((second / "model.json").read_text())["record"]
+    assert record["start"]["weights_sha256"] == load_checkpoint(first).weights_hash
+    with pytest.raises(MolflowError, match="with map.longest_lag = 0.01, and the configuration"):
+        run(springs, tmp_path / "three", empty, "map.kind=langevin", "map.longest_lag=0.02",
+            "map.order=3", start=first)  # fmt: skip
+
+
+def test_mean_flow_and_compile_do_not_go_together(springs, tmp_path, empty):
+    with pytest.raises(MolflowError, match="set it to 0, or train without --compile"):
+        run(springs, tmp_path / "run", empty, "objective.mean_flow_share=0.5", compiled=True)
+
+
+def test_data_without_forces_are_a_sentence(tmp_path, empty):
+    data = write_training_set(tmp_path / "data", SYSTEM)
+    with pytest.raises(MolflowError, match="has no forces"):
+        run(data, tmp_path / "run", empty)
