@@ -26,7 +26,8 @@ class DenoiserFlowMap(FlowMap):
 
     (Karras et al. 2022, arXiv 2206.00364, eq. 7), so that F is of unit size at every noise level.
     F = 0 at initialisation. The network sees the whitened features of the increment multiplied by
-    sqrt(1 − exp(−2h)): none of them when the step has no length.
+    sqrt(1 − exp(−2h)): none of them when the step has no length, or when η = 0, whose probability
+    flow does not depend on the path.
 
     Parameters
     ----------
@@ -56,6 +57,8 @@ class DenoiserFlowMap(FlowMap):
         sigma = self.sde.sigma(s).reshape(-1, 1, 1)
         scale = torch.rsqrt(1.0 + sigma.square())
         visible = torch.sqrt(-torch.expm1(-2.0 * (t - s))).reshape(-1, 1, 1, 1)
+        if not self.sde.eta:
+            visible = torch.zeros_like(visible)
         out = self.network(scale * x, visible * whitened, s, t)
         return centre(scale.square() * x + sigma * scale * out)
 

@@ -15,7 +15,9 @@ class MapConfig(Section):
     kind: Literal["denoiser"] = "denoiser"
     sigma_max: float = Field(10.0, gt=0)
     sigma_min: float = Field(0.002, gt=0)
-    eta: float = Field(1.0, gt=0, description="stochasticity; 1 is the ancestral diffusion")
+    eta: float = Field(
+        1.0, ge=0, description="stochasticity; 1 is the ancestral diffusion, 0 the probability flow"
+    )
     order: int = Field(4, ge=1, description="Legendre coefficients per step")
     focus: float = Field(0.4, gt=0, description="noise level at which basins are decided")
     focus_weight: float = Field(

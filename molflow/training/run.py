@@ -32,7 +32,7 @@ from molflow.training.checkpoint import Checkpoint, load_checkpoint, save_checkp
 from molflow.training.checkpoint_io import SafetensorsCheckpointIO
 from molflow.training.configuration import TrainingConfig, load_configuration
 from molflow.training.langevin_run import dynamics_parts, langevin_scales
-from molflow.training.map_configuration import is_dynamics
+from molflow.training.map_configuration import AnyMapConfig, is_dynamics
 from molflow.training.maps import build_flow_map
 from molflow.training.module import StrongMapTraining
 from molflow.training.network_configuration import network_configuration
@@ -194,7 +194,7 @@ def _check_start(origin: Checkpoint, graph: MolecularGraph, settings: TrainingCo
     for name, before, now in (
         ("network", network_configuration(stored["network"]), settings.network),
         ("map.kind", stored["map"].get("kind", "denoiser"), settings.map.kind),
-        ("map.order", stored["map"]["order"], settings.map.order),
+        (_FEATURES, origin.flow_map.basis.size, _features(settings.map)),
         ("map.longest_lag", stored["map"].get("longest_lag"), _longest_lag(settings)),
     ):
         if before != now:
@@ -202,6 +202,14 @@ def _check_start(origin: Checkpoint, graph: MolecularGraph, settings: TrainingCo
                 f"start is '{origin.folder}', with {name} = {before}, and the configuration says "
                 f"{now}: make them equal, or train from random weights."
             )
+
+
+_FEATURES = "features of an increment (map.order, and one more unless map.eta is 0)"
+
+
+def _features(map_: AnyMapConfig) -> int:
+    # Langevin dynamics without inertia, and the probability flow, have no rate.
+    return map_.order + int(map_.kind == "langevin" or getattr(map_, "eta", 0.0) > 0)
 
 
 def _longest_lag(settings: TrainingConfig) -> float | None:

@@ -12,6 +12,7 @@ import yaml
 from tiny_training import SYSTEM, WORDS, write_training_set
 
 import molflow
+from molflow.brownian.increment import sample_increment
 from molflow.errors import MolflowError
 from molflow.files import sha256_of
 from molflow.training.checkpoint import load_checkpoint
@@ -251,7 +252,26 @@ def test_a_run_can_start_from_a_checkpoint(finished, training_set, tmp_path):
         train(SYSTEM, training_set, again, overrides=words, progress=False)
 
 
-@pytest.mark.parametrize("word", ["network.layers=2", "map.order=3"])
+def test_a_map_of_the_probability_flow_does_not_depend_on_the_path(
+    finished, training_set, tmp_path
+):
+    """It can start from the weights of a strong map with as many features."""
+    out = tmp_path / "flow"
+    words = [*WORDS, "map.eta=0", "map.order=3"]
+    train(SYSTEM, training_set, out, overrides=words, start=finished, progress=False)
+    checkpoint = load_checkpoint(out)
+    flow_map, basis = checkpoint.flow_map, load_checkpoint(finished).flow_map.basis
+    assert flow_map.basis.size == basis.size == 3
+    s, t, generator = torch.full((2,), 0.3), torch.full((2,), 2.0), torch.Generator().manual_seed(0)
+    x = torch.randn(2, checkpoint.n_atoms, 3, generator=generator)
+    ends = [
+        flow_map(s, t, x, sample_increment(flow_map.basis, t - s, x.shape, generator))
+        for _ in range(2)
+    ]
+    assert torch.equal(*ends) and (ends[0] - x).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("word", ["network.layers=2", "map.order=3", "map.eta=0"])
 def test_a_start_that_does_not_fit_is_told(word, finished, training_set, tmp_path):
     out = tmp_path / "run"
     with pytest.raises(MolflowError, match=word.partition("=")[0].partition(".l")[0]):
