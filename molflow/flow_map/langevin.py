@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from molflow.brownian.basis import Basis
-from molflow.flow_map.base import FlowMap
 from molflow.flow_map.denoiser import centre
+from molflow.flow_map.dynamics import DynamicsFlowMap
 from molflow.flow_map.free_path import free_velocity
 from molflow.flow_map.langevin_scales import LangevinScales, check_lag, without_drift
 from molflow.sde.base import time_tensor
@@ -18,7 +18,7 @@ from molflow.units import thermal_energy
 CLOCK = 8.0
 
 
-class LangevinFlowMap(FlowMap):
+class LangevinFlowMap(DynamicsFlowMap):
     r"""Strong flow map of `UnderdampedLangevin`: friction, noise and temperature by formula.
 
     The network supplies the two mean forces F̄₂ and F̄₁ along a step. It is told where the force is
@@ -57,14 +57,10 @@ class LangevinFlowMap(FlowMap):
         temperature: float | None = None,
         friction: float | None = None,
     ):
-        super().__init__()
-        self.network, self.scales, self.order = network, scales, order
-        self.temperature = scales.temperature if temperature is None else float(temperature)
-        self.friction = scales.friction if friction is None else float(friction)
+        super().__init__(network, scales, order, temperature, friction)
         masses = torch.tensor(scales.masses, dtype=torch.float64)
         self.sde = UnderdampedLangevin(self.force, masses, self.friction, self.temperature)
         self.basis = self.sde.basis(order)
-        self.register_buffer("root_masses", masses.sqrt(), persistent=False)
         times = torch.tensor(scales.response_times, dtype=torch.float64)
         self.register_buffer("response", times, persistent=False)
         # Refused here rather than at the first step.
@@ -79,21 +75,6 @@ class LangevinFlowMap(FlowMap):
     def longest_lag(self) -> float:
         """The longest step that the map was trained for, ps."""
         return self.scales.longest_lag
-
-    def at(self, temperature: float, friction: float) -> LangevinFlowMap:
-        """Return the map of the same force field in another state, with the same weights.
-
-        Parameters
-        ----------
-        temperature, friction : float
-            K and 1/ps.
-
-        Raises
-        ------
-        MolflowError
-            If one is not positive, or the friction is too high for the longest lag.
-        """
-        return LangevinFlowMap(self.network, self.scales, self.order, temperature, friction)
 
     def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
         """Return n̄ = (F̄₂, F̄₁)/m, (batch, 2, atoms, 3) in nm/ps², for whitened features

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from molflow.brownian.basis import Basis
-from molflow.flow_map.base import FlowMap
 from molflow.flow_map.denoiser import centre
+from molflow.flow_map.dynamics import DynamicsFlowMap
 from molflow.flow_map.langevin import CLOCK
 from molflow.flow_map.langevin_scales import LangevinScales, check_lag, without_drift
 from molflow.sde.base import time_tensor
@@ -15,7 +15,7 @@ from molflow.sde.overdamped import OverdampedLangevin
 from molflow.units import thermal_energy
 
 
-class OverdampedFlowMap(FlowMap):
+class OverdampedFlowMap(DynamicsFlowMap):
     r"""Strong flow map of `OverdampedLangevin`: friction, noise and temperature by formula.
 
     The network supplies the mean force F̄ along a step. Without force atoms are displaced by
@@ -51,16 +51,12 @@ class OverdampedFlowMap(FlowMap):
         temperature: float | None = None,
         friction: float | None = None,
     ):
-        super().__init__()
-        self.network, self.scales, self.order = network, scales, order
-        self.temperature = scales.temperature if temperature is None else float(temperature)
-        self.friction = scales.friction if friction is None else float(friction)
+        super().__init__(network, scales, order, temperature, friction)
         masses, forces = (
             torch.tensor(values, dtype=torch.float64) for values in (scales.masses, scales.forces)
         )
         self.sde = OverdampedLangevin(self.force, masses, self.friction, self.temperature)
         self.basis = Basis(order)
-        self.register_buffer("root_masses", masses.sqrt(), persistent=False)
         self.register_buffer("forces", forces, persistent=False)
         energy = thermal_energy(scales.temperature)
         times = masses * scales.friction * energy / forces.square()
@@ -75,21 +71,6 @@ class OverdampedFlowMap(FlowMap):
     def longest_lag(self) -> float:
         """The longest step that the map was trained for, at its friction, ps."""
         return self.scales.longest_lag * self.friction / self.scales.friction
-
-    def at(self, temperature: float, friction: float) -> OverdampedFlowMap:
-        """Return the map of the same force field in another state, with the same weights.
-
-        Parameters
-        ----------
-        temperature, friction : float
-            K and 1/ps.
-
-        Raises
-        ------
-        MolflowError
-            If one is not positive.
-        """
-        return OverdampedFlowMap(self.network, self.scales, self.order, temperature, friction)
 
     def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
         """Return F̄, (batch, atoms, 3) in kJ/mol/nm, for whitened features
