@@ -9,7 +9,8 @@ import torch
 
 import molflow
 from molflow.analysis.statistics import block_length, resample, torsion_inefficiency
-from molflow.analysis.torsion_metrics import delta_f_alpha_l
+from molflow.analysis.torsion_metrics import delta_f_alpha_l, fes_rmse
+from molflow.analysis.torsions import phi_psi
 from molflow.brownian.increment import Increment
 from molflow.comparison import compare, find_reference
 from molflow.flow_map.denoiser import centre
@@ -108,3 +109,17 @@ def test_more_steps_on_the_same_path_come_closer_to_the_finest():
     assert all(a > b for a, b in zip(distances, distances[1:], strict=False)), distances
     # A map right in law only would stay at the distance of unrelated conformations.
     assert distances[-1] < 0.5 * mean_rmsd(drawn[64][::-1])
+
+
+def test_five_beads_have_the_torsions_of_their_training_runs():
+    """The published protocol, which scores on frames that were trained on."""
+    checkpoint = load_checkpoint(f"{SYSTEM}:beads5")
+    reference = find_reference(SYSTEM)
+    trained = np.isin(reference.replica, checkpoint.description["split"]["train"])
+    frames = reference.torsions[trained]
+    assert len(frames) == checkpoint.description["record"]["frames"] == 50_000
+    ensemble = molflow.sample(checkpoint, steps=4, n=8192, path_seed=1, progress=False)
+    assert ensemble.n_atoms == 5
+    torsions = phi_psi(ensemble)
+    assert fes_rmse(torsions, frames) < 0.25
+    assert abs(delta_f_alpha_l(torsions) - delta_f_alpha_l(frames)) < 0.6

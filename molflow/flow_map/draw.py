@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from molflow.brownian.basis import Basis
 from molflow.brownian.increment import Increment
 from molflow.brownian.path import BrownianPath
 from molflow.flow_map.denoiser import DenoiserFlowMap, centre
@@ -34,20 +35,19 @@ class BlockPaths:
 
     Parameters
     ----------
-    flow_map : DenoiserFlowMap
-        Gives the basis and the duration of the clock.
+    basis : Basis
+    duration : float
+        Of the clock.
     seeds : list of int
         One per block.
     n_atoms : int
     device : torch.device
     """
 
-    def __init__(self, flow_map: DenoiserFlowMap, seeds: list[int], n_atoms: int, device):
+    def __init__(self, basis: Basis, duration: float, seeds: list[int], n_atoms: int, device):
         shape = (BLOCK, n_atoms, 3)
-        duration = flow_map.sde.duration
         self.paths = [
-            BrownianPath(flow_map.basis, 0.0, duration, shape, seed, device=device)
-            for seed in seeds
+            BrownianPath(basis, 0.0, duration, shape, seed, device=device) for seed in seeds
         ]
 
     def snap(self, t: float) -> float:
@@ -68,7 +68,7 @@ def draw_blocks(
     device = next(flow_map.parameters()).device
     seeds = [derive_seed(seed, "block", block) for block in blocks]
     x = torch.cat([start_positions(flow_map, BLOCK, n_atoms, value) for value in seeds]).to(device)
-    paths = BlockPaths(flow_map, seeds, n_atoms, device)
+    paths = BlockPaths(flow_map.basis, flow_map.sde.duration, seeds, n_atoms, device)
     return rollout(flow_map, x, paths, flow_map.clock.grid(steps))
 
 

@@ -31,6 +31,15 @@ def test_tables_of_the_networks_are_of_the_results():
         assert f"{kept[mode]['exponent']:.2f}" in text
 
 
+def test_tables_of_alanine_dipeptide_are_of_the_results():
+    benchmark = importlib.import_module("alanine_dipeptide")
+    path = BENCHMARKS / "results" / "alanine_dipeptide.json"
+    results = json.loads(path.read_text(encoding="utf-8"))
+    text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    assert benchmark.table(results) in text
+    assert benchmark.beads_table(results) in text
+
+
 def test_every_benchmark_has_a_line_and_a_result():
     text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
     for result in (BENCHMARKS / "results").glob("*.json"):

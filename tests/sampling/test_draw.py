@@ -21,11 +21,12 @@ def test_start_has_the_width_of_noise_and_data():
 
 def test_blocks_have_paths_of_their_own_and_keep_them():
     flow_map = random_map()
-    paths = BlockPaths(flow_map, [1, 2, 3], ATOMS, "cpu")
+    paths = BlockPaths(flow_map.basis, flow_map.sde.duration, [1, 2, 3], ATOMS, "cpu")
     all_of_them = paths.increment(0.0, 2.0)
     assert all_of_them.features.shape == (3 * BLOCK, ATOMS, 3, flow_map.basis.size)
     for k, seed in enumerate((1, 2, 3)):
-        own = BlockPaths(flow_map, [seed], ATOMS, "cpu").increment(0.0, 2.0)
+        alone = BlockPaths(flow_map.basis, flow_map.sde.duration, [seed], ATOMS, "cpu")
+        own = alone.increment(0.0, 2.0)
         part = slice(k * BLOCK, (k + 1) * BLOCK)
         assert torch.equal(all_of_them.whitened()[part], own.whitened())
         assert torch.allclose(all_of_them.features[part], own.features, rtol=1e-6)

@@ -1,0 +1,306 @@
+"""Alanine dipeptide on the record: the shipped checkpoints and their baselines, by evaluations.
+
+    python benchmarks/alanine_dipeptide.py
+
+All atoms against held-out molecular dynamics: the strong map at 1 to 100 evaluations with three
+path seeds; the reverse diffusion and the probability flow solved with the same network
+(`same_network.py`), and MD that runs for as many processor seconds as the map samples, with one
+seed each. Five beads by the published protocol: 100,000 samples against the frames of the training
+runs, with the deterministic flow map (trained alike with ``map.eta=0``) as one more baseline if
+--deterministic names its checkpoint. How near the conformation of a path is to that of 64
+evaluations. Speed in effectively independent samples a second beside OpenMM. Writes
+``benchmarks/results/alanine_dipeptide.json`` and pictures. Finished parts are kept in --work, so
+that an interrupted run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import openmm
+from dipeptide_scores import (
+    BEADS,
+    SYSTEM,
+    all_atom,
+    beads,
+    beads_floor,
+    positions,
+    same_path,
+    short_md,
+    speed,
+)
+from matplotlib.figure import Figure
+from record import environment
+from same_network import SOLVERS
+from toy_training import once
+
+from molflow.analysis.plots import ramachandran
+from molflow.analysis.torsions import phi_psi
+from molflow.comparison import find_reference
+from molflow.files import replacing, write_json
+from molflow.step_study.summary import summarise
+from molflow.step_study.summary import table as study_table
+from molflow.training.checkpoint import Checkpoint, load_checkpoint
+
+HERE = Path(__file__).parent
+STEPS = (1, 2, 4, 8, 16, 20, 50, 100)
+#: Evaluations of samplers to compare with; of five beads, and of samplers to compare them with.
+BASELINE_STEPS = (1, 2, 4, 8, 16, 20)
+BEADS_STEPS, BEADS_BASELINE_STEPS = (1, 2, 4, 8, 20), (1, 2, 4, 8)
+FINEST, SAME_PATH_N = 64, 512
+#: Published for five beads (strong stochastic flow maps, arXiv 2606.01086): pmf_error, 100 JS.
+PUBLISHED = {"2": (0.235, 1.990), "20": (0.089, 0.860), "100": (0.067, 0.640)}
+
+
+def mean_beads(rows: list[dict]) -> dict:
+    """Return means over seeds, None where a solver diverged."""
+    if any(row["js"] is None for row in rows):
+        return {"pmf_error": None, "js": None}
+    return {name: float(np.mean([row[name] for row in rows])) for name in ("pmf_error", "js")}
+
+
+def table(results: dict) -> str:
+    """Return fes_rmse and energy W2 of the map and all baselines as a Markdown table."""
+    summary = results["summary"]
+    rows = {"molflow": summary["all_atom"], **{
+        name: row["all_atom"] for name, row in summary["baselines"].items() if "all_atom" in row
+    }}  # fmt: skip
+    steps = [str(k) for k in results["steps"]]
+    lines = ["| evaluations | " + " | ".join(steps) + " |", "|---" * (len(steps) + 1) + "|"]
+    for name, row in rows.items():
+        cells = [_cell(row[k]) if k in row else "" for k in steps]
+        lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(row: dict | None) -> str:
+    if row is None:
+        return "diverges"
+    energy = "–" if row["energy_w2"] is None else f"{row['energy_w2']:.2g}"
+    return f"{row['fes_rmse']:.2f} / {energy}"
+
+
+def beads_table(results: dict) -> str:
+    """Return pmf_error and 100 JS of five beads, ours and published, as a Markdown table."""
+    summary = results["summary"]
+    rows = {"molflow": summary["beads5"]} | {
+        name: row["beads5"] for name, row in summary["baselines"].items() if "beads5" in row
+    }
+    steps = list(summary["beads5"]["pmf_error"])
+    lines = ["| evaluations | " + " | ".join(steps) + " |", "|---" * (len(steps) + 1) + "|"]
+    for name, row in rows.items():
+        cells = (_beads_cell(row, k) if k in row["js"] else "" for k in steps)
+        lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
+    theirs = (f"{PUBLISHED[k][0]:g} / {PUBLISHED[k][1]:g}" if k in PUBLISHED else "" for k in steps)
+    return "\n".join([*lines, "| published strong map | " + " | ".join(theirs) + " |"])
+
+
+def _beads_cell(row: dict, steps: str) -> str:
+    if row["js"][steps] is None:
+        return "diverges"
+    return f"{row['pmf_error'][steps]:.3g} / {row['js'][steps]:.3g}"
+
+
+def quality_table(results: dict) -> str:
+    """Return the README's table, in Markdown: the sizes of sample that are the largest."""
+    n, seeds = results["n"], len(results["seeds"])
+    largest = max(n.values())
+    rows = {k: row for k, row in results["summary"]["all_atom"].items() if n[k] == largest}
+    return study_table(rows, largest * seeds)
+
+
+def maps(checkpoint: Checkpoint, nfe: int, n: int, path: Path) -> None:
+    """Draw the Ramachandran maps of MD and of the model side by side."""
+    reference = find_reference(SYSTEM).held_out()
+    model = phi_psi(mdtraj.Trajectory(positions(checkpoint, "molflow", n, nfe, 0),
+                                      checkpoint.topology()))  # fmt: skip
+    figure = Figure(figsize=(9.0, 4.2), layout="constrained")
+    left, right = ramachandran(model, reference.torsions, figure)
+    left.set_title(f"molflow, {nfe} evaluations (n = {n:,})", fontsize=11)
+    right.set_title(f"held-out MD (n = {len(reference.torsions):,})", fontsize=11)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def picture(summary: dict, path: Path) -> None:
+    """Draw the scores of the map and of the baselines against evaluations."""
+    figure = Figure(figsize=(10.0, 4.0), layout="constrained")
+    axes = dict(zip(("fes_rmse", "energy_w2"), figure.subplots(1, 2), strict=True))
+    labels = {"fes_rmse": "fes_rmse / kT", "energy_w2": "energy W2 / kT"}
+    floors = {"fes_rmse": "fes_floor", "energy_w2": "energy_w2_floor"}
+    rows = {"molflow": summary["all_atom"]} | {
+        name: row["all_atom"] for name, row in summary["baselines"].items() if "all_atom" in row
+    }
+    for name, ax in axes.items():
+        for mark, (label, row) in zip("os^vDX", rows.items(), strict=False):
+            known = {int(k): v[name] for k, v in row.items() if v and v[name] is not None}
+            ax.plot(
+                list(known), list(known.values()), mark + "-", label=label.replace("_", " "), ms=5
+            )
+        floor = [row[floors[name]] for row in summary["all_atom"].values()]
+        ax.plot([int(k) for k in summary["all_atom"]], floor, "k:", label="floor (MD against MD)")
+        ax.set(xscale="log", yscale="log", xlabel="evaluations", ylabel=labels[name])
+        ax.set_xticks(STEPS, ["" if k == 20 else str(k) for k in STEPS])
+        ax.minorticks_off()
+    axes["energy_w2"].set_ylim(0.1, 1e4)
+    axes["energy_w2"].legend(frameon=False, fontsize=8, loc="upper right")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+class Pieces:
+    """Finished scores in a folder, by checkpoint, sampler, evaluations, size and seed."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def once(self, kind: str, checkpoint: Checkpoint, key: str, make) -> dict:
+        """Return one piece, made now if it is not there."""
+        folder = self.folder / f"{kind}-{checkpoint.weights_hash[:12]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        row = once(folder / f"{key}.json", make)
+        scores = row.get("figures") or {}
+        print(kind, key, scores.get("fes_rmse", {}).get("value", row.get("pmf_error")), flush=True)
+        return row
+
+    def scores(
+        self, kind: str, make, checkpoint: Checkpoint, name: str, sizes: dict, seeds: list[int]
+    ) -> dict:
+        """Return the rows of one sampler, a list over seeds for each number of evaluations."""
+        return {
+            str(nfe): [
+                self.once(
+                    kind,
+                    checkpoint,
+                    f"{name}-{nfe}-{n}-{seed}",
+                    lambda nfe=nfe, n=n, seed=seed: make(checkpoint, name, n, nfe, seed),
+                )
+                for seed in seeds
+            ]
+            for nfe, n in sizes.items()
+        }
+
+    def short_md(self, checkpoint: Checkpoint, sampled: dict, seeds: list[int]) -> dict:
+        """Return the rows of MD as long as the map sampled, by evaluations of the map."""
+        return {
+            nfe: [
+                self.once(
+                    "all_atom",
+                    checkpoint,
+                    f"short_md-{nfe}-{row['n']}-{seed}",
+                    lambda row=row, seed=seed: short_md(row["seconds"], row["n"], seed),
+                )
+                for seed, row in zip(seeds, rows, strict=False)
+            ]
+            for nfe, rows in sampled.items()
+            if int(nfe) in BASELINE_STEPS
+        }
+
+
+def atom_summary(rows: dict) -> dict:
+    """Return what a table needs of one sampler by evaluations, None where it diverged."""
+    return {
+        nfe: summarise([row["figures"] for row in parts])
+        | {"angle_sd_ratio": float(np.mean([row["angle_sd_ratio"] for row in parts]))}
+        if all(row["figures"] for row in parts)
+        else None
+        for nfe, parts in rows.items()
+    }
+
+
+def beads_summary(rows: dict) -> dict:
+    """Return both published scores of one sampler, each by evaluations."""
+    means = {nfe: mean_beads(parts) for nfe, parts in rows.items()}
+    return {name: {nfe: row[name] for nfe, row in means.items()} for name in ("pmf_error", "js")}
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, nargs="+", default=list(STEPS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("-n", type=int, default=10_000, help="samples of all atoms")
+    parser.add_argument("--beads-n", type=int, default=100_000)
+    parser.add_argument(
+        "--most", type=int, default=100_000, help="network calls a piece: beyond it n is less"
+    )
+    parser.add_argument("--deterministic", type=Path, help="five-bead checkpoint with eta 0")
+    parser.add_argument(
+        "--compile", action="store_true", help="make machine code of the networks first"
+    )
+    parser.add_argument("--work", type=Path, default=Path("outputs/alanine_dipeptide"))
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    full, coarse = load_checkpoint(SYSTEM), load_checkpoint(BEADS)
+    deterministic = options.deterministic and load_checkpoint(options.deterministic)
+    if options.compile:
+        for checkpoint in (full, coarse, deterministic):
+            if checkpoint is not None:
+                checkpoint.flow_map.network.compile(dynamic=False)
+    pieces, seeds = Pieces(options.work), options.seeds
+    sizes = {k: min(options.n, max(1000, options.most // k)) for k in options.steps}
+    few = {k: n for k, n in sizes.items() if k in BASELINE_STEPS}
+    many = {k: options.beads_n for k in options.steps if k in BEADS_STEPS}
+    fewer = {k: n for k, n in many.items() if k in BEADS_BASELINE_STEPS}
+    found, on_beads = {}, {}
+    found["molflow"] = pieces.scores("all_atom", all_atom, full, "molflow", sizes, seeds)
+    found["short_md"] = pieces.short_md(full, found["molflow"], seeds[:1])
+    on_beads["molflow"] = pieces.scores("beads5", beads, coarse, "molflow", many, seeds)
+    for name in SOLVERS:
+        found[name] = pieces.scores("all_atom", all_atom, full, name, few, seeds[:1])
+        on_beads[name] = pieces.scores("beads5", beads, coarse, name, fewer, seeds[:1])
+    if deterministic is not None:
+        name = "deterministic_flow_map"
+        on_beads[name] = pieces.scores("beads5", beads, deterministic, name, fewer, seeds[:1])
+    paths = pieces.once(
+        "all_atom", full, "same_path", lambda: same_path(full, list(few), FINEST, SAME_PATH_N, 0)
+    )
+    rates = {
+        nfe: sum(row["n"] for row in rows) / sum(row["seconds"] for row in rows)
+        for nfe, rows in found["molflow"].items()
+    }
+    speeds = speed(rates)
+    baselines = {
+        name: ({"all_atom": atom_summary(found[name])} if name in found else {})
+        | ({"beads5": beads_summary(on_beads[name])} if name in on_beads else {})
+        for name in (found | on_beads)
+        if name != "molflow"
+    }
+    floors = [beads_floor(coarse, options.beads_n, seed) for seed in options.seeds]
+    summary = {
+        "all_atom": atom_summary(found["molflow"]),
+        "beads5": beads_summary(on_beads["molflow"]) | {"floor": mean_beads(floors)},
+        "baselines": baselines,
+        "same_path": paths,
+        "speedup_cpu": rates["4"] / speeds["md_samples_per_second"] if "4" in rates else None,
+        "speedup_gpu": None,
+    }
+    results = {
+        "summary": summary,
+        "speed": speeds,
+        "short_md_ps": {k: [row["ps"] for row in rows] for k, rows in found["short_md"].items()},
+        "per_seed": {
+            name: {nfe: [row["figures"] for row in rows] for nfe, rows in parts.items()}
+            for name, parts in found.items()
+        },
+        "steps": options.steps,
+        "n": {nfe: rows[0]["n"] for nfe, rows in found["molflow"].items()},
+        "beads_n": options.beads_n,
+        "seeds": options.seeds,
+        "baseline_seeds": seeds[:1],
+        "compiled": options.compile,
+        "checkpoints": {"all_atom": full.weights_hash, "beads5": coarse.weights_hash},
+        **environment(openmm=openmm.__version__, mdtraj=mdtraj.__version__),
+    }
+    write_json(options.out / "alanine_dipeptide.json", results)
+    picture(summary, options.out / "alanine_dipeptide.png")
+    maps(full, 4, options.n, options.out / "alanine_dipeptide_maps.png")
+    print(quality_table(results), table(results), beads_table(results), sep="\n\n")
+
+
+if __name__ == "__main__":
+    main()
