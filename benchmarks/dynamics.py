@@ -112,9 +112,7 @@ def _headline(side: dict, lag: float) -> tuple[dict, dict]:
         row for row in side["timescales"]
         if abs(row["lag_ps"] - lag) < 1e-6 * lag and row["process"] == 0
     )  # fmt: skip
-    return slowest, next(
-        row for row in side["passages"] if (row["start"], row["end"]) == PASSAGE
-    )
+    return slowest, next(row for row in side["passages"] if (row["start"], row["end"]) == PASSAGE)
 
 
 def _memory(series, reference, column: int, lag: float, seed: int) -> dict:
@@ -223,7 +221,7 @@ def cost(checkpoint: Checkpoint, starts: np.ndarray, options) -> dict:
     system, device = load_system(checkpoint.description["system"]), options.device
     flow_map = checkpoint.flow_map
     if options.compile:
-        flow_map.network.compile(dynamic=False)
+        flow_map.compile_parts()
     rows = cost_of_map(flow_map, starts, options.headline, device)
     chains = max(rows, key=lambda name: rows[name]["ns_a_day"])
     one = rows[chains]["seconds_a_step"] / int(chains)
@@ -268,9 +266,7 @@ def main() -> None:
     truth = {"static": static, "series": None, "modes": None}
     if options.md is not None:
         truth["series"] = time_ordered(find_reference(options.md))
-        truth["modes"] = fit_slow_modes(
-            truth["series"], options.kinetics_lag, seed=options.seed
-        )
+        truth["modes"] = fit_slow_modes(truth["series"], options.kinetics_lag, seed=options.seed)
     # Chains start in equilibrium, on frames that no map was trained on.
     held = static.select(static.held_out_runs or static.runs)
     starts = mdtraj.Trajectory(held.positions, held.topology)

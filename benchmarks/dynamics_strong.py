@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from molflow.errors import MolflowError
-from molflow.flow_map.langevin import LangevinFlowMap
+from molflow.flow_map.inertial import InertialFlowMap
 from molflow.md.driven import DrivenDynamics
 from molflow.propagation.motion import Motion, start_state
 from molflow.propagation.paths import ChainPaths
@@ -178,13 +178,13 @@ def row(found: np.ndarray) -> dict[str, float | None]:
 
 
 def strong(
-    flow_map: LangevinFlowMap, system: MolecularSystem, starts: np.ndarray, points: int, seed: int
+    flow_map: InertialFlowMap, system: MolecularSystem, starts: np.ndarray, points: int, seed: int
 ) -> dict:
     """Return strong errors of the map and of integrators on the same paths.
 
     Parameters
     ----------
-    flow_map : LangevinFlowMap
+    flow_map : InertialFlowMap
     system : MolecularSystem
         With the true force.
     starts : ndarray, (chains, atoms, 3)

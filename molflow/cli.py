@@ -31,6 +31,18 @@ def _run_numbers(text: str | None, option: str) -> list[int] | None:
     return None if text is None else _numbers(text, option, "run numbers", "0,1,2")
 
 
+def _friction_range(text: str | None) -> tuple[float, float] | None:
+    """Turn ``"0.1/ps,10/ps"`` into two numbers per ps."""
+    from molflow.units import parse_quantity
+
+    if text is None:
+        return None
+    words = text.split(",")
+    if len(words) != 2:
+        raise MolflowError(f"--frictions is '{text}': write two, for example 0.1/ps,10/ps.")
+    return tuple(parse_quantity(word.strip(), "rate", "--frictions") for word in words)
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"molflow {molflow.__version__}")
@@ -143,23 +155,39 @@ def prepare(
     hot: Annotated[
         str | None, typer.Option(help="With --forces: add frames that are as hot as that, 600K.")
     ] = None,
+    paths: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --forces: add so many paths of 40 fs under the true force."),
+    ] = None,
+    frictions: Annotated[
+        str | None,
+        typer.Option(help="Range of their friction: 0.1/ps,10/ps. Default: about the system's."),
+    ] = None,
 ) -> None:
     """Make a training set of a simulation, split by replica.
 
     Replicas that are in neither list are held out: no frame of theirs is ever trained on.
 
-    Example: `molflow prepare md --out data --train 0,1,3 --validation 2 --forces --hot 600K`
+    Example: `molflow prepare md --out data --forces --hot 600K --paths 20000`
     """
     from molflow.data.prepare import prepare as run
 
-    if hot and not forces:
-        raise MolflowError(f"--hot is {hot}, but --forces is missing: give both or none.")
+    for option, value in (("--hot", hot), ("--paths", paths)):
+        if value and not forces:
+            raise MolflowError(f"{option} is {value}, but --forces is missing: give both or none.")
+    if frictions and not paths:
+        raise MolflowError(f"--frictions is {frictions}, but --paths is missing: give both.")
+    between = _friction_range(frictions)
     runs = _run_numbers(train, "--train"), _run_numbers(validation, "--validation")
     run(folder, out, system, *runs)
     if forces:
         from molflow.md.forces import add_forces
 
         add_forces(out, system, hot)
+    if paths:
+        from molflow.driven_paths import add_paths
+
+        add_paths(out, paths, between, system)
     typer.echo(f"Training set in {out}.")
 
 

@@ -51,6 +51,12 @@ def propagate(
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Go on with the others when a chain breaks.")
     ] = False,
+    residual_noise: Annotated[
+        bool,
+        typer.Option(
+            "--residual-noise", help="Add the learned noise that keeps vibrations from cooling."
+        ),
+    ] = False,
     energies: Annotated[
         bool, typer.Option(help="Compute potential energies with OpenMM beside the file.")
     ] = True,
@@ -82,6 +88,7 @@ def propagate(
         batch_size=batch_size,
         compiled=compiled,
         keep_going=keep_going,
+        residual_noise=residual_noise,
         energies=energies,
         progress=not quiet,
     )

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
-def track(items: Sequence | Iterable, description: str, show: bool = True) -> Iterator:
-    """Iterate over items behind a progress bar."""
+def track(
+    items: Sequence | Iterable, description: str, show: bool = True, total: int | None = None
+) -> Iterator:
+    """Iterate over items behind a progress bar; `total` says how many, where they do not."""
     if not show:
         yield from items
         return
@@ -19,4 +21,4 @@ def track(items: Sequence | Iterable, description: str, show: bool = True) -> It
         TimeRemainingColumn(),
     )
     with Progress(*columns) as progress:
-        yield from progress.track(items, description=description)
+        yield from progress.track(items, total=total, description=description)

@@ -11,7 +11,9 @@ import pytest
 import molflow
 
 PACKAGE = Path(molflow.__file__).parent
-FOUNDATION = {"units", "errors", "files", "parts", "seeds", "progress", "trajectories"}
+FOUNDATION = {
+    "units", "errors", "files", "parts", "seeds", "progress", "trajectories", "bonded_terms",
+}  # fmt: skip
 # What each folder may import of molflow besides itself.
 MATHEMATICS = {
     "brownian": FOUNDATION,

@@ -98,6 +98,18 @@ def test_wrong_usage_exits_with_2(words):
         ),
         (["prepare", "md", "--out", "data"], "md"),
         (
+            ["prepare", "md", "--out", "data", "--paths", "10"],
+            "--paths is 10, but --forces is missing: give both or none.",
+        ),
+        (
+            ["prepare", "md", "--out", "data", "--frictions", "1/ps,2/ps"],
+            "--frictions is 1/ps,2/ps, but --paths is missing: give both.",
+        ),
+        (
+            ["prepare", "md", "--out", "d", "--forces", "--paths", "9", "--frictions", "1/ps"],
+            "--frictions is '1/ps': write two, for example 0.1/ps,10/ps.",
+        ),
+        (
             ["study", "alanine_dipeptide", "--steps", "1-16", "--out", "study"],
             "--steps is '1-16', which is not a list of numbers of steps: write for example 1,2,4.",
         ),

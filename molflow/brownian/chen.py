@@ -42,6 +42,20 @@ def join(left: Increment, right: Increment) -> Increment:
     return Increment.from_whitened(left.basis, left.h + right.h, apply_matrix(matrix, children))
 
 
+def join_equal_matrix(basis: Basis, h: Tensor, count: int) -> Tensor:
+    """Return M with z = M (z_1, .., z_count) for parts that are all of length h, ().
+
+    Returns
+    -------
+    Tensor (size, count size) float64
+    """
+    whole = torch.eye(basis.size, dtype=torch.float64, device=h.device)
+    for walked in range(1, count):
+        left, right = join_matrix(basis, walked * h, h).chunk(2, dim=-1)
+        whole = torch.cat([left @ whole, right], dim=-1)
+    return whole
+
+
 def join_matrix(basis: Basis, h_left: Tensor, h_right: Tensor) -> Tensor:
     """Return M with z = M (z_left, z_right) for whitened features.
 

@@ -93,7 +93,9 @@ class Increment:
         return values.reshape(values.shape[0], *[1] * (self.features.ndim - 2), values.shape[-1])
 
     @staticmethod
-    def from_whitened(basis: Basis, h: Tensor, z: Tensor) -> Increment:
+    def from_whitened(
+        basis: Basis, h: Tensor, z: Tensor, factor: Tensor | None = None
+    ) -> Increment:
         """Return the increment whose whitened features are z.
 
         Parameters
@@ -102,9 +104,12 @@ class Increment:
         h : Tensor () or (B,)
         z : Tensor (B, *shape, size)
             Independent standard normal numbers for a Brownian increment.
+        factor : Tensor (size, size) or (B, size, size), optional
+            `Basis.cholesky` of h in float64, where it is known.
         """
         check_shapes(basis, h, z)
-        return _remember(basis, h, apply_matrix(basis.cholesky(h.double()).to(z.dtype), z), z)
+        factor = basis.cholesky(h.double()) if factor is None else factor
+        return _remember(basis, h, apply_matrix(factor.to(z.dtype), z), z)
 
     def rotate(self, rotation: Tensor) -> Increment:
         """Rotate every feature as a vector: features (B, atoms, 3, size), rotation (3, 3) or

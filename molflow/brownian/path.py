@@ -85,8 +85,10 @@ class BrownianPath:
                 f"{self._time(1) - self.t0:.3g}, the spacing of the path's grid."
             )
         z = self._query(0, 0, first, last).to(self.device, self.dtype)
-        h = torch.tensor(self._length(last - first), dtype=self.dtype, device=self.device)
-        return Increment.from_whitened(self.basis, h, z)
+        h = torch.tensor(self._length(last - first), dtype=self.dtype)
+        factor = _cholesky(self.basis, float(h)).to(self.device)
+        h = h.to(self.device)
+        return Increment.from_whitened(self.basis, h, z, factor)
 
     def _tick(self, t: float) -> int:
         if torch.is_tensor(t) and t.numel() != 1:
@@ -163,6 +165,11 @@ class BrownianPath:
 @lru_cache(maxsize=4096)
 def _join_matrix(basis: Basis, left: float, right: float) -> Tensor:
     return join_matrix(basis, *(torch.tensor(h, dtype=torch.float64) for h in (left, right)))
+
+
+@lru_cache(maxsize=4096)
+def _cholesky(basis: Basis, h: float) -> Tensor:
+    return basis.cholesky(torch.tensor(h, dtype=torch.float64))
 
 
 @lru_cache(maxsize=4096)

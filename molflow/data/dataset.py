@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from molflow.bonded_terms import BondedTerms
 from molflow.errors import MolflowError
 from molflow.files import read_arrays, read_json
 
@@ -111,12 +112,15 @@ class ForceData:
         Positions and forces at the temperature of the system.
     hot : tuple of ndarray
         The same at a higher one; may be empty.
+    bonded : BondedTerms, optional
+        Of the force field; sets of earlier versions do not name them.
     """
 
     masses: np.ndarray
     train: tuple[np.ndarray, np.ndarray]
     validation: tuple[np.ndarray, np.ndarray]
     hot: tuple[np.ndarray, np.ndarray]
+    bonded: BondedTerms | None = None
 
 
 def load_forces(data: TrainingData) -> ForceData:
@@ -150,4 +154,9 @@ def load_forces(data: TrainingData) -> ForceData:
                 "set again with molflow prepare --forces."
             )
         found[name] = positions, forces
-    return ForceData(masses=np.array(stored["masses"]), **found)
+    bonded = stored.get("bonded")
+    return ForceData(
+        masses=np.array(stored["masses"]),
+        bonded=None if bonded is None else BondedTerms.from_dict(bonded),
+        **found,
+    )

@@ -24,10 +24,13 @@ class FlowMap(nn.Module, ABC):
     sde : AdditiveSDE
     basis : Basis
         Features of the increments that the map takes.
+    network : nn.Module
+        What is learned, where it is a network.
     """
 
     sde: AdditiveSDE
     basis: Basis
+    network: nn.Module
 
     @abstractmethod
     def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
@@ -50,6 +53,13 @@ class FlowMap(nn.Module, ABC):
     def no_features(self, x: Tensor) -> Tensor:
         """Return whitened features that are all zero, for a step of no length from x."""
         return x.new_zeros(*x.shape, self.basis.size)
+
+    def compile_parts(self) -> None:
+        """Have `torch.compile` make machine code, at the first call, of what takes the time.
+
+        In place, so that the names of the weights stay.
+        """
+        self.network.compile(dynamic=False)
 
     def forward(self, s: Tensor, t: Tensor, x: Tensor, increment: Increment) -> Tensor:
         """Return X_t given X_s = x and the increment over [s, t]; shapes as in `mean`.

@@ -10,6 +10,9 @@ from torch import nn
 from molflow.flow_map.base import FlowMap
 from molflow.flow_map.langevin_scales import LangevinScales
 
+#: Length of the clock on which networks see lags.
+CLOCK = 8.0
+
 
 class DynamicsFlowMap(FlowMap):
     """A strong flow map of Langevin dynamics; friction and temperature are inputs by formula.

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from molflow.brownian.basis import Basis
 from molflow.flow_map.denoiser import centre
-from molflow.flow_map.dynamics import DynamicsFlowMap
+from molflow.flow_map.dynamics import CLOCK
 from molflow.flow_map.free_path import free_velocity
-from molflow.flow_map.langevin_scales import LangevinScales, check_lag, without_drift
+from molflow.flow_map.inertial import InertialFlowMap
+from molflow.flow_map.langevin_scales import check_lag, without_drift
 from molflow.sde.base import time_tensor
-from molflow.sde.underdamped import UnderdampedLangevin
-from molflow.units import thermal_energy
-
-#: Length of the clock on which networks see lags.
-CLOCK = 8.0
 
 
-class LangevinFlowMap(DynamicsFlowMap):
+class LangevinFlowMap(InertialFlowMap):
     r"""Strong flow map of `UnderdampedLangevin`: friction, noise and temperature by formula.
 
     The network supplies the two mean forces F̄₂ and F̄₁ along a step. It is told where the force is
@@ -49,32 +45,12 @@ class LangevinFlowMap(DynamicsFlowMap):
         K and 1/ps; by default those of the state of reference.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        scales: LangevinScales,
-        order: int,
-        temperature: float | None = None,
-        friction: float | None = None,
-    ):
-        super().__init__(network, scales, order, temperature, friction)
-        masses = torch.tensor(scales.masses, dtype=torch.float64)
-        self.sde = UnderdampedLangevin(self.force, masses, self.friction, self.temperature)
-        self.basis = self.sde.basis(order)
-        times = torch.tensor(scales.response_times, dtype=torch.float64)
-        self.register_buffer("response", times, persistent=False)
-        # Refused here rather than at the first step.
-        free_velocity(self.basis, times.new_zeros(()), self.longest_lag)
+    outputs = 2
 
     @staticmethod
     def inputs(order: int) -> int:
         """Return how many vectors per atom the network is given besides positions."""
         return order + 2
-
-    @property
-    def longest_lag(self) -> float:
-        """The longest step that the map was trained for, ps."""
-        return self.scales.longest_lag
 
     def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
         """Return n̄ = (F̄₂, F̄₁)/m, (batch, 2, atoms, 3) in nm/ps², for whitened features
@@ -92,11 +68,7 @@ class LangevinFlowMap(DynamicsFlowMap):
         # f/(m sqrt(1 + (h/τ)²)) in units of the thermal velocity over time.
         size = torch.rsqrt(self.response.square() + h[:, None].square()).to(x)
         both = without_drift((size[:, None, :, None] * both).flatten(0, 1), self.root_masses)
-        return self._thermal_velocity(x) * both.unflatten(0, (-1, 2))
-
-    def no_features(self, x: Tensor) -> Tensor:
-        """Return whitened features that are all zero, (batch, atoms, 3, size)."""
-        return super().no_features(x[:, 1])
+        return self.thermal_velocity(x) * both.unflatten(0, (-1, 2))
 
     def free_coefficients(self, h: Tensor, velocities: Tensor, whitened: Tensor) -> Tensor:
         """Return the coefficients of the free velocity as the network sees them.
@@ -119,7 +91,7 @@ class LangevinFlowMap(DynamicsFlowMap):
         h = h.clamp(min=1e-6 * self.longest_lag)
         known = free_velocity(self.basis, h, self.longest_lag)
         size = self._reference_size(h)[..., None]
-        start = velocities / self._thermal_velocity(velocities)
+        start = velocities / self.thermal_velocity(velocities)
         by_start, by_noise = (known / size).split([1, self.basis.size], dim=-1)
         ratio = self.temperature / self.scales.temperature
         by_noise = (2.0 * self.friction * ratio) ** 0.5 * by_noise
@@ -133,25 +105,7 @@ class LangevinFlowMap(DynamicsFlowMap):
         acceleration = forces / self.sde.masses.to(forces)
         return torch.stack([acceleration, acceleration], dim=1)
 
-    def start(self, positions: Tensor, normal: Tensor) -> Tensor:
-        """Return states at these positions, nm, with thermal velocities made of standard normal
-        numbers; all (batch, atoms, 3)."""
-        width = (thermal_energy(self.temperature) ** 0.5 / self.root_masses).to(normal)
-        return torch.stack([positions, width[:, None] * normal], dim=1)
-
     def force(self, positions: Tensor) -> Tensor:
-        """Return the learned force, that of a step of no length.
-
-        Parameters
-        ----------
-        positions : Tensor, (batch, atoms, 3)
-            nm.
-
-        Returns
-        -------
-        Tensor, (batch, atoms, 3)
-            kJ/mol/nm.
-        """
         state = torch.stack([positions, torch.zeros_like(positions)], dim=1)
         now = torch.zeros((), dtype=torch.float64, device=positions.device)
         mean = self.mean(now, now, state, self.no_features(state))[:, 1]
@@ -162,8 +116,3 @@ class LangevinFlowMap(DynamicsFlowMap):
         reference = Basis(self.order, (self.scales.friction,))
         known = free_velocity(reference, h, self.longest_lag).square()
         return torch.sqrt(known[..., 0] + 2.0 * self.scales.friction * known[..., 1:].sum(-1))
-
-    def _thermal_velocity(self, like: Tensor) -> Tensor:
-        """sqrt(kT/m) in the state of reference, (atoms, 1) nm/ps."""
-        energy = thermal_energy(self.scales.temperature)
-        return (energy**0.5 / self.root_masses).to(like)[:, None]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 import torch
 from torch import Tensor
 
+from molflow.bonded_terms import BondedTerms
 from molflow.errors import MolflowError
 from molflow.units import thermal_energy
 
@@ -21,13 +22,16 @@ class LangevinScales:
     masses : tuple of float
         amu, one for each atom.
     forces : tuple of float
-        Root mean square of the components of the force on each atom in the data, kJ/mol/nm.
+        Root mean square of the components of the force on each atom in the data, kJ/mol/nm;
+        less the bonded forces where the map knows them.
     length : float
         Unit of the positions that the network sees, nm.
     temperature, friction : float
         Of the state of reference, K and 1/ps.
     longest_lag : float
         ps.
+    bonded : BondedTerms, optional
+        Forces that the map knows by formula.
     """
 
     masses: tuple[float, ...]
@@ -36,6 +40,7 @@ class LangevinScales:
     temperature: float
     friction: float
     longest_lag: float
+    bonded: BondedTerms | None = None
 
     def __post_init__(self) -> None:
         for name in ("masses", "forces"):
@@ -63,12 +68,20 @@ class LangevinScales:
 
     def to_dict(self) -> dict:
         """Return a JSON-ready description."""
-        return asdict(self)
+        found = asdict(self)
+        if self.bonded is None:
+            del found["bonded"]
+        return found
 
     @classmethod
     def from_dict(cls, data: dict) -> LangevinScales:
         """Invert `to_dict`; raise KeyError where something is missing."""
-        return cls(**{field.name: data[field.name] for field in fields(cls)})
+        names = [field.name for field in fields(cls) if field.name != "bonded"]
+        bonded = data.get("bonded")
+        return cls(
+            **{name: data[name] for name in names},
+            bonded=None if bonded is None else BondedTerms.from_dict(bonded),
+        )
 
 
 def check_lag(h: Tensor, longest: float) -> None:

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from molflow.brownian.basis import Basis
 from molflow.flow_map.denoiser import centre
-from molflow.flow_map.dynamics import DynamicsFlowMap
-from molflow.flow_map.langevin import CLOCK
+from molflow.flow_map.dynamics import CLOCK, DynamicsFlowMap
 from molflow.flow_map.langevin_scales import LangevinScales, check_lag, without_drift
 from molflow.sde.base import time_tensor
 from molflow.sde.overdamped import OverdampedLangevin
@@ -42,6 +41,8 @@ class OverdampedFlowMap(DynamicsFlowMap):
     temperature, friction : float, optional
         K and 1/ps; by default those of the state of reference.
     """
+
+    outputs = 1
 
     def __init__(
         self,

@@ -102,6 +102,7 @@ class DrivenDynamics:
         self.features = SCHEMES[scheme].features
         built = _free(system)
         self.n_atoms = built.getNumParticles()
+        self.masses = [built.getParticleMass(atom)._value for atom in range(self.n_atoms)]
         integrator = openmm.CustomIntegrator(step)
         integrator.addGlobalVariable("friction", friction)
         integrator.addGlobalVariable("q", math.exp(-friction * step))

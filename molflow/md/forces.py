@@ -8,10 +8,11 @@ import numpy as np
 import openmm
 from openmm import unit
 
-from molflow.data.dataset import FORCES, HOT, data_hash, load_training_data
+from molflow.data.dataset import FORCES, HOT, TrainingData, data_hash, load_training_data
 from molflow.data.prepare import centred
 from molflow.errors import MolflowError
 from molflow.files import write_arrays, write_json
+from molflow.md.bonded import bonded_terms
 from molflow.md.build import build
 from molflow.md.energies import energies_and_forces, fitting_platform
 from molflow.progress import track
@@ -37,8 +38,8 @@ def add_forces(
 
     Writes ``train_forces.npz`` and ``validation_forces.npz`` with ``forces`` (frames, atoms, 3) in
     kJ/mol/nm, computed in double precision at the positions that are stored, and with `hot`
-    ``hot.npz`` with ``positions`` and ``forces``; ``manifest.json`` gets ``dynamics``: masses (amu)
-    and hashes.
+    ``hot.npz`` with ``positions`` and ``forces``; ``manifest.json`` gets ``dynamics``: masses
+    (amu), bonded terms and hashes.
 
     Parameters
     ----------
@@ -69,13 +70,7 @@ def add_forces(
     """
     folder = Path(folder)
     data = load_training_data(folder)
-    if not isinstance(system, MolecularSystem):
-        system = load_system(data.manifest["system"] if system is None else system)
-    if system.ensemble_hash != data.manifest["ensemble_hash"]:
-        raise MolflowError(
-            f"the training set '{folder}' is of the ensemble {data.manifest['ensemble_hash']}, "
-            f"and '{system.label}' of {system.ensemble_hash}: name the system it was made from."
-        )
+    system = system_of(data, system)
     temperature = None if hot is None else parse_quantity(hot, "temperature", "hot")
     if temperature is not None and not temperature > system.temperature:
         raise MolflowError(
@@ -97,6 +92,7 @@ def add_forces(
             write_arrays(folder / FORCES.format(name), forces=forces)
     dynamics = {
         "masses": masses,
+        "bonded": bonded_terms(build(system)[0]).to_dict(),
         "forces_sha256": hashes,
         "hot_temperature": temperature,
         "hot_frames": len(sets.get(HOT, ())),
@@ -105,6 +101,27 @@ def add_forces(
     manifest = data.manifest | {"dynamics": dynamics}
     write_json(folder / "manifest.json", manifest)
     return manifest
+
+
+def system_of(
+    data: TrainingData, system: str | Path | MolecularSystem | None
+) -> MolecularSystem:
+    """Return the system that a training set was made from, by default the one that it names.
+
+    Raises
+    ------
+    MolflowError
+        If it is of another ensemble.
+    """
+    if not isinstance(system, MolecularSystem):
+        system = load_system(data.manifest["system"] if system is None else system)
+    if system.ensemble_hash != data.manifest["ensemble_hash"]:
+        raise MolflowError(
+            f"the training set '{data.folder}' is of the ensemble "
+            f"{data.manifest['ensemble_hash']}, and '{system.label}' of {system.ensemble_hash}: "
+            "name the system it was made from."
+        )
+    return system
 
 
 def free_masses(system: MolecularSystem) -> list[float]:

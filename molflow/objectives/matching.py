@@ -9,7 +9,7 @@ from molflow.brownian.increment import Increment
 from molflow.flow_map.base import FlowMap
 from molflow.flow_map.step import check_like, check_long_step, check_times, couples
 from molflow.objectives.norm import Norm, mean_square, residual
-from molflow.sde.base import act, over_batch
+from molflow.sde.base import AdditiveSDE, act, over_batch
 
 
 def matching_residual(
@@ -92,14 +92,20 @@ def direct_residual(
         Over [s, t].
     """
     check_long_step(flow_map.sde, flow_map.basis, s, t, x, increment, by_gain=False)
-    check_like("end", end, x)
-    rest = end - flow_map.sde.apply(s, t, x, torch.zeros_like(x), increment)
-    gain = flow_map.sde.gain(s, t)
-    if couples(flow_map.sde):
-        target = act(torch.linalg.inv(gain), rest)
-    else:
-        target = rest / over_batch(gain, x)
+    target = implied_mean(flow_map.sde, s, t, x, increment, end)
     return residual(flow_map, s, flow_map.mean(s, t, x, increment.whitened()), target, norm)
+
+
+def implied_mean(
+    sde: AdditiveSDE, s: Tensor, t: Tensor, x: Tensor, increment: Increment, end: Tensor
+) -> Tensor:
+    """Return the n̄ that takes x to a known end, G⁻¹ (X_t − Φ x − M); as in `direct_residual`."""
+    check_like("end", end, x)
+    rest = end - sde.apply(s, t, x, torch.zeros_like(x), increment)
+    gain = sde.gain(s, t)
+    if couples(sde):
+        return act(torch.linalg.inv(gain), rest)
+    return rest / over_batch(gain, x)
 
 
 def noised(clean: Tensor, sigma: Tensor, normal: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from molflow.brownian.increment import Increment
 from molflow.flow_map.base import FlowMap
-from molflow.propagation.paths import ChainPaths
+from molflow.propagation.paths import ChainPaths, ChainResiduals
 from molflow.seeds import derive_seed
 
 
@@ -64,10 +64,14 @@ class Motion:
         Of Langevin dynamics.
     batch_size : int
         Chains a network call.
+    residuals : ChainResiduals, optional
+        Noise to add after each step of a walk.
     """
 
-    def __init__(self, flow_map: FlowMap, batch_size: int = 256):
-        self.flow_map, self.batch_size = flow_map, batch_size
+    def __init__(
+        self, flow_map: FlowMap, batch_size: int = 256, residuals: ChainResiduals | None = None
+    ):
+        self.flow_map, self.batch_size, self.residuals = flow_map, batch_size, residuals
         parameter = next(flow_map.parameters(), torch.zeros((), dtype=torch.float64))
         self._like = parameter.detach()
 
@@ -118,6 +122,8 @@ class Motion:
         for k in range(steps):
             s, t = (start + interval * i / steps for i in (k, k + 1))
             x = self.step(x, paths.increment(s, t))
+            if self.residuals is not None:
+                x = self.residuals.added(s, t - s, x)
             if look is not None:
                 x = look(t, x)
         return x

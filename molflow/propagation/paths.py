@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from functools import lru_cache, partial
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from molflow.brownian.basis import Basis
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
 from molflow.brownian.path import BrownianPath
 from molflow.errors import MolflowError
+from molflow.flow_map.residual_noise import ResidualNoise
 from molflow.seeds import derive_seed
 
 #: ps. What a Brownian path does in separate windows is independent, so each has a tree of its own.
@@ -71,6 +75,39 @@ class ChainPaths:
             while len(self._windows) > 2:
                 self._windows.popitem(last=False)
         return self._windows[index]
+
+
+class ChainResiduals:
+    """Residual noise of many chains, by seed and the time at which a step begins.
+
+    Independent of the Brownian paths; the first chains of many get that of few.
+
+    Parameters
+    ----------
+    noise : ResidualNoise
+    temperature, friction : float
+        K and 1/ps.
+    seed : int
+    """
+
+    def __init__(self, noise: ResidualNoise, temperature: float, friction: float, seed: int):
+        self.noise, self.seed = noise, seed
+        self._factor = lru_cache(partial(noise.factor, temperature=temperature, friction=friction))
+
+    def added(self, s: float, h: float, x: Tensor) -> Tensor:
+        """Return states (chains, 2, n_atoms, 3), float64, with the noise of the step to them.
+
+        Parameters
+        ----------
+        s, h : float
+            When the step began and its length, ps.
+        """
+        key = derive_seed(self.seed, "residual", round(s / WINDOW * 2**DEPTH))
+        generator = np.random.Generator(np.random.Philox(key=key))
+        normal = generator.standard_normal((len(x), x[0].numel()))
+        # Rounding of times must not count as another length.
+        factor = self._factor(round(h, 9))
+        return x + self.noise.draw(x[:, 0], factor, torch.from_numpy(normal))
 
 
 def steps_between_frames(interval: float, lag: float) -> int:

@@ -18,7 +18,7 @@ from molflow.files import read_arrays, writable_folder, write_arrays
 from molflow.flow_map.base import FlowMap
 from molflow.parts import claim_parts, finished
 from molflow.propagation.motion import Motion, inertial, positions_of, start_state
-from molflow.propagation.paths import ChainPaths
+from molflow.propagation.paths import ChainPaths, ChainResiduals
 from molflow.propagation.progress import Gauge
 from molflow.propagation.record import read_result, write_result
 from molflow.propagation.request import Request, parse_request, start_positions
@@ -47,6 +47,7 @@ def propagate(
     batch_size: int = 256,
     compiled: bool = False,
     keep_going: bool = False,
+    residual_noise: bool = False,
     energies: bool = True,
     progress: bool = True,
 ) -> mdtraj.Trajectory:
@@ -89,6 +90,10 @@ def propagate(
     keep_going : bool
         Whether to go on with the others when a chain breaks. The record says which broke, when
         and how; the files hold those that did not.
+    residual_noise : bool
+        Whether to add the noise that the map misses, of the covariance that was learned with it
+        (`molflow.flow_map.residual_noise`): vibrations keep their temperature. It follows from
+        `path_seed` and absolute time too, and is not that of the Brownian path.
     energies : bool
         Whether to compute potential energies for the file.
     progress : bool
@@ -117,13 +122,23 @@ def propagate(
     out = check_extension(out)
     writable_folder(out.parent)
     first = start_positions(start, topology, chains)
-    plan = request.plan(checkpoint.weights_hash, first, keep_going, energies)
+    if residual_noise and checkpoint.residual is None:
+        raise MolflowError(
+            f"the checkpoint '{checkpoint.folder}' has no residual noise, which is learned from "
+            "paths under the true force: train with objective.direct_share, or propagate without."
+        )
+    residual_hash = checkpoint.description["residual_sha256"] if residual_noise else None
+    plan = request.plan(checkpoint.weights_hash, first, keep_going, energies, residual_hash)
     if not finished(out, plan):
         parts = claim_parts(out, plan)
         flow_map = checkpoint.flow_map.at(request.temperature, request.friction)
         if compiled:
-            flow_map.network.compile(dynamic=False)
-        run = Run(flow_map, topology, first, request, parts, batch_size, keep_going)
+            flow_map.compile_parts()
+        residuals = None
+        if residual_noise:
+            state = request.temperature, request.friction
+            residuals = ChainResiduals(checkpoint.residual, *state, path_seed)
+        run = Run(flow_map, topology, first, request, parts, batch_size, keep_going, residuals)
         started = clock.perf_counter()
         try:
             run.to_the_end(progress)
@@ -159,6 +174,8 @@ class Run:
     keep_going : bool
         Whether to go on with the other chains when one breaks. It is put back to where it
         started, so that numbers stay numbers, and is not counted from then on.
+    residuals : ChainResiduals, optional
+        Noise to add to every step.
     """
 
     def __init__(
@@ -170,9 +187,10 @@ class Run:
         parts: Path,
         batch_size: int,
         keep_going: bool = False,
+        residuals: ChainResiduals | None = None,
     ):
         self.request, self.parts, self.topology = request, parts, topology
-        self.motion = Motion(flow_map, batch_size)
+        self.motion = Motion(flow_map, batch_size, residuals)
         self.inertial = inertial(flow_map)
         self.masses = masses_of(topology)
         if self.inertial:

@@ -39,12 +39,18 @@ class Request:
         return self.interval / self.steps
 
     def plan(
-        self, weights_hash: str, start: np.ndarray, keep_going: bool, energies: bool
+        self,
+        weights_hash: str,
+        start: np.ndarray,
+        keep_going: bool,
+        energies: bool,
+        residual_hash: str | None,
     ) -> dict:
         """Return what decides the result, JSON-safe."""
         digest = hashlib.sha256(np.ascontiguousarray(start).tobytes()).hexdigest()
         plan = {"weights_sha256": weights_hash, "start_sha256": digest, **asdict(self)}
-        return {**plan, "keep_going": keep_going, "energies": energies}
+        options = {"keep_going": keep_going, "energies": energies}
+        return {**plan, **options, "residual_sha256": residual_hash}
 
 
 def parse_request(

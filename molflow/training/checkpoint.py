@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from molflow.errors import MolflowError
 from molflow.files import read_json, replacing, sha256_of, writable_folder, write_json, write_text
 from molflow.flow_map.base import FlowMap
 from molflow.flow_map.langevin_scales import LangevinScales
+from molflow.flow_map.residual_noise import ResidualNoise
 from molflow.nn.graph import MolecularGraph
+from molflow.sde.base import time_tensor
 from molflow.systems import load_system, systems_folder
 from molflow.training.configuration import TrainingConfig
 from molflow.training.map_configuration import LangevinConfig, map_configuration
@@ -26,6 +28,7 @@ from molflow.training.network_configuration import network_configuration
 
 FORMAT_VERSION = 1
 WEIGHTS, DESCRIPTION, TOPOLOGY = "model.safetensors", "model.json", "topology.pdb"
+RESIDUAL = "residual.safetensors"
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Checkpoint:
 
     Attributes
     ----------
-    flow_map : DenoiserFlowMap, LangevinFlowMap or OverdampedFlowMap
+    flow_map : DenoiserFlowMap or DynamicsFlowMap
         On the CPU, in evaluation mode.
     description : dict
         Contents of ``model.json``: system, ensemble and its hash, data hash and split, length
@@ -42,11 +45,14 @@ class Checkpoint:
         `LangevinScales` as ``dynamics``.
     folder : Path
         Where it was read from.
+    residual : ResidualNoise, optional
+        Of a map of dynamics that was trained along paths under the true force.
     """
 
     flow_map: FlowMap
     description: dict[str, Any]
     folder: Path
+    residual: ResidualNoise | None = None
 
     @property
     def scale(self) -> float:
@@ -135,6 +141,31 @@ def save_checkpoint(
     )
 
 
+def save_residual(folder: str | Path, residual: ResidualNoise) -> None:
+    """Add residual noise to a checkpoint; its description then names the hash."""
+    folder = Path(folder)
+    values = {field.name: getattr(residual, field.name) for field in fields(residual)}
+    tensors = {name: time_tensor(value).contiguous() for name, value in values.items()}
+    with replacing(folder / RESIDUAL) as temporary:
+        temporary.write_bytes(save(tensors))
+    described = read_json(folder / DESCRIPTION)
+    write_json(folder / DESCRIPTION, {**described, "residual_sha256": sha256_of(folder / RESIDUAL)})
+
+
+def _load_residual(folder: Path, recorded: str | None) -> ResidualNoise | None:
+    if recorded is None:
+        return None
+    path = folder / RESIDUAL
+    if not path.is_file() or sha256_of(path) != recorded:
+        raise MolflowError(
+            f"the checkpoint '{folder}' is damaged: {RESIDUAL} is missing or not the file that "
+            f"{DESCRIPTION} describes; copy or train it again."
+        )
+    tensors = load_file(path)
+    numbers = {name: float(tensors.pop(name)) for name in ("block", "temperature")}
+    return ResidualNoise(**tensors, **numbers)
+
+
 def find_checkpoint(name: str | Path) -> Path:
     """Return the checkpoint folder of a built-in system's name or of a path.
 
@@ -203,4 +234,6 @@ def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Che
         raise MolflowError(
             f"the weights of the checkpoint '{folder}' cannot be read: {error}"
         ) from error
-    return Checkpoint(flow_map.eval().requires_grad_(False).to(device), description, folder)
+    residual = _load_residual(folder, description.get("residual_sha256"))
+    flow_map = flow_map.eval().requires_grad_(False).to(device)
+    return Checkpoint(flow_map, description, folder, residual)

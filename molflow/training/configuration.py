@@ -62,6 +62,8 @@ class TrainingConfig(Section):
                 "objective.frictions is of no use where map.kind = overdamped, which knows every "
                 "friction from one: leave it out"
             )
+        if getattr(self.objective, "direct_share", 0.0):
+            self._fits_paths()
         anchor = getattr(self.objective, "anchor", (0.0, 0.0))[1]
         if is_dynamics(self.map) and anchor >= self.map.longest_lag:
             raise ValueError(
@@ -69,6 +71,18 @@ class TrainingConfig(Section):
                 f"{self.map.longest_lag}"
             )
         return self
+
+    def _fits_paths(self) -> None:
+        if self.map.kind == "overdamped":
+            raise ValueError(
+                "objective.direct_share is for map.kind = langevin, whose paths have inertia: set "
+                "it to 0"
+            )
+        if self.objective.frictions:
+            raise ValueError(
+                "objective.frictions is of no use with objective.direct_share, where frictions are "
+                "those of the paths: leave it out"
+            )
 
 
 def load_configuration(

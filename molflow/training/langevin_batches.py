@@ -9,14 +9,16 @@ from torch.utils.data import Dataset
 from molflow.seeds import derive_seed
 from molflow.training.batches import log_uniform
 from molflow.training.configuration import TrainingConfig
+from molflow.training.path_steps import PathSteps
 
 
 class LangevinBatches(Dataset):
     """The batches of one epoch; item k is a whole batch.
 
     A batch depends on the seed, the epoch and k alone. Of its molecules some serve force matching,
-    the next are short steps tied to the force, then come those of the semigroup and at last those
-    of MeanFlow. The first of the semigroup go on from where rollouts of the map have come to, see
+    the next are short steps tied to the force, then come those of the semigroup, those of MeanFlow
+    and at last those along paths under the true force, which are longer than the others and choose
+    the friction. The first of the semigroup go on from where rollouts of the map have come to, see
     `LangevinTraining`.
 
     Parameters
@@ -33,6 +35,8 @@ class LangevinBatches(Dataset):
         Number of the first step of the epoch in the whole run.
     count : int
         Steps of the epoch.
+    paths : PathSteps, optional
+        Where the configuration has steps along paths.
     """
 
     def __init__(
@@ -45,10 +49,11 @@ class LangevinBatches(Dataset):
         epoch: int,
         first: int,
         count: int,
+        paths: PathSteps | None = None,
     ):
         self.positions, self.forces, self.features = positions, forces, features
         self.config, self.friction = config, friction
-        self.epoch, self.first, self.count = epoch, first, count
+        self.epoch, self.first, self.count, self.paths = epoch, first, count, paths
 
     def __len__(self) -> int:
         return self.count
@@ -62,15 +67,18 @@ class LangevinBatches(Dataset):
         if self.first + index >= objective.local_steps:
             local = min(size - 1, max(1, round(size * objective.local_share)))
         anchored = round((size - local) * objective.anchor_share)
+        direct = round((size - local - anchored) * objective.direct_share)
+        size -= direct
         free = size - local - anchored
         rolled = min(objective.rollouts, round(free * objective.rollout_share))
         mean_flow = round((free - rolled) * objective.mean_flow_share)
         rows = torch.randint(len(self.positions), (size,), generator=generator)
         positions = self.positions[rows]
         shortest, between = objective.anchor
+        longest = self.config.map.longest_lag if self.paths is None else self.paths.paths.block
         lags = [
             log_uniform(anchored, shortest, between, generator),
-            log_uniform(free, between, self.config.map.longest_lag, generator),
+            log_uniform(free, between, longest, generator),
         ]
         low, high = objective.frictions or (self.friction, self.friction)
         shape = (2, size - local, *positions.shape[1:], self.features)
@@ -90,4 +98,5 @@ class LangevinBatches(Dataset):
             "slots": torch.randperm(objective.rollouts, generator=generator)[:rolled],
             "restart": torch.rand(rolled, generator=generator) * objective.rollout_length < 1.0,
             "friction": float(log_uniform(1, low, high, generator)),
+            **(self.paths.draw(direct, generator) if direct else {}),
         }

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from molflow.brownian.path import BrownianPath
 from molflow.flow_map.base import FlowMap
-from molflow.flow_map.langevin import LangevinFlowMap
+from molflow.flow_map.inertial import InertialFlowMap
 from molflow.nn.graph import MolecularGraph
 from molflow.seeds import derive_seed
 from molflow.training.configuration import TrainingConfig
+from molflow.training.path_steps import PathSteps, path_end
 from molflow.units import thermal_energy
 
 #: nm by which a bond may be longer or shorter than on average.
@@ -25,7 +26,9 @@ class LangevinValidation(lightning.Callback):
     ``val/force`` is the root mean square error over that of the force itself. For each lag:
     ``val/intact`` is the share of rollouts in which at the end no bond is 0.05 nm off its mean,
     ``val/bond_width`` the median over bonds of their width at the ends over that in the data, and
-    ``val/temperature`` the kinetic temperature of the ends over that of the bath.
+    ``val/temperature`` the kinetic temperature of the ends over that of the bath. For each lag that
+    paths under the true force have, ``val/path`` is the root mean square error of velocities after
+    one step from their starts, in thermal units.
 
     Parameters
     ----------
@@ -35,6 +38,8 @@ class LangevinValidation(lightning.Callback):
     settings : TrainingConfig
     seed : int
         Of frames, velocities and paths.
+    paths : PathSteps, optional
+        Under the true force.
     """
 
     def __init__(
@@ -43,10 +48,12 @@ class LangevinValidation(lightning.Callback):
         graph: MolecularGraph,
         settings: TrainingConfig,
         seed: int,
+        paths: PathSteps | None = None,
     ):
         chosen = np.linspace(0, len(frames[0]) - 1, settings.validation_samples).astype(int)
         self.positions, self.forces = (torch.from_numpy(part[chosen]) for part in frames)
         self.bonds, self.settings, self.seed = torch.tensor(graph.bonds).T, settings, seed
+        self.paths = paths
         lengths = self._lengths(torch.from_numpy(frames[0]))
         self.mean, self.width = lengths.mean(0), lengths.std(0)
 
@@ -68,7 +75,19 @@ class LangevinValidation(lightning.Callback):
             ends = self.walk(flow_map, lag, objective.validation_steps)
             for name, value in self._of_ends(flow_map, ends.cpu()).items():
                 found[f"{name}@{1e3 * lag:g}fs"] = value
+            if self.paths is not None and self.paths.has(lag):
+                found[f"path@{1e3 * lag:g}fs"] = self._along_paths(flow_map, lag)
         return found
+
+    def _along_paths(self, flow_map: InertialFlowMap, lag: float) -> float:
+        squares = []
+        for part in self.paths.paths.validation:
+            batch = self.paths.starts(part, lag, 64)
+            own = flow_map.at(flow_map.temperature, batch["friction"])
+            off = (path_end(own, batch) - batch["path_end"])[:, 1]
+            off = off * own.root_masses.double().cpu()[:, None]
+            squares.append(off.square().mean() / thermal_energy(own.temperature))
+        return float(torch.stack(squares).mean().sqrt())
 
     def walk(self, flow_map: FlowMap, lag: float, steps: int) -> Tensor:
         """Return the states that rollouts from up to 64 frames have reached."""
@@ -89,7 +108,7 @@ class LangevinValidation(lightning.Callback):
         return x
 
     def _of_ends(self, flow_map: FlowMap, x: Tensor) -> dict[str, float]:
-        inertia = isinstance(flow_map, LangevinFlowMap)
+        inertia = isinstance(flow_map, InertialFlowMap)
         lengths = self._lengths(x[:, 0] if inertia else x)
         intact = ((lengths - self.mean).abs() < _BOND).all(1)
         found = {"intact": float(intact.float().mean())}

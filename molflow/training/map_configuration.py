@@ -40,6 +40,11 @@ class LangevinConfig(Section):
     friction: float | None = Field(
         None, gt=0, description="1/ps, of the state of reference; that of the system if not given"
     )
+    bonded: bool = Field(
+        True,
+        description="whether a map with inertia knows by formula the bonds, angles and torsions "
+        "that the training set names, and learns the rest of the force",
+    )
 
 
 #: The kinds there are; those of files from before there was a choice are the first.

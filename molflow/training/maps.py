@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 from molflow.flow_map.base import FlowMap
+from molflow.flow_map.bonded_langevin import BondedLangevinFlowMap
 from molflow.flow_map.clock import StepClock
 from molflow.flow_map.denoiser import DenoiserFlowMap
-from molflow.flow_map.langevin import CLOCK, LangevinFlowMap
+from molflow.flow_map.dynamics import CLOCK, DynamicsFlowMap
+from molflow.flow_map.langevin import LangevinFlowMap
 from molflow.flow_map.langevin_scales import LangevinScales
 from molflow.flow_map.overdamped import OverdampedFlowMap
 from molflow.nn.graph import MolecularGraph
@@ -29,9 +31,7 @@ def build_flow_map(
     return _denoiser(graph, network, map_)
 
 
-def _denoiser(
-    graph: MolecularGraph, network: NetworkConfig, map_: MapConfig
-) -> DenoiserFlowMap:
+def _denoiser(graph: MolecularGraph, network: NetworkConfig, map_: MapConfig) -> DenoiserFlowMap:
     sde = ReverseDiffusion(map_.sigma_max, map_.sigma_min, map_.eta)
     inputs = sde.basis(map_.order).size
     net = build_network(network, graph, inputs, sde.duration, sde.sigma_max)
@@ -41,10 +41,10 @@ def _denoiser(
 
 def _dynamics(
     graph: MolecularGraph, network: NetworkConfig, map_: LangevinConfig, scales: LangevinScales
-) -> LangevinFlowMap | OverdampedFlowMap:
-    kind, outputs = LangevinFlowMap, 2
+) -> DynamicsFlowMap:
+    kind = LangevinFlowMap if scales.bonded is None else BondedLangevinFlowMap
     if map_.kind == "overdamped":
-        kind, outputs = OverdampedFlowMap, 1
+        kind = OverdampedFlowMap
     # There is no noise on the positions.
-    net = build_network(network, graph, kind.inputs(map_.order), CLOCK, 0.0, outputs)
+    net = build_network(network, graph, kind.inputs(map_.order), CLOCK, 0.0, kind.outputs)
     return kind(net, scales, map_.order)

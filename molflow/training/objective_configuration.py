@@ -57,6 +57,13 @@ class DynamicsObjectiveConfig(Section):
     )
     rollout_length: int = Field(200, gt=0, description="steps of a rollout, on average")
     rollouts: int = Field(512, gt=0, description="rollouts that are kept going")
+    direct_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the steps that paths under the true force teach; the semigroup then "
+        "ends where their blocks begin",
+    )
     mean_flow_share: float = Field(
         0.0, ge=0, le=1, description="share of the other semigroup steps taught by MeanFlow instead"
     )

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset
 
 from molflow.data.dataset import HOT, ForceData, TrainingData, load_forces, load_training_data
+from molflow.data.paths import PathData
 from molflow.errors import MolflowError
 from molflow.files import writable_folder
 from molflow.flow_map.denoiser import DenoiserFlowMap
@@ -28,14 +29,21 @@ from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem, load_system
 from molflow.training.batches import StepBatches, TimeLaw, local_counts, scaled_positions
 from molflow.training.callbacks import Export, History, Validation
-from molflow.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from molflow.training.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    save_residual,
+)
 from molflow.training.checkpoint_io import SafetensorsCheckpointIO
 from molflow.training.configuration import TrainingConfig, load_configuration
-from molflow.training.langevin_run import dynamics_parts, langevin_scales
+from molflow.training.langevin_run import dynamics_parts, langevin_scales, usable_paths
 from molflow.training.map_configuration import AnyMapConfig, is_dynamics
 from molflow.training.maps import build_flow_map
 from molflow.training.module import StrongMapTraining
 from molflow.training.network_configuration import network_configuration
+from molflow.training.path_steps import PathSteps
+from molflow.training.residual_fit import fit_residual_noise
 from molflow.training.run_folder import claim
 from molflow.training.validation import EnsembleScore
 from molflow.trajectories import write_trajectory
@@ -120,7 +128,8 @@ def train(
     out = writable_folder(out)
     start_hash = None if origin is None else origin.weights_hash
     forces = load_forces(training) if is_dynamics(settings.map) else None
-    claim(out, settings, _data_hash(training, forces), start_hash)
+    paths = usable_paths(training, settings)
+    claim(out, settings, _data_hash(training, forces, paths, settings), start_hash)
     scales = None
     if forces is not None:
         scales = langevin_scales(forces, training.scale, system, settings.map)
@@ -135,7 +144,7 @@ def train(
     if forces is None:
         parts = _sampling_parts(flow_map, training, topology, graph, settings)
     else:
-        parts = dynamics_parts(flow_map, forces, graph, settings)
+        parts = dynamics_parts(flow_map, forces, graph, settings, paths)
     module, make, validation = parts
     if compiled and getattr(settings.objective, "mean_flow_share", 0.0):
         raise MolflowError(
@@ -143,9 +152,8 @@ def train(
             "set it to 0, or train without --compile."
         )
     if compiled:
-        # In place, so that the names of the weights stay.
         for trained in (module.flow_map, module.teacher):
-            trained.network.compile(dynamic=False)
+            trained.compile_parts()
     history = History(out / "metrics.csv")
     pdb = system_pdb(topology, training.train[0])
 
@@ -157,6 +165,10 @@ def train(
     if len(training.validation):
         callbacks.insert(0, validation)
     _fit(module, _Batches(settings, make), settings, out, callbacks, progress)
+    if paths is not None and graph.n_atoms > 2:
+        trained = load_checkpoint(out / "checkpoint").flow_map
+        steps = PathSteps(paths, settings.map.longest_lag)
+        save_residual(out / "checkpoint", fit_residual_noise(trained, steps, graph))
     return out / "checkpoint"
 
 
@@ -216,13 +228,21 @@ def _longest_lag(settings: TrainingConfig) -> float | None:
     return settings.map.longest_lag if is_dynamics(settings.map) else None
 
 
-def _data_hash(training: TrainingData, forces: ForceData | None) -> str:
+def _data_hash(
+    training: TrainingData,
+    forces: ForceData | None,
+    paths: PathData | None,
+    settings: TrainingConfig,
+) -> str:
     """Return what names all that decides the weights."""
     positions = training.manifest["data_hash"]
     if forces is None:
         return positions
     hashes = training.manifest["dynamics"]["forces_sha256"]
-    return "-".join([positions, hashes["train"], hashes.get(HOT, "")])
+    names = [positions, hashes["train"], hashes.get(HOT, "")]
+    # Paths that teach nothing decide the residual noise alone.
+    taught = settings.objective.direct_share
+    return "-".join([*names, paths.name] if taught else names)
 
 
 def _sampling_parts(

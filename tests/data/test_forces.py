@@ -4,12 +4,14 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from molflow.data.dataset import data_hash, load_forces, load_training_data
 from molflow.data.prepare import centred
 from molflow.errors import MolflowError
 from molflow.files import read_json, write_arrays, write_json
+from molflow.flow_map.bonded import BondedForce
 from molflow.md.energies import potential_energies
 from molflow.md.forces import add_forces, free_masses, heated
 from molflow.systems import load_system
@@ -57,6 +59,11 @@ def test_forces_are_slopes_of_the_energy(data):
         assert np.abs(forces.sum(1)).max() < 1e-2 * np.abs(forces).max()
     assert found.masses.sum() == pytest.approx(144.176, abs=0.01)
     assert found.masses[1] == pytest.approx(12.01, abs=0.01)
+    # The bonded terms are most of the force.
+    assert (len(found.bonded.bonds), len(found.bonded.angles)) == (21, 36)
+    positions, forces = found.train
+    rest = forces - BondedForce(found.bonded, 22)(torch.from_numpy(positions)).numpy()
+    assert 0.02 < rest.std() / forces.std() < 0.5
 
 
 def test_heated_frames_are_hotter():

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 from toy_maps import GRAPH, SIZES
 
-from molflow.flow_map.langevin import CLOCK, LangevinFlowMap
+from molflow.bonded_terms import BondedTerms
+from molflow.flow_map.bonded_langevin import BondedLangevinFlowMap
+from molflow.flow_map.dynamics import CLOCK
+from molflow.flow_map.langevin import LangevinFlowMap
 from molflow.flow_map.langevin_scales import LangevinScales
 from molflow.flow_map.overdamped import OverdampedFlowMap
 from molflow.nn.dense_attention import DenseAttention
@@ -19,16 +24,29 @@ SCALES = LangevinScales(
     friction=2.0,
     longest_lag=0.04,
 )
-KINDS = {"langevin": LangevinFlowMap, "overdamped": OverdampedFlowMap}
+#: The bonds of `GRAPH`, and angles and torsions along them.
+BONDED = BondedTerms(
+    bonds=((0, 1, 0.11, 280000.0), (0, 2, 0.13, 400000.0), (2, 3, 0.14, 300000.0),
+           (3, 4, 0.15, 250000.0)),
+    angles=((1, 0, 2, 1.9, 400.0), (0, 2, 3, 2.0, 500.0), (2, 3, 4, 2.1, 600.0)),
+    torsions=((1, 0, 2, 3, 3, 0.4, 8.0), (1, 0, 2, 3, 1, 3.1, 4.0), (0, 2, 3, 4, 2, 3.14, 10.0)),
+)  # fmt: skip
+KINDS = {
+    "langevin": LangevinFlowMap,
+    "overdamped": OverdampedFlowMap,
+    "bonded": BondedLangevinFlowMap,
+}
 
 
 def random_dynamics(kind="langevin", order=3, seed=0, scales=SCALES):
     """Return a map in float64 of the five atoms of `GRAPH` whose last layer is random too."""
-    made, outputs = KINDS[kind], 2 if kind == "langevin" else 1
+    made = KINDS[kind]
+    if kind == "bonded":
+        scales = replace(scales, bonded=BONDED)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = DenseAttention(
-            GRAPH, made.inputs(order), CLOCK, **SIZES, sigma_max=0.0, outputs=outputs
+            GRAPH, made.inputs(order), CLOCK, **SIZES, sigma_max=0.0, outputs=made.outputs
         )
         nn.init.normal_(network.last, std=0.3)
     return made(network, scales, order).double()

@@ -8,7 +8,7 @@ from langevin_maps import random_dynamics, thermal_state
 from linear_langevin import MASSES, STIFFNESS, LinearLangevin
 from scipy.linalg import expm
 
-from molflow.brownian.chen import join
+from molflow.brownian.chen import join, join_equal_matrix
 from molflow.brownian.derivatives import path_rate_at_start, whitened_by_start
 from molflow.brownian.increment import Increment, sample_increment
 from molflow.brownian.mean_path import mean_path
@@ -138,6 +138,27 @@ def test_a_known_end_teaches_the_map():
     assert float(direct_residual(exact, s, u, x, left, end).max()) < 1e-20
     found = direct_residual(wrong, s, u, x, left, end)
     assert torch.allclose(found, (0.01 * x).square().mean(dim=(1, 2, 3)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_blocks_of_a_path_teach_the_map(count):
+    """A spring walked block by block; the noise of all blocks is joined at once."""
+    exact, wrong = LinearLangevin(order=3), LinearLangevin(order=3, error=0.01)
+    generator = torch.Generator().manual_seed(count)
+    x = torch.randn(3, 2, 2, 3, generator=generator, dtype=torch.float64)
+    noise = torch.randn(
+        3, 2, 3, count, exact.basis.size, generator=generator, dtype=torch.float64
+    )
+    block, end = torch.tensor(0.07, dtype=torch.float64), x
+    for k in range(count):
+        part = Increment.from_whitened(exact.basis, block, noise[..., k, :])
+        end = exact.end(0.0 * block, block, end, part)
+    matrix = join_equal_matrix(exact.basis, block, count)
+    h = (count * block).expand(3)
+    whole = Increment.from_whitened(exact.basis, h, noise.flatten(-2) @ matrix.mT)
+    assert float(direct_residual(exact, 0 * h, h, x, whole, end).max()) < 1e-10
+    found = direct_residual(wrong, 0 * h, h, x, whole, end)
+    assert torch.allclose(found, (0.01 * x).square().mean(dim=(1, 2, 3)), rtol=1e-4)
 
 
 @pytest.mark.parametrize("objective", [eulerian_residual, mean_flow_residual])

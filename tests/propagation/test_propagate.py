@@ -18,6 +18,7 @@ from molflow.comparison import find_reference
 from molflow.errors import MolflowError
 from molflow.files import read_arrays
 from molflow.flow_map.langevin_scales import LangevinScales
+from molflow.flow_map.residual_noise import ResidualNoise, frame_neighbours
 from molflow.nn.graph import MolecularGraph
 from molflow.propagation.record import summary
 from molflow.training.checkpoint import Checkpoint
@@ -100,6 +101,41 @@ def test_a_resumed_run_is_the_run(checkpoint, tmp_path, monkeypatch):
     for name, values in read_arrays(out.with_suffix(".npz")).items():
         np.testing.assert_array_equal(read_arrays(other.with_suffix(".npz"))[name], values)
     assert not parts.exists()
+
+
+def test_residual_noise_is_part_of_the_run(checkpoint, tmp_path, monkeypatch):
+    with pytest.raises(MolflowError, match="has no residual noise, .* objective.direct_share"):
+        propagated(checkpoint, tmp_path, residual_noise=True)
+    neighbours = frame_neighbours(MolecularGraph.from_topology(SYSTEM.topology()).distances())
+    still, moved = torch.zeros(66).double(), torch.full((66,), 0.02 * HarmonicMap().width).double()
+    covariance = torch.diag(torch.cat([still, moved**2]))[None]
+    masses = torch.full((22,), MASS, dtype=torch.float64)
+    noise = ResidualNoise(0.02, covariance, 0 * covariance, neighbours, masses, 300.0)
+    description = checkpoint.description | {"residual_sha256": "some"}
+    checkpoint = Checkpoint(HarmonicMap(), description, checkpoint.folder, noise)
+    options = {"energies": False, "time": "3ps"}
+    _, out = propagated(checkpoint, tmp_path, **options)
+    whole, noisy = propagated(checkpoint, tmp_path, "noisy", residual_noise=True, **options)
+    # The lag is the period of the springs, after which kicks show in velocities alone.
+    off = [read_arrays(path.with_suffix(".npz"))["velocities"][0] for path in (out, noisy)]
+    assert np.abs(off[1] - off[0]).max() > 1e-4
+    assert json.loads(noisy.with_suffix(".json").read_text())["plan"]["residual_sha256"] == "some"
+    # Interrupted in the second segment and resumed it is the same.
+    added, count = verb.ChainResiduals.added, []
+
+    def interrupted(self, *arguments):
+        count.append(1)
+        if len(count) == 120:
+            raise KeyboardInterrupt
+        return added(self, *arguments)
+
+    monkeypatch.setattr(verb.ChainResiduals, "added", interrupted)
+    options["residual_noise"] = True
+    with pytest.raises(KeyboardInterrupt):
+        propagated(checkpoint, tmp_path, "other", **options)
+    resumed, _ = propagated(checkpoint, tmp_path, "other", **options)
+    assert len(count) == 120 + 50
+    np.testing.assert_array_equal(resumed.xyz, whole.xyz)
 
 
 def test_the_path_is_of_seed_and_absolute_time(checkpoint, tmp_path):

@@ -5,9 +5,16 @@ import json
 import pytest
 import torch
 from safetensors import safe_open
-from tiny_training import DYNAMICS_WORDS, add_springs, write_training_set
+from tiny_training import (
+    DYNAMICS_WORDS,
+    add_free_paths,
+    add_springs,
+    name_bonds,
+    write_training_set,
+)
 
 from molflow.errors import MolflowError
+from molflow.flow_map.bonded_langevin import BondedLangevinFlowMap
 from molflow.flow_map.langevin import LangevinFlowMap
 from molflow.flow_map.overdamped import OverdampedFlowMap
 from molflow.training.checkpoint import load_checkpoint
@@ -20,6 +27,12 @@ SYSTEM = "alanine_dipeptide"
 def springs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dynamics") / "data"
     return add_springs(write_training_set(folder, SYSTEM))
+
+
+@pytest.fixture(scope="module")
+def bonds(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dynamics") / "data"
+    return name_bonds(add_springs(write_training_set(folder, SYSTEM)))
 
 
 @pytest.fixture
@@ -96,3 +109,48 @@ def test_data_without_forces_are_a_sentence(tmp_path, empty):
     data = write_training_set(tmp_path / "data", SYSTEM)
     with pytest.raises(MolflowError, match="has no forces"):
         run(data, tmp_path / "run", empty)
+
+
+def test_bonded_terms_that_the_set_names_are_known_unless_told_otherwise(bonds, tmp_path, empty):
+    words = "steps=3", "validate_every=1"
+    flow_map = load_checkpoint(run(bonds, tmp_path / "run", empty, *words)).flow_map
+    assert type(flow_map) is BondedLangevinFlowMap
+    assert len(flow_map.scales.bonded.bonds) == 21
+    rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    named = {"loss/local", "loss/anchor", "loss/semigroup", "rollouts/broken", "val/force"}
+    assert named <= set(rows[0].split(","))
+    plain = run(bonds, tmp_path / "plain", empty, *words, "map.bonded=false")
+    assert type(load_checkpoint(plain).flow_map) is LangevinFlowMap
+    overdamped = run(bonds, tmp_path / "over", empty, *words, "map.kind=overdamped")
+    assert load_checkpoint(overdamped).flow_map.scales.bonded is None
+
+
+def test_a_run_with_bonded_terms_goes_on_where_it_was(bonds, tmp_path, empty):
+    whole = run(bonds, tmp_path / "whole", empty, "steps=6", "learning_rate_decay=3")
+    run(bonds, tmp_path / "parts", empty, "steps=3", "learning_rate_decay=0")
+    parts = run(bonds, tmp_path / "parts", empty, "steps=6", "learning_rate_decay=3")
+    one, two = weights(whole), weights(parts)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_paths_test_such_a_map_and_give_its_residual_noise(tmp_path, empty):
+    data = name_bonds(add_springs(write_training_set(tmp_path / "data", SYSTEM)))
+    add_free_paths(data)
+    words = "steps=3", "validate_every=1", "objective.validation_lags=[0.005]"
+    checkpoint = load_checkpoint(run(data, tmp_path / "run", empty, *words))
+    assert checkpoint.residual is not None and checkpoint.residual.block == 0.005
+    rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    assert "val/path@5fs" in rows[0].split(",")
+    # Of another order they are left alone, and so are those that are longer than any step.
+    for k, word in enumerate(("map.order=2", "map.longest_lag=0.004")):
+        lags = "objective.validation_lags=[0.002]"
+        other = run(data, tmp_path / f"other{k}", empty, *words[:2], lags, word)
+        assert load_checkpoint(other).residual is None
+
+
+@pytest.mark.parametrize("name", ["mean_flow_share", "direct_share"])
+def test_objectives_without_a_form_for_bonded_terms_are_a_sentence(tmp_path, empty, name):
+    data = name_bonds(add_springs(write_training_set(tmp_path / "data", SYSTEM)))
+    add_free_paths(data)
+    with pytest.raises(MolflowError, match=rf"objective.{name} is 0.5, .* map.bonded to false"):
+        run(data, tmp_path / "run", empty, f"objective.{name}=0.5")

@@ -1,0 +1,148 @@
+"""The strong flow map of Langevin dynamics that knows bonds, angles and torsions by formula."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from molflow.flow_map.bonded import BondedForce
+from molflow.flow_map.denoiser import centre
+from molflow.flow_map.dynamics import CLOCK
+from molflow.flow_map.inertial import InertialFlowMap
+from molflow.flow_map.known_motion import KnownMotion, expansion
+from molflow.flow_map.langevin_scales import LangevinScales, check_lag, without_drift
+from molflow.sde.base import time_tensor
+
+#: Legendre coefficients of the rest of the force along a step, and those of the path beyond its
+#: mean that the network is told. The path itself is resolved by the order of the map.
+FORCES, PATH = 3, 8
+
+
+class BondedLangevinFlowMap(InertialFlowMap):
+    r"""Strong flow map of `UnderdampedLangevin` whose network supplies the rest of the force.
+
+    Bonded forces make the fast vibrations, cost next to nothing and are known by formula; they are
+    followed in short substeps (`KnownMotion`) within the one step. The rest of the force, which is
+    soft, is a polynomial f₀ + f₁ P₁ + f₂ P₂ along the step with coefficients from the network.
+    It is told where the force is met: the Legendre coefficients y_n of the path that the molecule
+    would take without the rest. y₀, the mean, is the conformation that it sees, and the next eight
+    in units of the thermal displacement v sqrt(h² + τ²) are its vectors, τ the shortest of
+    `LangevinScales.response_times`. Friction, temperature, velocities and noise enter through this
+    path alone. With outputs a_n
+
+        f₀ = f a₀/sqrt(1 + (h/τ)²),   f_n = f a_n h/sqrt(h² + τ²)/sqrt(1 + (h/τ)²),
+
+    f the size and τ the response time of the rest of the force on the atom. n̄ is that of the
+    motion under both forces.
+
+    Parameters as for `LangevinFlowMap`; `scales` has bonded terms, and its sizes of forces are
+    those of the rest.
+    """
+
+    outputs = FORCES
+
+    def __init__(
+        self,
+        network: nn.Module,
+        scales: LangevinScales,
+        order: int,
+        temperature: float | None = None,
+        friction: float | None = None,
+        bonded: BondedForce | None = None,
+    ):
+        super().__init__(network, scales, order, temperature, friction)
+        if bonded is None:
+            bonded = BondedForce(scales.bonded, len(scales.masses))
+        self.motion = KnownMotion(self.sde, bonded, self.basis, self.longest_lag)
+
+    @staticmethod
+    def inputs(order: int) -> int:
+        """Return how many vectors per atom the network is given besides positions."""
+        return PATH
+
+    def at(self, temperature: float, friction: float) -> Self:
+        """Return the map of the same force field in another state; see `DynamicsFlowMap.at`."""
+        state = self.order, temperature, friction
+        return type(self)(self.network, self.scales, *state, self.motion.bonded)
+
+    def compile_parts(self) -> None:
+        """Have machine code made of the network and of the bonded forces."""
+        super().compile_parts()
+        self.motion.bonded.compile(dynamic=True)
+
+    def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
+        """Return n̄ = (F̄₂, F̄₁)/m, (batch, 2, atoms, 3) in nm/ps², for whitened features
+        (batch, atoms, 3, size)."""
+        h = (time_tensor(t) - time_tensor(s)).double().to(x.device).expand(len(x))
+        check_lag(h, self.longest_lag)
+        # The ratio of response and gain has a limit for short steps, which rounding must not drown.
+        h = h.clamp(min=1e-6 * self.longest_lag)
+        return self.implied(h, x, whitened, self.rest(h, self.path(h, x, whitened)))
+
+    def path(self, h: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
+        """Return y_n of the motion without the rest of the force, (`PATH` + 1, batch, atoms, 3)."""
+        parts = []
+        for rows in _alike(h):
+            nodes, free = self.motion.free(h[rows], x[rows], whitened[rows])
+            shape = expansion(len(nodes) - 1, PATH + 1).to(free)
+            found = self.motion.respond(h[rows], nodes, free)[0]
+            parts.append(torch.einsum("np,pbax->nbax", shape, found))
+        return _in_order(parts, _alike(h), 1)
+
+    def still(self, positions: Tensor) -> Tensor:
+        """Return y_n of a step of no length from positions (batch, atoms, 3)."""
+        none = torch.zeros_like(positions).expand(PATH, *positions.shape)
+        return torch.cat([positions[None], none])
+
+    def implied(self, h: Tensor, x: Tensor, whitened: Tensor, rest: Tensor) -> Tensor:
+        """Return n̄ of the motion under the bonded forces and a rest (count, batch, atoms, 3)."""
+        parts = []
+        for rows in _alike(h):
+            nodes, free = self.motion.free(h[rows], x[rows], whitened[rows])
+            parts.append(self.motion.respond(h[rows], nodes, free, rest[:, rows])[1])
+        gain = self.sde.gain(torch.zeros_like(h), h).diagonal(dim1=-2, dim2=-1)
+        return _in_order(parts, _alike(h), 0) / gain[..., None, None].to(x)
+
+    def rest(self, h: Tensor, path: Tensor) -> Tensor:
+        """Return f_n/m of the network, (count, batch, atoms, 3) in nm/ps².
+
+        Parameters
+        ----------
+        h : Tensor, (batch,) float64
+        path : Tensor, (`PATH` + 1, batch, atoms, 3)
+            y_n without the rest of the force.
+        """
+        y = centre(path.flatten(0, 1)).unflatten(0, path.shape[:2])
+        longest = torch.sqrt(h.square() + self.response.min().square()).to(path)
+        unit = self.thermal_velocity(path) * longest[:, None, None]
+        vectors = (y[1:] / unit).permute(1, 2, 3, 0)
+        ends = torch.zeros_like(h), CLOCK * h / self.scales.longest_lag
+        out = self.network(y[0] / self.scales.length, vectors, *(end.to(path) for end in ends))
+        seen = (h.to(path) / longest)[:, None, None, None]
+        out = torch.cat([out[..., :1], seen * out[..., 1:]], dim=-1)
+        size = torch.rsqrt(self.response.square() + h[:, None].square()).to(path)
+        rest = without_drift(size[..., None, None] * out, self.root_masses)
+        return (self.thermal_velocity(path)[..., None] * rest).permute(3, 0, 1, 2)
+
+    def force(self, positions: Tensor) -> Tensor:
+        """Return the force, known and learned, (batch, atoms, 3) in kJ/mol/nm."""
+        return self.motion.bonded(positions) + self.rest_force(positions)
+
+    def rest_force(self, positions: Tensor) -> Tensor:
+        """Return the learned rest of the force at positions, in kJ/mol/nm."""
+        none = torch.zeros(len(positions), dtype=torch.float64, device=positions.device)
+        rest = self.rest(none, self.still(positions))[0]
+        return self.root_masses.square().to(rest)[:, None] * rest
+
+
+def _alike(h: Tensor, most: int = 4) -> tuple[Tensor, ...]:
+    """Return the rows of steps of similar lengths, so that few are cut finer than they need."""
+    if bool((h == h[0]).all()):
+        return (torch.arange(len(h), device=h.device),)
+    return torch.argsort(h).chunk(most)
+
+
+def _in_order(parts: list[Tensor], rows: tuple[Tensor, ...], dim: int) -> Tensor:
+    return torch.cat(parts, dim).index_select(dim, torch.argsort(torch.cat(rows)))

@@ -1,0 +1,60 @@
+"""Steps of maps that know bonded forces, from the force alone: what longer ones are tied to."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molflow.flow_map.base import FlowMap
+from molflow.flow_map.bonded_langevin import FORCES, BondedLangevinFlowMap
+from molflow.flow_map.known_motion import expansion, legendre
+from molflow.sde.base import time_tensor
+
+#: Where along a step the rest of the force is asked for.
+POINTS = 4
+
+
+class PathQuadratureMap(FlowMap):
+    """Map of a step along which the rest of the force changes little.
+
+    Its coefficients are those of the rest of the force on the path that it makes itself if it
+    stays what it is at the mean of the path without it, by Gauss-Legendre quadrature.
+
+    Parameters
+    ----------
+    flow_map : BondedLangevinFlowMap
+        Whose force it is: what the map says of steps of no length.
+    """
+
+    def __init__(self, flow_map: BondedLangevinFlowMap):
+        super().__init__()
+        self.flow_map, self.sde, self.basis = flow_map, flow_map.sde, flow_map.basis
+
+    def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
+        h = (time_tensor(t) - time_tensor(s)).double().to(x.device).expand(len(x))
+        return self.flow_map.implied(h, x, whitened, self.rest(h, x, whitened))
+
+    def rest(self, h: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
+        """Return f_n/m, (count, batch, atoms, 3) in nm/ps²; see `BondedLangevinFlowMap.rest`."""
+        motion, masses = self.flow_map.motion, self.sde.masses.to(x)
+        nodes, free = motion.free(h, x, whitened)
+        path = motion.respond(h, nodes, free)[0]
+        mean = torch.einsum("p,pbax->bax", expansion(len(nodes) - 1, 1)[0].to(path), path)
+        constant = self.flow_map.rest_force(mean) / masses
+        path = motion.respond(h, nodes, free, constant[None])[0]
+        node, weight = np.polynomial.legendre.leggauss(POINTS)
+        node, weight = torch.from_numpy(0.5 + 0.5 * node), torch.from_numpy(0.5 * weight)
+        points = _between(path, node).flatten(0, 1)
+        forces = self.flow_map.rest_force(points).unflatten(0, (POINTS, -1)) / masses
+        odd = 2.0 * torch.arange(FORCES) + 1.0
+        shape = (weight[:, None] * legendre(node, FORCES) * odd).to(forces)
+        return torch.einsum("pn,pbax->nbax", shape, forces)
+
+
+def _between(path: Tensor, shares: Tensor) -> Tensor:
+    """Return positions at shares of the step, between those at equally spaced nodes."""
+    at = shares.to(path) * (len(path) - 1)
+    first = at.long().clamp(max=len(path) - 2)
+    late = (at - first).reshape(-1, 1, 1, 1)
+    return path[first] + late * (path[first + 1] - path[first])

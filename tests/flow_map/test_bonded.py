@@ -1,0 +1,203 @@
+"""Bonded forces by formula against OpenMM, and the motion under them against finer solutions."""
+
+import math
+
+import numpy as np
+import openmm
+import pytest
+import torch
+from langevin_maps import BONDED, SCALES, thermal_state
+from scipy.linalg import expm
+
+from molflow.bonded_terms import BondedTerms
+from molflow.brownian.increment import Increment
+from molflow.comparison import find_reference
+from molflow.errors import MolflowError
+from molflow.flow_map import known_motion
+from molflow.flow_map.bonded import BondedForce
+from molflow.flow_map.known_motion import KnownMotion, expansion, integrals, legendre
+from molflow.md.bonded import bonded_terms
+from molflow.md.build import build
+from molflow.sde.underdamped import UnderdampedLangevin
+from molflow.systems import load_system
+
+CLASSES = (openmm.HarmonicBondForce, openmm.HarmonicAngleForce, openmm.PeriodicTorsionForce)
+
+
+@pytest.fixture(scope="module")
+def dipeptide():
+    return build(load_system("alanine_dipeptide"))[0]
+
+
+def test_forces_are_openmms(dipeptide):
+    terms = bonded_terms(dipeptide)
+    assert (len(terms.bonds), len(terms.angles)) == (21, 36) and len(terms.torsions) > 40
+    frames = find_reference("alanine_dipeptide").positions[::40].astype(float)
+    frames = frames + 0.02 * np.random.default_rng(0).standard_normal(frames.shape)
+    for force in dipeptide.getForces():
+        force.setForceGroup(1 if type(force) in CLASSES else 0)
+    platform = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(dipeptide, openmm.VerletIntegrator(0.001), platform)
+    expected = []
+    for frame in frames:
+        context.setPositions(frame)
+        state = context.getState(forces=True, groups={1})
+        expected.append(state.getForces(asNumpy=True)._value)
+    found = BondedForce(terms, 22)(torch.from_numpy(frames))
+    assert np.abs(found.numpy() - expected).max() < 1e-10 * np.abs(expected).max()
+    single = BondedForce(terms, 22)(torch.from_numpy(frames).float())
+    assert (single - found).abs().max() < 1e-4 * found.abs().max()
+
+
+def test_a_force_pulls_and_turns_nothing_as_a_whole():
+    x = thermal_state("overdamped", 6)[0]
+    force = BondedForce(BONDED, 5)(x)
+    assert force.abs().max() > 100.0
+    assert force.sum(1).abs().max() < 1e-9
+    assert torch.linalg.cross(x, force, dim=2).sum(1).abs().max() < 1e-9
+
+
+def test_each_kind_is_the_slope_of_its_energy():
+    """Against the derivative of the energies as they are written down."""
+    x = thermal_state("overdamped", 4)[0].requires_grad_(True)
+
+    def torsion(i, j, k, l):  # noqa: E741
+        b1, b2, b3 = x[:, j] - x[:, i], x[:, k] - x[:, j], x[:, l] - x[:, k]
+        n1, n2 = torch.linalg.cross(b1, b2), torch.linalg.cross(b2, b3)
+        sine = torch.linalg.vector_norm(b2, dim=-1) * (b1 * n2).sum(-1)
+        return torch.atan2(sine, (n1 * n2).sum(-1))
+
+    energy = 0.0
+    for i, j, r, k in BONDED.bonds:
+        energy = energy + 0.5 * k * (torch.linalg.vector_norm(x[:, i] - x[:, j], dim=-1) - r) ** 2
+    for i, j, k, theta, stiffness in BONDED.angles:
+        a, b = x[:, i] - x[:, j], x[:, k] - x[:, j]
+        cosine = (a * b).sum(-1) / torch.linalg.vector_norm(a, dim=-1)
+        angle = torch.acos(cosine / torch.linalg.vector_norm(b, dim=-1))
+        energy = energy + 0.5 * stiffness * (angle - theta) ** 2
+    for *atoms, n, phase, k in BONDED.torsions:
+        energy = energy + k * (1.0 + torch.cos(n * torsion(*atoms) - phase))
+    (slope,) = torch.autograd.grad(energy.sum(), x)
+    force = BondedForce(BONDED, 5)(x.detach())
+    assert torch.allclose(force, -slope, rtol=1e-9, atol=1e-7)
+
+
+def test_straight_angles_and_coincident_atoms_give_finite_forces():
+    straight = torch.arange(5.0).double()[None, :, None] * torch.tensor([0.1, 0.0, 0.0]).double()
+    for x in (straight, torch.zeros(1, 5, 3).double(), straight.float()):
+        x = x.clone().requires_grad_(True)
+        force = BondedForce(BONDED, 5)(x)
+        assert bool(force.isfinite().all())
+
+
+def test_impossible_terms_are_sentences():
+    with pytest.raises(MolflowError, match="a row of angles has not 5 finite numbers"):
+        BondedTerms(angles=((0, 1, 2, 1.9),))
+    with pytest.raises(MolflowError, match="bonded terms name atoms up to 7, and there are 5"):
+        BondedForce(BondedTerms(bonds=((0, 7, 0.1, 1000.0),)), 5)
+    assert BondedTerms.from_dict(BONDED.to_dict()) == BONDED and BONDED and not BondedTerms()
+
+
+def test_polynomials_and_their_integrals():
+    node, weight = np.polynomial.legendre.leggauss(20)
+    share = torch.linspace(0.0, 1.0, 7).double()
+    found = integrals(share, 6)
+    for row, theta in zip(found, share.tolist(), strict=True):
+        at = torch.from_numpy(theta * (0.5 + 0.5 * node))
+        expected = 0.5 * theta * torch.from_numpy(weight) @ legendre(at, 6)
+        assert torch.allclose(row, expected, atol=1e-14)
+    # A line has two coefficients; a parabola is met to second order.
+    theta = torch.linspace(0.0, 1.0, 9).double()
+    assert torch.allclose(
+        expansion(8, 4) @ (3.0 + 2.0 * theta), torch.tensor([4.0, 1, 0, 0]).double()
+    )
+    errors = []
+    for count in (8, 16):
+        theta = torch.linspace(0.0, 1.0, count + 1).double()
+        wanted = torch.tensor([0.0, 0.0, 1.0, 0.0]).double()
+        errors.append(float((expansion(count, 4) @ legendre(theta, 3)[:, 2] - wanted).abs().max()))
+    assert errors[0] / errors[1] == pytest.approx(4.0, rel=0.05)
+
+
+def oscillator(friction=3.0, order=2):
+    """Return the motion of two atoms on a spring in one dimension, and its rate."""
+    masses = torch.tensor([1.0, 12.0]).double()
+    terms = BondedTerms(bonds=((0, 1, 0.1, 280000.0),))
+    rate = math.sqrt(280000.0 * (1.0 + 1.0 / 12.0))
+    force = BondedForce(terms, 2)
+    sde = UnderdampedLangevin(force, masses, friction, 300.0)
+    return KnownMotion(sde, force, sde.basis(order), 0.04), rate, masses
+
+
+def test_a_vibration_is_that_of_the_matrix_exponential(monkeypatch):
+    motion, rate, masses = oscillator()
+    still = torch.zeros(1, 2, 3).double()
+    x = torch.stack([still, still], dim=1)
+    x[0, 0, 1, 0] = 0.1
+    stretch = torch.tensor([12.0, -1.0]).double() / 13.0
+    x[0, 0, :, 0] -= 0.004 * stretch
+    x[0, 1, :, 0] = 1.2 * stretch
+    h = torch.tensor([0.02]).double()
+    exact = expm(0.02 * np.array([[0.0, 1.0], [-(rate**2), -3.0]])) @ [0.004, -1.2]
+    errors = []
+    for substep in (0.0005, 0.00025):
+        monkeypatch.setattr(known_motion, "SUBSTEP", substep)
+        nodes, free = motion.free(h, x, torch.zeros(1, 2, 3, 3).double())
+        assert len(nodes) == round(0.02 / substep) + 1
+        path, end = motion.respond(h, nodes, free)
+        length = path[:, 0, 1, 0] - path[:, 0, 0, 0] - 0.1
+        slow = -1.2 * math.exp(-3.0 * 0.02) + float(end[0, 1, 1, 0] - end[0, 1, 0, 0])
+        errors.append([abs(float(length[-1]) - exact[0]), abs(slow - exact[1]) / rate])
+        moved = path[-1, 0, :, 0] - x[0, 0, :, 0]
+        assert float((masses * moved).sum()) == pytest.approx(0.0, abs=1e-12)
+    errors = np.array(errors)
+    assert errors.max() < 5e-4 and np.all(errors[0] / errors[1] > 3.5)
+
+
+def test_without_forces_the_path_is_the_free_one_and_ends_where_the_equation_says():
+    _, generator = thermal_state("langevin", 3)
+    motion, _, _ = oscillator()
+    motion.bonded = BondedForce(BondedTerms(), 2)
+    x = torch.randn(3, 2, 2, 3, generator=generator, dtype=torch.float64)
+    z = torch.randn(3, 2, 3, 3, generator=generator, dtype=torch.float64)
+    h = torch.tensor([0.001, 0.01, 0.04]).double()
+    nodes, free = motion.free(h, x, z)
+    path, end = motion.respond(h, nodes, free)
+    assert torch.equal(path, free) and not end.any()
+    increment = Increment.from_whitened(motion.basis, h, z)
+    wanted = motion.sde.apply(0 * h, h, x, torch.zeros_like(x), increment)
+    assert torch.allclose(path[-1], wanted[:, 0], rtol=1e-12, atol=1e-13)
+    assert torch.allclose(path[0], x[:, 0], rtol=0, atol=1e-15)
+
+
+def test_a_given_force_pushes_as_the_equation_says(monkeypatch):
+    """The response to a constant is the gain; to P₁ and P₂ that of the integral, by quadrature."""
+    monkeypatch.setattr(known_motion, "SUBSTEP", 1e-5)
+    motion, _, _ = oscillator(friction=60.0)
+    motion.bonded = BondedForce(BondedTerms(), 2)
+    h = torch.tensor([0.03]).double()
+    x = torch.zeros(1, 2, 2, 3).double()
+    nodes, free = motion.free(h, x, torch.zeros(1, 2, 3, 3).double())
+    node, weight = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(40))
+    u = 0.03 * (0.5 + 0.5 * node)
+    for n in range(3):
+        given = torch.zeros(3, 1, 2, 3).double()
+        given[n] = 7.0
+        end = motion.respond(h, nodes, free, given)[1][0, :, 0, 0]
+        left = 0.03 - u
+        push = 0.5 * 0.03 * weight * 7.0 * legendre(u / 0.03, 3)[:, n]
+        wanted = [
+            -(torch.expm1(-60.0 * left) / 60.0 * push).sum(),
+            (torch.exp(-60.0 * left) * push).sum(),
+        ]
+        assert torch.allclose(end, torch.stack(wanted), rtol=2e-4, atol=1e-7)
+
+
+def test_scales_with_bonded_terms_survive_their_description():
+    from dataclasses import replace
+
+    from molflow.flow_map.langevin_scales import LangevinScales
+
+    scales = replace(SCALES, bonded=BONDED)
+    assert LangevinScales.from_dict(scales.to_dict()) == scales
+    assert "bonded" not in SCALES.to_dict()

@@ -1,0 +1,138 @@
+"""The training of a map that knows bonded forces: targets, rollouts, and that it learns."""
+
+import pytest
+import torch
+from langevin_maps import BONDED, SCALES, random_dynamics
+
+from molflow.brownian.chen import join
+from molflow.brownian.increment import Increment
+from molflow.flow_map.bonded import BondedForce
+from molflow.flow_map.path_quadrature import PathQuadratureMap
+from molflow.objectives.bonded_semigroup import composed_rest
+from molflow.objectives.rest_norm import rest_error
+from molflow.training.bonded_module import BondedLangevinTraining
+from molflow.training.configuration import TrainingConfig
+from molflow.training.langevin_batches import LangevinBatches
+
+CONFIG = TrainingConfig(**{
+    "batch_size": 16, "ema_decay": 0.9, "teacher_decay": 0.5,
+    "map": {"kind": "langevin", "order": 3, "longest_lag": 0.01},
+    "objective": {
+        "local_steps": 2, "local_share": 0.25, "anchor_share": 0.25, "anchor": [0.0005, 0.002],
+        "rollouts": 6, "rollout_share": 0.5, "rollout_length": 1000, "frictions": [1.0, 4.0],
+    },
+})  # fmt: skip
+CHAIN = torch.tensor(
+    [[0.0, 0, 0], [-0.05, 0.1, 0], [0.13, 0, 0], [0.19, 0.12, 0.04], [0.33, 0.13, 0.08]]
+)
+
+
+def spring(positions):
+    """Return a soft force: all atoms to their middle."""
+    return -2000.0 * (positions - positions.mean(1, keepdim=True))
+
+
+def batch(epoch=0, config=CONFIG):
+    generator = torch.Generator().manual_seed(0)
+    positions = CHAIN + 0.003 * torch.randn(40, 5, 3, generator=generator)
+    forces = spring(positions) + BondedForce(BONDED, 5)(positions)
+    return LangevinBatches(positions, forces, 4, config, 2.0, epoch, 100, 3)[0]
+
+
+@pytest.fixture
+def module():
+    module = BondedLangevinTraining(random_dynamics("bonded").float(), CONFIG)
+    module.logged = {}
+    module._log = lambda name, value, size: module.logged.update(
+        {name: (float(value.detach()), size)}
+    )
+    return module
+
+
+def test_each_molecule_goes_to_its_objective(module):
+    given = batch()
+    module.training_step(given, 0)
+    flow_map = module.flow_map.at(300.0, given["friction"])
+    x = flow_map.start(given["positions"], given["normal"])
+    masses = torch.tensor(SCALES.masses)[:, None]
+    with torch.no_grad():
+        said = flow_map.rest_force(given["positions"][:4]) - spring(given["positions"][:4])
+        error = torch.zeros(3, 4, 5, 3)
+        error[0] = said / masses
+        found = rest_error(flow_map, torch.zeros(4).double(), error).mean()
+        assert module.logged["loss/local"] == (pytest.approx(float(found), rel=1e-3), 4)
+        for name, part in (("anchor", slice(0, 3)), ("semigroup", slice(3, None))):
+            h = given["lag"][part]
+            left, right = (
+                Increment.from_whitened(flow_map.basis, 0.5 * h, given[side][part])
+                for side in ("left", "right")
+            )
+            z = join(left, right).whitened()
+            if name == "anchor":
+                target = PathQuadratureMap(flow_map).rest(h, x[4:][part], z)
+            else:
+                target = composed_rest(flow_map, h, x[4:][part], left, right)[0]
+            said = flow_map.rest(h, flow_map.path(h, x[4:][part], z))
+            found = rest_error(flow_map, h, said - target).mean()
+            assert module.logged[f"loss/{name}"] == (pytest.approx(float(found), rel=0.02), len(h))
+            assert float(found) > 1e-8
+
+
+def test_rollouts_go_on_from_the_ends_of_the_teacher(module):
+    given = batch()
+    slots = given["slots"]
+    module.training_step(given, 0)
+    assert module.ages[slots].tolist() == [1] * len(slots) and len(slots) == 4
+    flow_map = module.teacher.at(300.0, given["friction"])
+    x, h = flow_map.start(given["positions"], given["normal"])[4:][3:7], given["lag"][3:7]
+    with torch.no_grad():
+        for side in ("left", "right"):
+            half = Increment.from_whitened(flow_map.basis, 0.5 * h, given[side][3:7])
+            x = flow_map(0 * h, 0.5 * h, x, half)
+    off = (module.rollouts[slots] - x).abs().amax(dim=(0, 2, 3))
+    assert off[0] < 5e-5 and off[1] < 0.03  # groups of steps are cut alike
+
+
+def test_no_gradient_goes_through_the_motion_and_all_of_the_network_learns(module):
+    module.training_step(batch(), 0).backward()
+    missing = [
+        name for name, value in module.flow_map.named_parameters()
+        if value.grad is None or not value.grad.any()
+    ]  # fmt: skip
+    assert missing == []
+
+
+def test_a_soft_force_is_learned_and_long_steps_follow_it():
+    """Matching alone teaches the force; the semigroup carries it to steps of 10 fs."""
+    torch.manual_seed(0)
+    flow_map = random_dynamics("bonded").float()
+    with torch.no_grad():
+        flow_map.network.last.zero_()
+    module = BondedLangevinTraining(flow_map, CONFIG)
+    module._log = lambda *_: None
+    optimizer = torch.optim.Adam(module.parameters_to_train(), lr=5e-3)
+    generator = torch.Generator().manual_seed(1)
+    positions = CHAIN + 0.003 * torch.randn(16, 5, 3, generator=generator)
+    x = flow_map.start(positions, torch.randn(16, 5, 3, generator=generator))
+    z = torch.randn(16, 5, 3, 4, generator=generator)
+    h = torch.full((16,), 0.01).double()
+
+    def errors():
+        with torch.no_grad():
+            path = flow_map.path(h, x, z)
+            wanted = spring(path[0]) / flow_map.sde.masses.float()
+            wrong = (flow_map.rest(h, path)[0] - wanted).square().mean() / wanted.square().mean()
+            off = flow_map.rest_force(positions) - spring(positions)
+            return [float(wrong), float(off.square().mean() / spring(positions).square().mean())]
+
+    before = errors()
+    config = CONFIG.model_copy(update={"batch_size": 32})
+    for step in range(100):
+        loss = module.training_step(batch(step, config), step)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        module.on_train_batch_end()
+    after = errors()
+    assert before[0] == pytest.approx(1.0) and before[1] == pytest.approx(1.0)
+    assert after[1] < 0.5 and after[0] < 0.5
