@@ -62,12 +62,15 @@ def mean_beads(rows: list[dict]) -> dict:
     return {name: float(np.mean([row[name] for row in rows])) for name in ("pmf_error", "js")}
 
 
+def by_sampler(summary: dict, kind: str) -> dict:
+    """Return the scores of one kind, those of the map first and then of all baselines with any."""
+    baselines = summary["baselines"].items()
+    return {"molflow": summary[kind]} | {name: row[kind] for name, row in baselines if kind in row}
+
+
 def table(results: dict) -> str:
     """Return fes_rmse and energy W2 of the map and all baselines as a Markdown table."""
-    summary = results["summary"]
-    rows = {"molflow": summary["all_atom"], **{
-        name: row["all_atom"] for name, row in summary["baselines"].items() if "all_atom" in row
-    }}  # fmt: skip
+    rows = by_sampler(results["summary"], "all_atom")
     steps = [str(k) for k in results["steps"]]
     lines = ["| evaluations | " + " | ".join(steps) + " |", "|---" * (len(steps) + 1) + "|"]
     for name, row in rows.items():
@@ -85,11 +88,8 @@ def _cell(row: dict | None) -> str:
 
 def beads_table(results: dict) -> str:
     """Return pmf_error and 100 JS of five beads, ours and published, as a Markdown table."""
-    summary = results["summary"]
-    rows = {"molflow": summary["beads5"]} | {
-        name: row["beads5"] for name, row in summary["baselines"].items() if "beads5" in row
-    }
-    steps = list(summary["beads5"]["pmf_error"])
+    rows = by_sampler(results["summary"], "beads5")
+    steps = list(rows["molflow"]["pmf_error"])
     lines = ["| evaluations | " + " | ".join(steps) + " |", "|---" * (len(steps) + 1) + "|"]
     for name, row in rows.items():
         cells = (_beads_cell(row, k) if k in row["js"] else "" for k in steps)
@@ -131,9 +131,7 @@ def picture(summary: dict, path: Path) -> None:
     axes = dict(zip(("fes_rmse", "energy_w2"), figure.subplots(1, 2), strict=True))
     labels = {"fes_rmse": "fes_rmse / kT", "energy_w2": "energy W2 / kT"}
     floors = {"fes_rmse": "fes_floor", "energy_w2": "energy_w2_floor"}
-    rows = {"molflow": summary["all_atom"]} | {
-        name: row["all_atom"] for name, row in summary["baselines"].items() if "all_atom" in row
-    }
+    rows = by_sampler(summary, "all_atom")
     for name, ax in axes.items():
         for mark, (label, row) in zip("os^vDX", rows.items(), strict=False):
             known = {int(k): v[name] for k, v in row.items() if v and v[name] is not None}
@@ -240,7 +238,7 @@ def main() -> None:
     if options.compile:
         for checkpoint in (full, coarse, deterministic):
             if checkpoint is not None:
-                checkpoint.flow_map.network.compile(dynamic=False)
+                checkpoint.flow_map.compile_parts()
     pieces, seeds = Pieces(options.work), options.seeds
     sizes = {k: min(options.n, max(1000, options.most // k)) for k in options.steps}
     few = {k: n for k, n in sizes.items() if k in BASELINE_STEPS}

@@ -83,13 +83,13 @@ class BondedLangevinFlowMap(InertialFlowMap):
 
     def path(self, h: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
         """Return y_n of the motion without the rest of the force, (`PATH` + 1, batch, atoms, 3)."""
-        parts = []
-        for rows in _alike(h):
+        parts, groups = [], _alike(h)
+        for rows in groups:
             nodes, free = self.motion.free(h[rows], x[rows], whitened[rows])
             shape = expansion(len(nodes) - 1, PATH + 1).to(free)
             found = self.motion.respond(h[rows], nodes, free)[0]
             parts.append(torch.einsum("np,pbax->nbax", shape, found))
-        return _in_order(parts, _alike(h), 1)
+        return _in_order(parts, groups, 1)
 
     def still(self, positions: Tensor) -> Tensor:
         """Return y_n of a step of no length from positions (batch, atoms, 3)."""
@@ -98,12 +98,12 @@ class BondedLangevinFlowMap(InertialFlowMap):
 
     def implied(self, h: Tensor, x: Tensor, whitened: Tensor, rest: Tensor) -> Tensor:
         """Return n̄ of the motion under the bonded forces and a rest (count, batch, atoms, 3)."""
-        parts = []
-        for rows in _alike(h):
+        parts, groups = [], _alike(h)
+        for rows in groups:
             nodes, free = self.motion.free(h[rows], x[rows], whitened[rows])
             parts.append(self.motion.respond(h[rows], nodes, free, rest[:, rows])[1])
         gain = self.sde.gain(torch.zeros_like(h), h).diagonal(dim1=-2, dim2=-1)
-        return _in_order(parts, _alike(h), 0) / gain[..., None, None].to(x)
+        return _in_order(parts, groups, 0) / gain[..., None, None].to(x)
 
     def rest(self, h: Tensor, path: Tensor) -> Tensor:
         """Return f_n/m of the network, (count, batch, atoms, 3) in nm/ps².

@@ -125,7 +125,8 @@ def propagate(
     if residual_noise and checkpoint.residual is None:
         raise MolflowError(
             f"the checkpoint '{checkpoint.folder}' has no residual noise, which is learned from "
-            "paths under the true force: train with objective.direct_share, or propagate without."
+            "paths under the true force: train on a set that has them (molflow prepare --forces "
+            "--paths), or propagate without."
         )
     residual_hash = checkpoint.description["residual_sha256"] if residual_noise else None
     plan = request.plan(checkpoint.weights_hash, first, keep_going, energies, residual_hash)

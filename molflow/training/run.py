@@ -129,7 +129,9 @@ def train(
     start_hash = None if origin is None else origin.weights_hash
     forces = load_forces(training) if is_dynamics(settings.map) else None
     paths = usable_paths(training, settings)
-    claim(out, settings, _data_hash(training, forces, paths, settings), start_hash)
+    # Paths that teach nothing decide the residual noise, but not the weights.
+    taught = paths if getattr(settings.objective, "direct_share", 0.0) else None
+    claim(out, settings, _data_hash(training, forces, taught), start_hash)
     scales = None
     if forces is not None:
         scales = langevin_scales(forces, training.scale, system, settings.map)
@@ -228,21 +230,14 @@ def _longest_lag(settings: TrainingConfig) -> float | None:
     return settings.map.longest_lag if is_dynamics(settings.map) else None
 
 
-def _data_hash(
-    training: TrainingData,
-    forces: ForceData | None,
-    paths: PathData | None,
-    settings: TrainingConfig,
-) -> str:
+def _data_hash(training: TrainingData, forces: ForceData | None, paths: PathData | None) -> str:
     """Return what names all that decides the weights."""
     positions = training.manifest["data_hash"]
     if forces is None:
         return positions
     hashes = training.manifest["dynamics"]["forces_sha256"]
     names = [positions, hashes["train"], hashes.get(HOT, "")]
-    # Paths that teach nothing decide the residual noise alone.
-    taught = settings.objective.direct_share
-    return "-".join([*names, paths.name] if taught else names)
+    return "-".join(names if paths is None else [*names, paths.name])
 
 
 def _sampling_parts(
