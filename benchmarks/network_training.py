@@ -34,8 +34,8 @@ from molflow.training.run import distance_statistics
 from molflow.training.validation import EnsembleScore
 
 SYSTEM = "alanine_dipeptide"
-#: Share of the time after which long steps are trained too, and after which the rate falls.
-LOCAL, PLATEAU = 0.4, 0.6
+#: Share of the time after which long steps are trained too, and the rate falls.
+LOCAL = 0.6
 
 
 def flow_map_of(network: nn.Module, config: TrainingConfig) -> DenoiserFlowMap:
@@ -105,13 +105,15 @@ def train(
     data: TrainingData,
     seconds: float,
     work: Path,
-    nfe: int = 8,
+    rate: float = 1.0,
+    nfe: int = 32,
     samples: int = 512,
 ) -> dict:
     """Train for so many seconds of processor time; return the curve and scores of samples.
 
-    The curve has the local loss of the averaged weights on validation frames, the same noise for
-    all networks. Processor time of scoring is not counted.
+    The learning rate is `rate` times that of the configuration. The curve has the local loss of the
+    averaged weights on validation frames, the same noise for all networks. Processor time of
+    scoring is not counted.
     """
     result = work / f"{name}.json"
     if result.is_file():
@@ -126,9 +128,9 @@ def train(
     while spent < seconds:
         begun = time.process_time()
         share = spent / seconds
-        fall = max(0.0, (share - PLATEAU) / (1.0 - PLATEAU))
+        fall = max(0.0, (share - LOCAL) / (1.0 - LOCAL))
         warm = min(1.0, (step.count + 1) / 50)
-        step(share > LOCAL, warm * 0.5 * (1.0 + math.cos(math.pi * fall)))
+        step(share > LOCAL, rate * warm * 0.5 * (1.0 + math.cos(math.pi * fall)))
         spent += time.process_time() - begun
         if spent >= (len(curve) + 1) * seconds / 10:
             loss = validation_loss(step.module.averaged, held)
@@ -142,6 +144,7 @@ def train(
     row = {
         "steps": step.count,
         "seconds": round(spent, 1),
+        "learning_rate": rate * config.learning_rate,
         "curve": curve,
         "nfe": nfe,
         "samples": samples,

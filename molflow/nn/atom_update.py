@@ -18,8 +18,9 @@ class AtomUpdate(nn.Module, ABC):
     """
 
     @abstractmethod
-    def forward(self, scalars: Tensor, vectors: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
-        """Return updated scalars (..., atoms, channels) and vectors (..., atoms, 3, channels)."""
+    def forward(self, scalars: Tensor, vectors: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        """Return updated scalars (..., atoms, channels), vectors (..., atoms, 3, channels), and
+        what else atoms keep."""
 
     def make_update(self, scalars: int, vectors: int) -> None:
         """Make the parameters of `update_atoms`."""

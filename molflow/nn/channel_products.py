@@ -28,13 +28,12 @@ class ChannelProducts(nn.Module):
     out : Irreps
         Of the result.
     weights : int
-        Number of weights per product: one for each channel and path.
+        Number of weights per product: one for each channel of each path, path after path.
     """
 
     def __init__(self, irreps: Irreps, harmonics: Irreps):
         super().__init__()
         # Plain numbers: the compiler cannot look into e3nn's irreps.
-        self.slices = irreps.slices()
         self.sizes = [(mul, ir.dim) for mul, ir in irreps]
         self.paths: list[list[int]] = []
         found: dict[int, int] = {}
@@ -66,16 +65,19 @@ class ChannelProducts(nn.Module):
         summed over edges would copy the largest arrays there are.
         """
         parts: list[list[Tensor]] = [[] for _ in range(4)]
-        first = 0
-        for number, ((mul, dim), degrees) in enumerate(zip(self.sizes, self.paths, strict=True)):
-            left = state[:, self.slices[number]].reshape(-1, mul, dim)
-            matrix = harmonics @ getattr(self, f"coupling{number}")
-            products = left @ matrix.reshape(len(matrix), dim, -1)
-            of_path = weights[:, first : first + mul * len(degrees)].reshape(-1, mul, len(degrees))
-            first += mul * len(degrees)
-            sizes = [2 * degree + 1 for degree in degrees]
-            for k, (degree, part) in enumerate(
-                zip(degrees, products.split(sizes, dim=-1), strict=True)
-            ):
-                parts[degree].append((part * of_path[..., k : k + 1]).flatten(1))
+        # Split, not sliced: the derivative of a slice fills a whole array with zeros.
+        states = state.split([mul * dim for mul, dim in self.sizes], dim=-1)
+        rows = list(zip(self.sizes, self.paths, strict=True))
+        of_path = weights.split([mul for (mul, _), degrees in rows for _ in degrees], dim=-1)
+        of_path = iter([weight.unsqueeze(-1) for weight in of_path])
+        for number, ((mul, dim), degrees) in enumerate(rows):
+            left, sizes = states[number].unflatten(-1, (mul, dim)), [2 * k + 1 for k in degrees]
+            matrix = (harmonics @ getattr(self, f"coupling{number}")).unflatten(-1, (dim, -1))
+            if dim == 1:
+                # Of scalars, smaller than their products, the weight is taken first.
+                products = [left * next(of_path) * part for part in matrix.split(sizes, dim=-1)]
+            else:
+                products = [part * next(of_path) for part in (left @ matrix).split(sizes, dim=-1)]
+            for degree, product in zip(degrees, products, strict=True):
+                parts[degree].append(product.flatten(1))
         return [part for of_degree in parts for part in of_degree]

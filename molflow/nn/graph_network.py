@@ -12,6 +12,7 @@ from torch_geometric.utils import scatter
 from molflow.nn.edges import EdgeFeatures, Edges
 from molflow.nn.embedding import StepEmbedding
 from molflow.nn.graph import MolecularGraph
+from molflow.nn.graph_dihedrals import GraphDihedrals
 from molflow.nn.molecules import RESIDUES, Molecules, kinds_of, molecule_data
 from molflow.nn.network import EquivariantNetwork
 from molflow.nn.vectors import mix
@@ -20,9 +21,10 @@ from molflow.nn.vectors import mix
 class GraphNetwork(EquivariantNetwork):
     """A network in which atoms hear their neighbours, for molecules of any size.
 
-    Atoms are known by element, residue and kind (residue and name, as ALA-CA); in a molecule in
-    which no residue comes twice the kind is the identity of the atom. Memory and time grow as the
-    number of atoms.
+    At the entrance atoms learn from the dihedral angles that they are part of, which tell the
+    rotation about a bond and the hand of a centre, as in the dense network. Atoms are known by
+    element, residue and kind (residue and name, as ALA-CA); in a molecule in which no residue comes
+    twice the kind is the identity of the atom. Memory and time grow as the number of atoms.
 
     Parameters
     ----------
@@ -33,7 +35,7 @@ class GraphNetwork(EquivariantNetwork):
     duration : float
         Length of the clock on which the two times live.
     scalars, vectors, edge_width : int
-        Channels per atom, and learned features per edge.
+        Channels per atom, and learned features per edge and per dihedral.
     neighbours : int
         Neighbours looked for in molecules with more atoms.
     sigma_max : float
@@ -62,6 +64,7 @@ class GraphNetwork(EquivariantNetwork):
         count = 1 + len(self.kinds)
         self.step = StepEmbedding(duration, self.STEP)
         self.edges = EdgeFeatures(count, 1 + inputs, neighbours, edge_width, self.STEP, sigma_max)
+        self.dihedrals = GraphDihedrals(count, edge_width, self.STEP, scalars, vectors)
         own = Molecules.from_batch(Batch.from_data_list([self.molecule(graph)]))
         for name, value in own._asdict().items():
             statistic = name in ("mean", "sd")
@@ -150,6 +153,8 @@ class GraphNetwork(EquivariantNetwork):
             + self.element(molecules.element)
             + self.residue(molecules.residue)
         )
+        turned, normals = self.dihedrals(molecules, positions, step)
+        scalars, vectors = scalars + turned, vectors + normals
         scalars, vectors = self.interact(scalars, vectors, edges, step, molecule)
         gate = self.last_gate(scalars) * (1.0 + self.last_step(step).index_select(0, molecule))
         return mix(vectors * gate.unsqueeze(1), self.last).squeeze(-1), scalars

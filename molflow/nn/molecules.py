@@ -21,7 +21,7 @@ RESIDUES = (
 
 
 class Molecules(NamedTuple):
-    """Several molecules, atom after atom; N atoms, M molecules, P pairs.
+    """Several molecules, atom after atom; N atoms, M molecules, P pairs, D dihedrals.
 
     Attributes
     ----------
@@ -35,6 +35,8 @@ class Molecules(NamedTuple):
         Number of bonds between them, at most `MAX_GRAPH_DISTANCE`.
     mean, sd : Tensor, (P,)
         Of their distances in the data; sd is infinite where nothing is known.
+    dihedrals : Tensor, (4, D), int
+        The four atoms of each, see `MolecularGraph.dihedrals`.
     searching : Tensor, (S,), int
         Atoms whose other neighbours are looked for among the positions.
     first : Tensor, (M + 1,), int
@@ -49,6 +51,7 @@ class Molecules(NamedTuple):
     bonds: Tensor
     mean: Tensor
     sd: Tensor
+    dihedrals: Tensor
     searching: Tensor
     first: Tensor
 
@@ -64,6 +67,7 @@ class Molecules(NamedTuple):
             bonds=batch.bonds,
             mean=batch.mean,
             sd=batch.sd,
+            dihedrals=batch.dihedral_index,
             searching=torch.nonzero(batch.searches).squeeze(1),
             first=batch.ptr,
         )
@@ -83,6 +87,7 @@ class Molecules(NamedTuple):
             bonds=self.bonds.repeat(count),
             mean=self.mean.repeat(count),
             sd=self.sd.repeat(count),
+            dihedrals=shifted(self.dihedrals),
             searching=shifted(self.searching),
             first=n * torch.arange(count + 1, device=self.element.device),
         )
@@ -130,6 +135,8 @@ def molecule_data(graph: MolecularGraph, kinds: dict[str, int], neighbours: int)
         bonds=index[:, 2].clamp(max=MAX_GRAPH_DISTANCE),
         mean=torch.zeros(len(pairs)),
         sd=torch.full((len(pairs),), torch.inf),
+        # torch_geometric adds the atoms before to what is named an index.
+        dihedral_index=torch.tensor(graph.dihedrals(), dtype=torch.long).reshape(-1, 4).T,
         searches=torch.full((n,), searches),
         num_nodes=n,
     )

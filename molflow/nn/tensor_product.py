@@ -2,21 +2,25 @@
 
 A message is the product of what the sender knows with spherical harmonics of the direction to it,
 weighted for each channel by the features of the edge (NequIP, Batzner et al. 2022,
-doi:10.1038/s41467-022-29939-5). All representations are labelled even, ``1e`` for vectors, so that
-cross products are among the products allowed: the network is SE(3)-equivariant, not E(3).
+doi:10.1038/s41467-022-29939-5). After each round atoms are updated by themselves, as in the other
+networks: there are tens of times as many edges as atoms, so that it costs next to nothing. All
+representations are labelled even, ``1e`` for vectors, so that cross products are among the products
+allowed: the network is SE(3)-equivariant, not E(3).
 """
 
 from __future__ import annotations
 
 import torch
 from e3nn.nn import Gate
-from e3nn.o3 import Irreps, Linear, SphericalHarmonics
+from e3nn.o3 import Irreps, SphericalHarmonics
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torch_geometric.utils import scatter
 
 from molflow.errors import MolflowError
+from molflow.nn.atom_update import AtomUpdate
 from molflow.nn.channel_products import ChannelProducts
+from molflow.nn.degree_linear import DegreeLinear
 from molflow.nn.edges import EdgeFeatures, Edges
 from molflow.nn.graph import MolecularGraph
 from molflow.nn.graph_network import GraphNetwork
@@ -46,8 +50,8 @@ _EXPECTED = (
 )
 
 
-class TensorProductLayer(nn.Module):
-    """One round of messages, a gated nonlinearity and a residual.
+class TensorProductLayer(AtomUpdate):
+    """One round of messages, a gated nonlinearity and a residual, then an update of each atom.
 
     Parameters
     ----------
@@ -60,13 +64,13 @@ class TensorProductLayer(nn.Module):
 
     def __init__(self, irreps: Irreps, harmonics: Irreps, edge_width: int, step_width: int):
         super().__init__()
-        self.scalars = irreps.count("0e")
+        self.scalars, self.vectors = irreps.count("0e"), irreps.count("1e")
         self.norm = nn.LayerNorm(self.scalars, elementwise_affine=False)
-        self.step = nn.Linear(step_width, irreps.num_irreps + self.scalars)
+        self.step = nn.Linear(step_width, irreps.num_irreps + 3 * self.scalars)
         sizes = torch.tensor([ir.dim for mul, ir in irreps for _ in range(mul)])
         component = torch.arange(irreps.num_irreps).repeat_interleave(sizes)
         self.register_buffer("component", component, persistent=False)
-        self.up = Linear(irreps, irreps)
+        self.up = DegreeLinear(irreps, irreps)
         self.product = ChannelProducts(irreps, harmonics)
         self.weight = nn.Linear(edge_width + EdgeFeatures.GIVEN, self.product.weights)
         others = Irreps([(mul, ir) for mul, ir in irreps if ir.l > 0])
@@ -77,24 +81,46 @@ class TensorProductLayer(nn.Module):
             [torch.sigmoid],
             others,
         )
-        self.down = Linear(self.product.out, self.gate.irreps_in)
-        self.own = Linear(irreps, self.gate.irreps_in)
+        entrance = self.gate.irreps_in.simplify()
+        self.down = DegreeLinear(self.product.out, entrance)
+        self.own = DegreeLinear(irreps, entrance)
+        self.make_update(self.scalars, self.vectors)
 
     def forward(
-        self, state: Tensor, edges: Edges, harmonics: Tensor, step: Tensor, molecule: Tensor
-    ) -> Tensor:
-        """Return the updated state, (N, irreps.dim)."""
-        shift, factor = self.step(step).tensor_split([self.scalars], dim=-1)
-        hidden = torch.cat([self.norm(state[:, : self.scalars]), state[:, self.scalars :]], dim=-1)
-        scale = 1.0 + factor.index_select(1, self.component).index_select(0, molecule)
-        shift = nn.functional.pad(shift, (0, state.shape[1] - self.scalars))
-        hidden = hidden * scale + shift.index_select(0, molecule)
-        weights = self.weight(edges.features) * edges.weight.unsqueeze(-1)
+        self,
+        scalars: Tensor,
+        vectors: Tensor,
+        higher: Tensor,
+        edges: Edges,
+        harmonics: Tensor,
+        step: Tensor,
+        molecule: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return updated scalars, vectors and what has higher degrees, (N, their dimension).
+
+        The harmonics, (E, harmonics.dim), have the weights of the edges.
+        """
+        n, factors = self.scalars, self.step.out_features - 3 * self.scalars
+        shift, factor, scale2, shift2 = (
+            self.step(step).index_select(0, molecule).split([n, factors, n, n], dim=-1)
+        )
+        state = self._joined(scalars, vectors, higher)
+        hidden = self._joined(self.norm(scalars), vectors, higher)
+        scale = 1.0 + factor.index_select(1, self.component)
+        hidden = hidden * scale + nn.functional.pad(shift, (0, state.shape[1] - n))
         sent = self.up(hidden).index_select(0, edges.sender)
-        parts = [*self.product(sent, harmonics, weights), edges.weight.unsqueeze(-1)]
+        parts = [*self.product(sent, harmonics, self.weight(edges.features)), edges.weight[:, None]]
         *parts, degree = (scatter(part, edges.receiver, dim_size=len(state)) for part in parts)
-        messages = torch.cat(parts, dim=-1)
-        return state + self.gate(self.down(messages * torch.rsqrt(1.0 + degree)) + self.own(hidden))
+        messages = torch.cat(parts, dim=-1) * torch.rsqrt(1.0 + degree)
+        state = state + self.gate(self.down(messages) + self.own(hidden))
+        sizes = [n, 3 * self.vectors, higher.shape[1]]
+        scalars, vectors, higher = state.split(sizes, dim=-1)
+        vectors = vectors.unflatten(-1, (-1, 3)).mT
+        return *self.update_atoms(scalars, vectors, scale2, shift2), higher
+
+    @staticmethod
+    def _joined(scalars: Tensor, vectors: Tensor, higher: Tensor) -> Tensor:
+        return torch.cat([scalars, vectors.mT.flatten(-2), higher], dim=-1)
 
 
 class TensorProductNetwork(GraphNetwork):
@@ -145,15 +171,13 @@ class TensorProductNetwork(GraphNetwork):
         self, scalars: Tensor, vectors: Tensor, edges: Edges, step: Tensor, molecule: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Pass through the layers; higher degrees are zero at the entrance."""
-        n, width = scalars.shape[1], vectors.shape[2]
-        state = torch.cat([scalars, vectors.transpose(1, 2).flatten(1)], dim=-1)
-        state = nn.functional.pad(state, (0, self.dim - state.shape[1]))
-        harmonics = self.harmonics(edges.direction)
+        higher = scalars.new_zeros(len(scalars), self.dim - scalars.shape[1] - vectors[0].numel())
+        # Messages are linear in the harmonics, which are smaller than any other part of them.
+        harmonics = self.harmonics(edges.direction) * edges.weight.unsqueeze(-1)
         for block in self.blocks:
-            arguments = state, edges, harmonics, step, molecule
+            state = scalars, vectors, higher, edges, harmonics, step, molecule
             if self.recompute and torch.is_grad_enabled():
-                state = checkpoint(block, *arguments, use_reentrant=False)
+                scalars, vectors, higher = checkpoint(block, *state, use_reentrant=False)
             else:
-                state = block(*arguments)
-        vectors = state[:, n : n + 3 * width].reshape(-1, width, 3).transpose(1, 2)
-        return state[:, :n], vectors
+                scalars, vectors, higher = block(*state)
+        return scalars, vectors

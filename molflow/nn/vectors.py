@@ -27,5 +27,6 @@ def difference_products(vectors: Tensor) -> Tensor:
     b, n, _, k = vectors.shape
     first = vectors[..., 0]
     across = (first @ vectors.transpose(1, 2).reshape(b, 3, n * k)).reshape(b, n, n, k)
-    own = (first.unsqueeze(-1) * vectors).sum(-2)
+    # Taken from the diagonal of the same product: an atom is at no distance from itself.
+    own = across.diagonal(dim1=1, dim2=2).transpose(1, 2)
     return own.unsqueeze(1) + own.unsqueeze(2) - across - across.transpose(1, 2)

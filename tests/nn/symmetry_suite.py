@@ -36,6 +36,8 @@ class SymmetrySuite(ABC):
     """Symmetries in float64, derivatives, initialisation and compilation of one network."""
 
     graph = DIPEPTIDE
+    #: Parameters that cannot change the answer.
+    idle: tuple[str, ...] = ()
 
     @abstractmethod
     def make(self, graph: MolecularGraph, layers: int = 2):
@@ -206,6 +208,16 @@ class SymmetrySuite(ABC):
         _, forward = torch.func.jvp(size, (x.detach(), z.detach()), ones)
         backward = sum(part.detach().sum() for part in first)
         assert torch.allclose(forward, backward, rtol=1e-8, atol=1e-8)
+
+    def test_every_parameter_has_a_say(self, inputs):
+        network = self.random().requires_grad_(True)
+        out = network(*inputs, S, T)
+        weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(3), dtype=out.dtype)
+        names, parameters = zip(*network.named_parameters(), strict=True)
+        found = torch.autograd.grad((weight * out).sum(), parameters, allow_unused=True)
+        pairs = zip(names, found, strict=True)
+        idle = [name for name, gradient in pairs if gradient is None or not gradient.any()]
+        assert [name for name in idle if name not in self.idle] == []
 
     def test_compiled_equals_eager_and_compiles_once_for_a_shape(self, inputs):
         """Traced and differentiated; the writing of machine code is PyTorch's own affair."""

@@ -6,6 +6,7 @@ import torch
 from toy_maps import GRAPH
 
 from molflow.nn.dihedral_features import DihedralFeatures
+from molflow.nn.dihedral_messages import dihedral_geometry
 from molflow.nn.graph import MolecularGraph
 from molflow.systems import load_system
 from molflow.testing import random_rotations
@@ -51,15 +52,16 @@ def test_angles_agree_with_mdtraj_up_to_the_smoothing():
     made = features(DIPEPTIDE)
     expected = -mdtraj.compute_dihedrals(trajectory, made.atoms.numpy(), periodic=False)[0]
     # Far from the scale of the smoothing: in units in which a bond is about one long.
-    harmonics, first, second = made.geometry(torch.from_numpy(x[None]) / 0.1)
+    places = torch.from_numpy(x / 0.1)
+    harmonics, first, second = dihedral_geometry(*(places[index] for index in made.atoms.T))
     for m in (1, 2, 3):
-        pair = harmonics[0, :, 2 * m - 2 : 2 * m].numpy()
+        pair = harmonics[:, 2 * m - 2 : 2 * m].numpy()
         angle = np.arctan2(pair[:, 1], pair[:, 0])
         difference = np.angle(np.exp(1j * (angle - m * expected)))
         assert np.abs(difference).max() < 2e-2
         assert np.abs(np.hypot(*pair.T) - 1.0).max() < 2e-2
     i, j, k, other = (torch.from_numpy(x)[index] for index in made.atoms.unbind(1))
-    for normal, plane in ((first[0], (i - j, j - k)), (second[0], (j - k, k - other))):
+    for normal, plane in ((first, (i - j, j - k)), (second, (j - k, k - other))):
         assert max(float((normal * side).sum(-1).abs().max()) for side in plane) < 1e-12
         assert (normal.norm(dim=-1) - 1.0).abs().max() < 1e-2
 

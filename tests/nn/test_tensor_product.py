@@ -4,12 +4,13 @@ import copy
 
 import pytest
 import torch
-from e3nn.o3 import Irreps, TensorProduct
+from e3nn.o3 import Irreps, Linear, TensorProduct
 from symmetry_suite import INPUTS, S, SymmetrySuite, T
 from toy_maps import SDE, state
 
 from molflow.errors import MolflowError
 from molflow.nn.channel_products import ChannelProducts
+from molflow.nn.degree_linear import DegreeLinear
 from molflow.nn.tensor_product import TensorProductNetwork, even_irreps
 
 
@@ -21,6 +22,9 @@ def network(graph, irreps, neighbours, layers):
 
 class TestTensorProduct(SymmetrySuite):
     """Degrees up to two, neighbours looked for."""
+
+    # Degrees above one are zero at the entrance, and not asked for at the end.
+    idle = tuple(f"blocks.{name}.weights.2" for name in ("0.up", "0.own", "1.down", "1.own"))
 
     def make(self, graph, layers=2):
         return network(graph, "8x0e + 6x1e + 2x2e", 6, layers)
@@ -52,7 +56,7 @@ def test_other_irreps_are_refused(text):
 
 
 def test_products_are_those_of_e3nn():
-    """The same paths with the same weights, whose outputs come in another order."""
+    """The same paths with the same weights in the same order; outputs come in another."""
     irreps, harmonics = even_irreps("5x0e + 4x1e + 3x2e + 2x3e"), Irreps("1x0e+1x1e+1x2e+1x3e")
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
@@ -72,13 +76,7 @@ def test_products_are_those_of_e3nn():
     finally:
         torch.set_default_dtype(before)
     assert theirs.weight_numel == ours.weights
-    # Theirs has the weights of one path together, ours those of one channel.
-    ordered, first = [], 0
-    for (mul, _), degrees in zip(ours.sizes, ours.paths, strict=True):
-        part = weights[:, first : first + mul * len(degrees)]
-        ordered.append(part.reshape(7, mul, len(degrees)).transpose(1, 2).flatten(1))
-        first += mul * len(degrees)
-    expected = theirs(state, y, torch.cat(ordered, dim=1))
+    expected = theirs(state, y, weights)
     by_degree = [
         expected[:, place]
         for degree in range(4)
@@ -88,6 +86,24 @@ def test_products_are_those_of_e3nn():
     assert (
         torch.cat(ours(state, y, weights), dim=1) - torch.cat(by_degree, dim=1)
     ).abs().max() < 1e-12
+
+
+def test_mixing_is_that_of_e3nn():
+    """Which divides its weights by the root of the channels that come in."""
+    before, after = even_irreps("5x0e + 4x1e + 3x2e"), even_irreps("2x0e + 6x1e + 1x2e")
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        ours, theirs = DegreeLinear(before, after), Linear(before, after, biases=True)
+        wide = DegreeLinear(even_irreps("400x0e + 400x1e"), even_irreps("400x0e + 400x1e"))
+    torch.nn.init.normal_(ours.bias, generator=generator)
+    pairs = zip(ours.weights, before, strict=True)
+    weights = torch.cat([(weight * mul**0.5).flatten() for weight, (mul, _) in pairs])
+    theirs.weight.data, theirs.bias.data = weights.detach(), ours.bias.detach()
+    x = torch.randn(7, before.dim, generator=generator)
+    assert (ours(x) - theirs(x)).abs().max() < 1e-5 * theirs(x).abs().max()
+    # Of unit size on average over weights, as what comes in.
+    assert wide(torch.ones(1, 1600)).square().mean().item() == pytest.approx(1.0, rel=0.2)
 
 
 def test_copies_have_the_same_weights_and_buffers():
