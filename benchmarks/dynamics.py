@@ -4,7 +4,8 @@
 
 Strong errors on Brownian paths that drive OpenMM's own forces; then for each lag many chains, their
 temperatures, broken bonds, free energies, slow time scales and passages against plain molecular
-dynamics; the same weights at 350 K and at ten times the friction; and the cost of simulated time.
+dynamics; the same weights at 350 K, at ten times the friction, and with the residual noise that
+was learned with them, if any; and the cost of simulated time.
 Every finished part stays in WORK, and the chains there go on where they were. Writes
 ``benchmarks/results/dynamics.json``.
 """
@@ -19,18 +20,16 @@ import numpy as np
 import openmm
 from dynamics_cost import cost_of_map, cost_of_openmm, when_it_pays
 from dynamics_strong import strong
+from dynamics_times import PASSAGE, times
 from record import environment
 from toy_training import once
 
 import molflow
-from molflow.analysis.autocorrelation import compare_memory
 from molflow.analysis.geometry import terms
-from molflow.analysis.markov import implied_timescales
-from molflow.analysis.passage import passage_times
 from molflow.analysis.samples import evenly_spaced
 from molflow.analysis.slow_modes import fit_slow_modes
 from molflow.analysis.temperatures import width_temperatures
-from molflow.analysis.time_series import TorsionSeries, time_ordered
+from molflow.analysis.time_series import time_ordered
 from molflow.comparison import find_reference
 from molflow.errors import MolflowError
 from molflow.files import read_json, write_json
@@ -39,21 +38,18 @@ from molflow.systems import load_system
 from molflow.training.checkpoint import Checkpoint, load_checkpoint
 
 HERE = Path(__file__).parent
-#: Lags at which time scales are compared, and the time over which the memory of torsions is, in
-#: units of the lag of the slow modes.
-MULTIPLES, MEMORY = (0.5, 1, 2), 4.0
-#: The passage of the headline.
-PASSAGE = ("alpha_r", "alpha_l")
-#: What a lag must do: largest errors of temperatures, of the free-energy map beyond its floor (kT),
-#: and of times, unless they are within the interval of molecular dynamics.
-TEMPERATURE, FREE_ENERGY, TIMES = 0.02, 0.15, 0.25
+#: What a lag must do: largest errors of temperatures and of the free-energy map beyond its floor
+#: (kT). Of times, see `dynamics_times`.
+TEMPERATURE, FREE_ENERGY = 0.02, 0.15
 
 
 def propagated(checkpoint: Checkpoint, starts, out: Path, lag: float, options, state: dict) -> dict:
     """Propagate chains and return their record; where all of them broke, what was said."""
+    other = state.keys() & {"temperature", "friction"}
+    length = options.states_time if other and options.states_time else options.time
     try:
         molflow.propagate(
-            checkpoint, starts, options.time, 1e-3 * lag, out, chains=options.chains,
+            checkpoint, starts, length, 1e-3 * lag, out, chains=options.chains,
             path_seed=options.seed, compiled=options.compile, keep_going=True, **state,
         )  # fmt: skip
     except MolflowError as error:
@@ -85,73 +81,23 @@ def widths(out: Path, reference, temperature: float) -> dict:
     }  # fmt: skip
 
 
-def times(series: TorsionSeries, reference: TorsionSeries, modes, names, seed: int) -> dict:
-    """Return slow time scales by lag, passages and memory of torsions of both, and their ratios."""
-    sides = {}
-    for name, one in (("map", series), ("md", reference)):
-        labels = [modes.label(run) for run in one.runs]
-        lags, states = [one.lag(modes.lag_ps * k) for k in MULTIPLES], len(modes.centres)
-        sides[name] = {
-            "timescales": implied_timescales(labels, lags, one.interval, states, 2, seed),
-            "passages": passage_times(one, seed=seed),
-        }
-    slowest, passage = zip(*(_headline(side, modes.lag_ps) for side in sides.values()), strict=True)
-    return sides | {
-        "timescale": ratio(*slowest),
-        "passage": ratio(*passage),
-        "memory": {
-            name: _memory(series, reference, column, modes.lag_ps, seed)
-            for column, name in enumerate(names)
-        },
-    }
+def measured(out: Path, made: dict, options, truth: dict, state: dict) -> dict:
+    """Return what the chains of a file are like.
 
-
-def _headline(side: dict, lag: float) -> tuple[dict, dict]:
-    """Return the rows of the slowest process at a lag (ps) and of the passage."""
-    slowest = next(
-        row for row in side["timescales"]
-        if abs(row["lag_ps"] - lag) < 1e-6 * lag and row["process"] == 0
-    )  # fmt: skip
-    return slowest, next(row for row in side["passages"] if (row["start"], row["end"]) == PASSAGE)
-
-
-def _memory(series, reference, column: int, lag: float, seed: int) -> dict:
-    row = compare_memory(series, reference, column, MEMORY * lag, seed)
-    curves = {key: row[key].tolist() for key in ("times", "model", "reference")}
-    difference = float(np.abs(row["model"] - row["reference"]).max())
-    kept = ("time_model_ps", "time_reference_ps", "ratio", "ratio_interval", "agree")
-    return {key: row[key] for key in kept} | {"largest_difference": difference, **curves}
-
-
-def ratio(own: dict, known: dict) -> dict:
-    """Return the ratio of two times, and whether it is near enough to 1; None if undecided.
-
-    Rows have ``value_ps``, ``interval_ps`` and ``verdict``. Times agree if they differ by a quarter
-    at most, or if the one lies in the interval of the other.
+    Free energies are compared at the temperature of the reference only, times at its friction too.
     """
-    if known["verdict"] != "resolved" or own["value_ps"] is None:
-        return {"value": None, "agrees": None}
-    value = own["value_ps"] / known["value_ps"]
-    low, high = known["interval_ps"]
-    return {
-        "value": value,
-        "agrees": bool(abs(value - 1.0) <= TIMES or low <= own["value_ps"] <= high),
-    }
-
-
-def measured(out: Path, made: dict, options, truth: dict) -> dict:
-    """Return what the chains of a file are like."""
     if "watched" not in made:
         return made
     row = dict(made)
     row["temperature_error"] = temperature_error(made["watched"], made["temperature"])
     row["width_temperatures"] = widths(out, truth["static"], truth["static"].temperature)
     judged = molflow.compare(out, options.reference, exact_transport=False, force=True)
-    row["fes_rmse"] = {key: judged["metrics"]["fes_rmse"][key] for key in (
-        "value", "floor", "excess", "interval")}  # fmt: skip
+    if "temperature" not in state:
+        row["fes_rmse"] = {key: judged["metrics"]["fes_rmse"][key] for key in (
+            "value", "floor", "excess", "interval")}  # fmt: skip
     row["validity"] = judged["validity"]
     row["basins"] = judged["observables"]["basins"]
-    if truth["series"] is not None:
+    if truth["series"] is not None and not state.keys() & {"temperature", "friction"}:
         series = time_ordered(find_reference(out))
         row["times"] = times(
             series, truth["series"], truth["modes"], truth["static"].torsion_names, options.seed
@@ -169,34 +115,47 @@ def criteria(row: dict) -> dict[str, bool | None]:
         "broken": row["broken"] == 0,
         "free_energy": row["fes_rmse"]["excess"] <= FREE_ENERGY,
         "timescale": found["timescale"]["agrees"] if found else None,
-        "passage": found["passage"]["agrees"] if found else None,
+        "passage": all_of([one["agrees"] for one in found["passages"].values()]) if found else None,
+    }
+
+
+def all_of(answers: list[bool | None]) -> bool | None:
+    """Return whether all that are decided are true; None if none is."""
+    decided = [answer for answer in answers if answer is not None]
+    return all(decided) if decided else None
+
+
+def found_at(row: dict) -> dict:
+    """Return what others read of one lag."""
+    known, found = criteria(row), row.get("times", {})
+    passages = found.get("passages", {})
+    return {
+        "temperature_error": row.get("temperature_error"),
+        "fes_rmse_excess": row["fes_rmse"]["excess"] if "fes_rmse" in row else None,
+        "timescale_ratio": found["timescale"]["value"] if found else None,
+        "passage_ratio": passages[PASSAGE]["value"] if found else None,
+        "passage_ratios": {name: one["value"] for name, one in passages.items() if one["value"]},
+        "broken": row["broken"],
+        "undecided": [
+            *(name for name, value in known.items() if value is None),
+            *(name for name, one in passages.items() if one["agrees"] is None),
+        ],
+        "fails": [name for name, value in known.items() if value is False],
     }
 
 
 def summarised(parts: dict, lags: list[float]) -> dict:
     """Return what others read."""
-    rows, largest = {}, None
     order = parts["strong"]["map_against_its_own_force"]["order"]["position"]
-    for lag in sorted(lags):
-        row = parts["lags"][f"{lag:g}"]
-        known = criteria(row)
-        found = row.get("times", {})
-        rows[f"{lag:g}"] = {
-            "temperature_error": row.get("temperature_error"),
-            "fes_rmse_excess": row["fes_rmse"]["excess"] if "fes_rmse" in row else None,
-            "timescale_ratio": found["timescale"]["value"] if found else None,
-            "passage_ratio": found["passage"]["value"] if found else None,
-            "broken": row["broken"],
-            "undecided": [name for name, value in known.items() if value is None],
-            "fails": [name for name, value in known.items() if value is False],
-        }
-        if False not in known.values():
-            largest = lag
+    rows = {f"{lag:g}": found_at(parts["lags"][f"{lag:g}"]) for lag in sorted(lags)}
+    largest = max((lag for lag in lags if not rows[f"{lag:g}"]["fails"]), default=None)
+    residual = parts["residual_noise"]
     speed = parts["cost"]
     cores = [row["ns_a_day"] for row in speed["openmm"].values() if row["device"] == "cpu"]
     return {
         "largest_h_fs": largest,
         "h": rows,
+        "with_residual_noise": None if residual is None else found_at(residual),
         "strong_order": None if order is None else order["value"],
         "strong_order_interval": None if order is None else order["interval"],
         "strong_error_angstrom": {
@@ -244,9 +203,10 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--work", type=Path, required=True, help="folder for finished parts")
     parser.add_argument("--chains", type=int, default=256)
     parser.add_argument("--time", default="1ns", help="of every chain")
+    parser.add_argument("--states-time", help="of chains in other states, if another")
     parser.add_argument("--lags", default="10,20,40", help="fs")
     parser.add_argument("--kinetics-lag", type=float, default=10.0, help="of slow modes, ps")
-    parser.add_argument("--headline", type=float, default=20.0, help="lag of the other states, fs")
+    parser.add_argument("--headline", type=float, default=20.0, help="of the other states, fs")
     parser.add_argument("--paths", type=int, default=16, help="of the strong errors")
     parser.add_argument("--points", type=int, default=16, help="their length in 40 fs")
     parser.add_argument("--seed", type=int, default=0)
@@ -276,7 +236,8 @@ def main() -> None:
         out = work / name / "trajectory.dcd"
         made = once(work / f"{name}-made.json", lambda: propagated(
             checkpoint, starts, out, lag, options, state))  # fmt: skip
-        return once(work / f"{name}.json", lambda: measured(out, made, options, truth))
+        return once(work / f"{name}.json", lambda: measured(
+            out, made, options, truth, state))
 
     for folder in (work, options.out):
         folder.mkdir(parents=True, exist_ok=True)
@@ -292,12 +253,15 @@ def main() -> None:
                 "friction", options.headline, friction=10.0 * checkpoint.flow_map.friction
             ),
         },
+        "residual_noise": None if checkpoint.residual is None else walk(
+            "residual-noise", options.headline, residual_noise=True),
     }  # fmt: skip
     record = environment(openmm=openmm.__version__)
     record["machine"]["device"] = options.device
     write_json(options.out / "dynamics.json", {
         "summary": summarised(parts, lags), **parts, "chains": options.chains,
-        "time": options.time, "seed": options.seed,
+        "time": options.time, "states_time": options.states_time or options.time,
+        "seed": options.seed, "headline_fs": options.headline,
         "checkpoint": {"weights_sha256": checkpoint.weights_hash},
         "md": None if truth["series"] is None else {
             "runs": len(truth["series"].runs), "length_ps": truth["series"].length},

@@ -10,9 +10,10 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "propagation"))
 
 import dynamics_cost  # noqa: E402
-from dynamics import criteria, ratio, summarised, temperature_error  # noqa: E402
+from dynamics import criteria, summarised, temperature_error  # noqa: E402
 from dynamics_cost import cost_of_map, seconds_of, when_it_pays  # noqa: E402
 from dynamics_strong import by_map, driven, on_learned_force, order, squares, table  # noqa: E402
+from dynamics_times import connected, ratio, within  # noqa: E402
 from harmonic_map import MASS, REST, SYSTEM, HarmonicMap, thermal_state  # noqa: E402
 
 from molflow.errors import MolflowError  # noqa: E402
@@ -112,14 +113,25 @@ def test_times_agree_within_a_quarter_or_the_interval():
     assert ratio(known(None), known(100.0)) == {"value": None, "agrees": None}
 
 
+def test_times_are_of_states_that_both_go_to_and_fro_between():
+    there_and_back = np.array([0, 1, 0, 1, 1, 0, 2, 2, 0, 1])
+    never_back = np.array([0, 1, 1, 0, 0, 1, 2, 2])
+    both = [connected([run], 1, 4) for run in (there_and_back, never_back)]
+    assert both[0].tolist() == [True, True, True, False]
+    assert both[1].tolist() == [True, True, False, False]
+    parts = within([there_and_back], both[0] & both[1], 2)
+    assert [part.tolist() for part in parts] == [[0, 1, 0, 1, 1, 0]]
+    assert len(within([there_and_back], both[0] & both[1], 1)) == 2
+
+
 POSITION = {"value": 2.0, "interval": [1.9, 2.1]}
 
 
 def lag_row(**changes):
     row = {
         "temperature_error": 0.01, "broken": 0, "fes_rmse": {"excess": 0.1},
-        "times": {"timescale": {"value": 1.1, "agrees": True},
-                  "passage": {"value": None, "agrees": None}},
+        "times": {"timescale": {"value": 1.1, "agrees": True}, "passages": {
+            "alpha_r to alpha_l": {"value": None, "agrees": None}}},
     }  # fmt: skip
     return row | changes
 
@@ -137,15 +149,19 @@ def test_the_largest_lag_is_the_largest_that_fulfils_everything_known():
                             "CUDA free": {"ns_a_day": 900.0, "device": "cuda"}},
                  "pays": {"seconds_a_force_at_which_it_is_even": 1e-3}},
         "states": {"350K": {"broken": 256}},
+        "residual_noise": lag_row(temperature_error=0.03),
     }  # fmt: skip
     summary = summarised(parts, [40.0, 10.0, 20.0])
     assert summary["largest_h_fs"] == 20.0
     assert summary["strong_order"] == 2.0
-    assert summary["h"]["20"]["undecided"] == ["passage"] and not summary["h"]["20"]["fails"]
+    assert summary["h"]["20"]["undecided"] == ["passage", "alpha_r to alpha_l"]
+    assert not summary["h"]["20"]["fails"]
     assert summary["h"]["40"] == {
         "temperature_error": None, "fes_rmse_excess": None, "timescale_ratio": None,
-        "passage_ratio": None, "broken": 256, "undecided": [], "fails": ["broken"],
+        "passage_ratio": None, "passage_ratios": {}, "broken": 256, "undecided": [],
+        "fails": ["broken"],
     }  # fmt: skip
+    assert summary["with_residual_noise"]["fails"] == ["temperature"]
     assert summary["speed_vs_openmm_cpu"] == pytest.approx(0.06)
 
 

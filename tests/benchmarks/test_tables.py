@@ -40,6 +40,18 @@ def test_tables_of_alanine_dipeptide_are_of_the_results():
     assert benchmark.beads_table(results) in text
 
 
+def test_tables_of_dynamics_are_of_the_results():
+    tables = importlib.import_module("dynamics_tables")
+    path = BENCHMARKS / "results" / "dynamics.json"
+    results = json.loads(path.read_text(encoding="utf-8"))
+    text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    assert tables.ensembles_table(results) in text
+    assert tables.strong_table(results) in text
+    shipped = BENCHMARKS.parent / "systems/alanine_dipeptide/checkpoint-dynamics/model.json"
+    weights = json.loads(shipped.read_text(encoding="utf-8"))["weights_sha256"]
+    assert results["checkpoint"]["weights_sha256"] == weights
+
+
 def test_every_benchmark_has_a_line_and_a_result():
     text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
     for result in (BENCHMARKS / "results").glob("*.json"):

@@ -104,7 +104,7 @@ def test_a_resumed_run_is_the_run(checkpoint, tmp_path, monkeypatch):
 
 
 def test_residual_noise_is_part_of_the_run(checkpoint, tmp_path, monkeypatch):
-    with pytest.raises(MolflowError, match="has no residual noise, .* objective.direct_share"):
+    with pytest.raises(MolflowError, match="has no residual noise, .* --forces --paths"):
         propagated(checkpoint, tmp_path, residual_noise=True)
     neighbours = frame_neighbours(MolecularGraph.from_topology(SYSTEM.topology()).distances())
     still, moved = torch.zeros(66).double(), torch.full((66,), 0.02 * HarmonicMap().width).double()
