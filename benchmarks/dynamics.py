@@ -41,12 +41,13 @@ HERE = Path(__file__).parent
 #: What a lag must do: largest errors of temperatures and of the free-energy map beyond its floor
 #: (kT). Of times, see `dynamics_times`.
 TEMPERATURE, FREE_ENERGY = 0.02, 0.15
+#: What makes chains those of another state than the map was trained in.
+STATE = {"temperature", "friction"}
 
 
 def propagated(checkpoint: Checkpoint, starts, out: Path, lag: float, options, state: dict) -> dict:
     """Propagate chains and return their record; where all of them broke, what was said."""
-    other = state.keys() & {"temperature", "friction"}
-    length = options.states_time if other and options.states_time else options.time
+    length = options.states_time if STATE & state.keys() else options.time
     try:
         molflow.propagate(
             checkpoint, starts, length, 1e-3 * lag, out, chains=options.chains,
@@ -97,7 +98,7 @@ def measured(out: Path, made: dict, options, truth: dict, state: dict) -> dict:
             "value", "floor", "excess", "interval")}  # fmt: skip
     row["validity"] = judged["validity"]
     row["basins"] = judged["observables"]["basins"]
-    if truth["series"] is not None and not state.keys() & {"temperature", "friction"}:
+    if truth["series"] is not None and not STATE & state.keys():
         series = time_ordered(find_reference(out))
         row["times"] = times(
             series, truth["series"], truth["modes"], truth["static"].torsion_names, options.seed
@@ -219,6 +220,7 @@ def arguments() -> argparse.ArgumentParser:
 def main() -> None:
     """Run the benchmark, or what is left of it."""
     options = arguments().parse_args()
+    options.states_time = options.states_time or options.time
     lags = [float(lag) for lag in options.lags.split(",")]
     checkpoint = load_checkpoint(options.checkpoint, find_device(options.device))
     system = load_system(checkpoint.description["system"])
@@ -260,7 +262,7 @@ def main() -> None:
     record["machine"]["device"] = options.device
     write_json(options.out / "dynamics.json", {
         "summary": summarised(parts, lags), **parts, "chains": options.chains,
-        "time": options.time, "states_time": options.states_time or options.time,
+        "time": options.time, "states_time": options.states_time,
         "seed": options.seed, "headline_fs": options.headline,
         "checkpoint": {"weights_sha256": checkpoint.weights_hash},
         "md": None if truth["series"] is None else {

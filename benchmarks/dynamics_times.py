@@ -25,7 +25,7 @@ def times(
     """Return slow time scales by lag, passages and memory of torsions of both, and their ratios.
 
     Chains of a map and runs of molecular dynamics need not have been to the same places: the ratio
-    of the slowest time is that among the states which either has gone to and fro between.
+    of the slowest time is that among the states which both have gone to and fro between.
     """
     both = {"map": series, "md": reference}
     labels = {name: [modes.label(run) for run in one.runs] for name, one in both.items()}

@@ -11,19 +11,23 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 
+def committed(name: str) -> tuple[dict, str]:
+    """Return the results of a benchmark, and the text that is to have their tables."""
+    results = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    return results, (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", ["strong_convergence", "stiff_ring", "cooling_law"])
 def test_table_is_of_the_results(name):
-    results = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    results, text = committed(name)
     table = importlib.import_module(name).table(results)
     assert len(table.splitlines()) > 4
-    assert table in (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    assert table in text
 
 
 def test_tables_of_the_networks_are_of_the_results():
     networks = importlib.import_module("networks")
-    path = BENCHMARKS / "results" / "networks.json"
-    results = json.loads(path.read_text(encoding="utf-8"))
-    text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    results, text = committed("networks")
     assert networks.table(results) in text
     assert networks.training_table(results) in text
     kept = results["scaling_in_kept_memory"]
@@ -33,18 +37,14 @@ def test_tables_of_the_networks_are_of_the_results():
 
 def test_tables_of_alanine_dipeptide_are_of_the_results():
     benchmark = importlib.import_module("alanine_dipeptide")
-    path = BENCHMARKS / "results" / "alanine_dipeptide.json"
-    results = json.loads(path.read_text(encoding="utf-8"))
-    text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    results, text = committed("alanine_dipeptide")
     assert benchmark.table(results) in text
     assert benchmark.beads_table(results) in text
 
 
 def test_tables_of_dynamics_are_of_the_results():
     tables = importlib.import_module("dynamics_tables")
-    path = BENCHMARKS / "results" / "dynamics.json"
-    results = json.loads(path.read_text(encoding="utf-8"))
-    text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    results, text = committed("dynamics")
     assert tables.ensembles_table(results) in text
     assert tables.strong_table(results) in text
     shipped = BENCHMARKS.parent / "systems/alanine_dipeptide/checkpoint-dynamics/model.json"
