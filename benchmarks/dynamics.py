@@ -41,23 +41,30 @@ HERE = Path(__file__).parent
 #: What a lag must do: largest errors of temperatures and of the free-energy map beyond its floor
 #: (kT). Of times, see `dynamics_times`.
 TEMPERATURE, FREE_ENERGY = 0.02, 0.15
-#: What makes chains those of another state than the map was trained in.
-STATE = {"temperature", "friction"}
+#: What makes chains those of another state than the map was trained in, or of another map.
+OTHER = {"temperature", "friction", "residual_noise"}
+
+
+def length(lag: float, options, state: dict) -> str:
+    """Return how long chains are."""
+    if OTHER & state.keys():
+        return options.states_time or options.time
+    return (options.headline_time if lag == options.headline else None) or options.time
 
 
 def propagated(checkpoint: Checkpoint, starts, out: Path, lag: float, options, state: dict) -> dict:
     """Propagate chains and return their record; where all of them broke, what was said."""
-    length = options.states_time if STATE & state.keys() else options.time
     try:
         molflow.propagate(
-            checkpoint, starts, length, 1e-3 * lag, out, chains=options.chains,
+            checkpoint, starts, length(lag, options, state), 1e-3 * lag, out, chains=options.chains,
             path_seed=options.seed, compiled=options.compile, keep_going=True, **state,
         )  # fmt: skip
     except MolflowError as error:
         return {"broken": options.chains, "said": str(error)}
     record = read_json(out.with_suffix(".json"))
     return {key: record[key] for key in ("watched", "temperature", "friction", "step_fs")} | {
-        "broken": len(record["broken"]), "breaks": record["broken"],
+        "time": length(lag, options, state), "broken": len(record["broken"]),
+        "breaks": record["broken"],
     }  # fmt: skip
 
 
@@ -98,7 +105,7 @@ def measured(out: Path, made: dict, options, truth: dict, state: dict) -> dict:
             "value", "floor", "excess", "interval")}  # fmt: skip
     row["validity"] = judged["validity"]
     row["basins"] = judged["observables"]["basins"]
-    if truth["series"] is not None and not STATE & state.keys():
+    if truth["series"] is not None and not OTHER & state.keys():
         series = time_ordered(find_reference(out))
         row["times"] = times(
             series, truth["series"], truth["modes"], truth["static"].torsion_names, options.seed
@@ -204,10 +211,12 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--work", type=Path, required=True, help="folder for finished parts")
     parser.add_argument("--chains", type=int, default=256)
     parser.add_argument("--time", default="1ns", help="of every chain")
-    parser.add_argument("--states-time", help="of chains in other states, if another")
+    parser.add_argument("--headline-time", help="of chains at the headline's lag, if another")
+    parser.add_argument("--states-time", help="of chains in other states and with noise")
     parser.add_argument("--lags", default="10,20,40", help="fs")
     parser.add_argument("--kinetics-lag", type=float, default=10.0, help="of slow modes, ps")
-    parser.add_argument("--headline", type=float, default=20.0, help="of the other states, fs")
+    parser.add_argument("--headline", type=float, default=20.0,
+                        help="that matters most, and of the other states, fs")  # fmt: skip
     parser.add_argument("--paths", type=int, default=16, help="of the strong errors")
     parser.add_argument("--points", type=int, default=16, help="their length in 40 fs")
     parser.add_argument("--seed", type=int, default=0)
@@ -220,7 +229,6 @@ def arguments() -> argparse.ArgumentParser:
 def main() -> None:
     """Run the benchmark, or what is left of it."""
     options = arguments().parse_args()
-    options.states_time = options.states_time or options.time
     lags = [float(lag) for lag in options.lags.split(",")]
     checkpoint = load_checkpoint(options.checkpoint, find_device(options.device))
     system = load_system(checkpoint.description["system"])
@@ -262,7 +270,6 @@ def main() -> None:
     record["machine"]["device"] = options.device
     write_json(options.out / "dynamics.json", {
         "summary": summarised(parts, lags), **parts, "chains": options.chains,
-        "time": options.time, "states_time": options.states_time,
         "seed": options.seed, "headline_fs": options.headline,
         "checkpoint": {"weights_sha256": checkpoint.weights_hash},
         "md": None if truth["series"] is None else {

@@ -19,8 +19,8 @@ from molflow.units import thermal_energy
 
 #: ps. States are compared at multiples of GRID, the longest lag.
 GRID = 0.04
-#: fs. Of the true solution, by the scheme of order 2 on OpenMM's forces; and on learned forces.
-FINE, FINE_LEARNED = 1e3 * GRID / 512, 1e3 * GRID / 128
+#: fs. Of the true solution and of that under learned forces, both by the scheme of order 2.
+FINE = 1e3 * GRID / 512
 #: fs. Beyond the longest BAOAB is not stable, and Euler-Maruyama heats vibrations at any step.
 LAGS = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
 STEPS = {
@@ -203,7 +203,7 @@ def strong(
         return lambda: driven(system, scheme, step, sde, temperature, x, paths, points)
 
     truth = by_openmm("bub", FINE)()
-    learned = on_learned_force(flow_map, FINE_LEARNED, x, paths, points)
+    learned = on_learned_force(flow_map, FINE, x, paths, points)
     lags = [lag for lag in LAGS if lag <= 1e3 * flow_map.longest_lag * (1 + 1e-6)]
     by_lag = {lag: by_map(flow_map, lag, x, paths, points) for lag in lags}
     walks = {lag: lambda lag=lag: by_lag[lag] for lag in lags}
@@ -211,14 +211,14 @@ def strong(
     for lag in lags:
         one, grid = by_map(flow_map, lag, x, paths, 1, 1e-3 * lag), 1e-3 * lag
         true = driven(system, "bub", FINE, sde, temperature, x, paths, 1, grid)
-        own = on_learned_force(flow_map, FINE_LEARNED, x, paths, 1, grid)
+        own = on_learned_force(flow_map, FINE, x, paths, 1, grid)
         for name, other in (("openmm", true), ("own_force", own)):
             steps[name][f"{lag:g}"] = row(squares(one, other, masses, energy))
     result = {
         "map_after_one_step": steps,
         "map": table(walks, truth, masses, energy),
         "map_against_its_own_force": table(walks, learned, masses, energy),
-        "learned_force": table({FINE_LEARNED: lambda: learned}, truth, masses, energy)["errors"],
+        "learned_force": table({FINE: lambda: learned}, truth, masses, energy)["errors"],
         "reference_at_twice_the_step": table(
             {2 * FINE: by_openmm("bub", 2 * FINE)}, truth, masses, energy
         )["errors"],

@@ -9,7 +9,7 @@ KINDS = ("bond", "angle", "torsion")
 def ensembles_table(results: dict) -> str:
     """Return temperatures, free energies, times and broken chains by kind of run."""
     heads = [
-        "run", "largest error of a temperature", "bonds, angles, torsions / K",
+        "run", "of each chain", "largest error of a temperature", "bonds, angles, torsions / K",
         "`fes_rmse` beyond its floor / kT", "slowest time / MD", "broken",
     ]  # fmt: skip
     headline = f"{results['headline_fs']:g} fs"
@@ -21,14 +21,14 @@ def ensembles_table(results: dict) -> str:
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for name, row in rows.items():
         broken = f"{row['broken']} of {results['chains']}"
-        cells = ["–"] * 4
+        cells = ["–"] * 5
         if "temperature_error" in row:
             modes = row["watched"]["temperatures"]["modes"]
             kinds = ", ".join(f"{modes[kind]['value']:.0f}" for kind in KINDS)
             found = row.get("times", {}).get("timescale", {}).get("value")
             excess = row.get("fes_rmse", {}).get("excess")
             rest = ["–" if value is None else f"{value:.2f}" for value in (excess, found)]
-            cells = [f"{row['temperature_error']:.1%}", kinds, *rest]
+            cells = [row["time"], f"{row['temperature_error']:.1%}", kinds, *rest]
         lines.append("| " + " | ".join([name, *cells, broken]) + " |")
     return "\n".join(lines)
 

@@ -51,7 +51,7 @@ def add_paths(
     count: int,
     frictions: tuple[float, float] | None = None,
     system: str | Path | MolecularSystem | None = None,
-    order: int = 8,
+    order: int = 14,
     seed: int = 0,
     jobs: int | None = None,
     progress: bool = True,

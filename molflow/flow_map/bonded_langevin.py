@@ -17,7 +17,7 @@ from molflow.sde.base import time_tensor
 
 #: Legendre coefficients of the rest of the force along a step, and those of the path beyond its
 #: mean that the network is told. The path itself is resolved by the order of the map.
-FORCES, PATH = 3, 8
+FORCES, PATH = 6, 8
 
 
 class BondedLangevinFlowMap(InertialFlowMap):
@@ -25,14 +25,14 @@ class BondedLangevinFlowMap(InertialFlowMap):
 
     Bonded forces make the fast vibrations, cost next to nothing and are known by formula; they are
     followed in short substeps (`KnownMotion`) within the one step. The rest of the force, which is
-    soft, is a polynomial f₀ + f₁ P₁ + f₂ P₂ along the step with coefficients from the network.
+    soft, is a polynomial Σ f_n P_n along the step, n < 6, with coefficients from the network.
     It is told where the force is met: the Legendre coefficients y_n of the path that the molecule
     would take without the rest. y₀, the mean, is the conformation that it sees, and the next eight
     in units of the thermal displacement v sqrt(h² + τ²) are its vectors, τ the shortest of
     `LangevinScales.response_times`. Friction, temperature, velocities and noise enter through this
     path alone. With outputs a_n
 
-        f₀ = f a₀/sqrt(1 + (h/τ)²),   f_n = f a_n h/sqrt(h² + τ²)/sqrt(1 + (h/τ)²),
+        f_n = f a_n [h/sqrt(h² + τ²)]ⁿ/sqrt(1 + (h/τ)²),
 
     f the size and τ the response time of the rest of the force on the atom. n̄ is that of the
     motion under both forces.
@@ -86,7 +86,7 @@ class BondedLangevinFlowMap(InertialFlowMap):
         parts, groups = [], _alike(h)
         for rows in groups:
             nodes, free = self.motion.free(h[rows], x[rows], whitened[rows])
-            shape = expansion(len(nodes) - 1, PATH + 1).to(free)
+            shape = expansion(len(nodes), PATH + 1).to(free)
             found = self.motion.respond(h[rows], nodes, free)[0]
             parts.append(torch.einsum("np,pbax->nbax", shape, found))
         return _in_order(parts, groups, 1)
@@ -120,8 +120,9 @@ class BondedLangevinFlowMap(InertialFlowMap):
         vectors = (y[1:] / unit).permute(1, 2, 3, 0)
         ends = torch.zeros_like(h), CLOCK * h / self.scales.longest_lag
         out = self.network(y[0] / self.scales.length, vectors, *(end.to(path) for end in ends))
-        seen = (h.to(path) / longest)[:, None, None, None]
-        out = torch.cat([out[..., :1], seen * out[..., 1:]], dim=-1)
+        # What changes smoothly in time, as it does but for noise, has coefficients of order hⁿ.
+        seen = (h.to(path) / longest)[:, None] ** torch.arange(FORCES, device=path.device)
+        out = seen[:, None, None] * out
         size = torch.rsqrt(self.response.square() + h[:, None].square()).to(path)
         rest = without_drift(size[..., None, None] * out, self.root_masses)
         return (self.thermal_velocity(path)[..., None] * rest).permute(3, 0, 1, 2)

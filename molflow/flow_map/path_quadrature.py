@@ -8,11 +8,11 @@ from torch import Tensor
 
 from molflow.flow_map.base import FlowMap
 from molflow.flow_map.bonded_langevin import FORCES, BondedLangevinFlowMap
-from molflow.flow_map.known_motion import expansion, legendre
+from molflow.flow_map.known_motion import between, expansion, legendre
 from molflow.sde.base import time_tensor
 
 #: Where along a step the rest of the force is asked for.
-POINTS = 4
+POINTS = 6
 
 
 class PathQuadratureMap(FlowMap):
@@ -40,21 +40,13 @@ class PathQuadratureMap(FlowMap):
         motion, masses = self.flow_map.motion, self.sde.masses.to(x)
         nodes, free = motion.free(h, x, whitened)
         path = motion.respond(h, nodes, free)[0]
-        mean = torch.einsum("p,pbax->bax", expansion(len(nodes) - 1, 1)[0].to(path), path)
+        mean = torch.einsum("p,pbax->bax", expansion(len(nodes), 1)[0].to(path), path)
         constant = self.flow_map.rest_force(mean) / masses
         path = motion.respond(h, nodes, free, constant[None])[0]
         node, weight = np.polynomial.legendre.leggauss(POINTS)
         node, weight = torch.from_numpy(0.5 + 0.5 * node), torch.from_numpy(0.5 * weight)
-        points = _between(path, node).flatten(0, 1)
-        forces = self.flow_map.rest_force(points).unflatten(0, (POINTS, -1)) / masses
+        points = torch.einsum("kp,pbax->kbax", between(len(nodes), node).to(path), path)
+        forces = self.flow_map.rest_force(points.flatten(0, 1)).unflatten(0, (POINTS, -1)) / masses
         odd = 2.0 * torch.arange(FORCES) + 1.0
         shape = (weight[:, None] * legendre(node, FORCES) * odd).to(forces)
         return torch.einsum("pn,pbax->nbax", shape, forces)
-
-
-def _between(path: Tensor, shares: Tensor) -> Tensor:
-    """Return positions at shares of the step, between those at equally spaced nodes."""
-    at = shares.to(path) * (len(path) - 1)
-    first = at.long().clamp(max=len(path) - 2)
-    late = (at - first).reshape(-1, 1, 1, 1)
-    return path[first] + late * (path[first + 1] - path[first])

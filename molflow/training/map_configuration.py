@@ -35,7 +35,7 @@ class LangevinConfig(Section):
     """Langevin dynamics, with inertia or overdamped."""
 
     kind: Literal["langevin", "overdamped"]
-    order: int = Field(8, ge=1, le=14, description="Legendre coefficients per step")
+    order: int = Field(14, ge=1, le=14, description="Legendre coefficients per step")
     longest_lag: float = Field(0.04, gt=0, description="longest step that is trained, ps")
     friction: float | None = Field(
         None, gt=0, description="1/ps, of the state of reference; that of the system if not given"

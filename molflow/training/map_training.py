@@ -10,10 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from molflow.errors import MolflowError
 from molflow.flow_map.base import FlowMap
 from molflow.nn.embedding import StepEmbedding
 from molflow.training.configuration import TrainingConfig
 from molflow.training.schedule import learning_rate_factor
+
+
+class NoNumberError(MolflowError):
+    """A gradient is infinite or no number."""
 
 
 class MapTraining(lightning.LightningModule, ABC):
@@ -69,6 +74,18 @@ class MapTraining(lightning.LightningModule, ABC):
         self.log(
             name, value.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=size
         )
+
+    def on_before_optimizer_step(self, optimizer) -> None:
+        """Raise `NoNumberError` rather than spoil the weights."""
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        if not bool(torch.stack(torch._foreach_norm(gradients)).isfinite().all()):
+            raise NoNumberError(
+                f"the gradient of step {self.global_step + 1} is not finite: training ended, and "
+                "the run folder keeps what it had at the end of the epoch before. Begin another "
+                f"run, with a learning_rate below {self.config.learning_rate:g} or, if steps of "
+                "the map have begun, more objective.local_steps than "
+                f"{self.config.objective.local_steps}."
+            )
 
     def on_train_batch_end(self, *_) -> None:
         """Move the averages towards the student."""

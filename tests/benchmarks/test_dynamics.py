@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "propagation"))
 
 import dynamics_cost  # noqa: E402
-from dynamics import criteria, summarised, temperature_error  # noqa: E402
+from dynamics import arguments, criteria, length, summarised, temperature_error  # noqa: E402
 from dynamics_cost import cost_of_map, seconds_of, when_it_pays  # noqa: E402
 from dynamics_strong import by_map, driven, on_learned_force, order, squares, table  # noqa: E402
 from dynamics_times import connected, ratio, within  # noqa: E402
@@ -163,6 +163,18 @@ def test_the_largest_lag_is_the_largest_that_fulfils_everything_known():
     }  # fmt: skip
     assert summary["with_residual_noise"]["fails"] == ["temperature"]
     assert summary["speed_vs_openmm_cpu"] == pytest.approx(0.06)
+
+
+def test_chains_are_as_long_as_asked():
+    words = ["checkpoint", "--work", "work", "--time", "50ps"]
+    plain = arguments().parse_args(words)
+    other = arguments().parse_args([*words, "--headline-time", "120ps", "--states-time", "20ps"])
+    for lag, state, found in (
+        (10.0, {}, "50ps"), (20.0, {}, "120ps"), (20.0, {"residual_noise": True}, "20ps"),
+        (20.0, {"temperature": "350K"}, "20ps"),
+    ):  # fmt: skip
+        assert length(lag, other, state) == found
+        assert length(lag, plain, state) == "50ps"
 
 
 def test_the_worst_temperature_counts():

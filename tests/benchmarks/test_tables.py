@@ -17,7 +17,9 @@ def committed(name: str) -> tuple[dict, str]:
     return results, (BENCHMARKS / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["strong_convergence", "stiff_ring", "cooling_law"])
+@pytest.mark.parametrize("name", [
+    "strong_convergence", "stiff_ring", "cooling_law", "dynamics_objectives",
+])  # fmt: skip
 def test_table_is_of_the_results(name):
     results, text = committed(name)
     table = importlib.import_module(name).table(results)

@@ -11,7 +11,7 @@ from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment, sample_increment
 from molflow.flow_map import known_motion
 from molflow.flow_map.bonded import BondedForce
-from molflow.flow_map.known_motion import legendre
+from molflow.flow_map.known_motion import expansion, legendre
 from molflow.flow_map.path_quadrature import PathQuadratureMap
 from molflow.objectives.bonded_semigroup import composed_rest, joined
 from molflow.objectives.rest_norm import rest_error
@@ -74,7 +74,7 @@ def test_the_centre_of_mass_moves_as_if_free():
 
 
 def test_steps_of_a_batch_do_not_see_each_other():
-    """Groups of similar lengths are cut alike: up to the error of the substeps, of order 2."""
+    """Groups of similar lengths are cut alike: up to the error of the substeps."""
     flow_map, x, increment = problem()
     none, z = torch.zeros_like(LAGS), increment.whitened()
     together = flow_map.mean(none, LAGS, x, z)
@@ -112,13 +112,13 @@ class Field(nn.Module):
         unit = torch.sqrt(h.square() + tau.min() ** 2)[:, None, None]
         thermal = flow_map.thermal_velocity(positions) * unit
         force = [self._of(positions * flow_map.scales.length)]
-        for n in range(2):
+        for n in range(5):
             force.append(self._of(vectors[..., n] * thermal) * self.memory)
         bound = torch.sqrt(1.0 + (h[:, None] / tau) ** 2)[..., None]
         sizes = torch.tensor(flow_map.scales.forces).to(positions)[:, None]
         seen = torch.where(h[:, None, None] > 0, h[:, None, None] / unit, 1.0)
         out = torch.stack(force, dim=-1) * (bound / sizes)[..., None]
-        return torch.cat([out[..., :1], out[..., 1:] / seen[..., None]], dim=-1)
+        return out / seen[..., None] ** torch.arange(6)
 
     def _of(self, x):
         return torch.einsum("ij,bjx->bix", self.matrix, x)
@@ -153,14 +153,14 @@ def fine(flow_map, matrix, h, x, z):
             return bonded(positions) + rest
 
     motion.bonded = Both()
-    found = flow_map.implied(h, x, z, torch.zeros(3, *x[:, 0].shape).double())
+    found = flow_map.implied(h, x, z, torch.zeros(1, *x[:, 0].shape).double())
     motion.bonded = bonded
     return found
 
 
 def test_path_quadrature_is_right_to_high_order(monkeypatch):
     """Its error is the curvature of the rest's own response: halving the step shows the order."""
-    monkeypatch.setattr(known_motion, "SUBSTEP", 2e-5)
+    monkeypatch.setattr(known_motion, "SUBSTEP", 2e-4)
     flow_map, matrix = field_map()
     x, generator = thermal_state("langevin", 2)
     x[:, 0] = chain() + 0.002 * x[:, 0]
@@ -172,12 +172,54 @@ def test_path_quadrature_is_right_to_high_order(monkeypatch):
         scale = exact.abs().max()
         found = short.mean(torch.zeros(2).double(), lag, x, z)
         errors.append(float((found - exact).abs().max() / scale))
-        rest = torch.zeros(3, 2, 5, 3).double()
+        rest = torch.zeros(6, 2, 5, 3).double()
         rest[0] = flow_map.rest_force(x[:, 0]) / flow_map.sde.masses
         frozen = flow_map.implied(lag, x, z, rest)
         plain.append(float((frozen - exact).abs().max() / scale))
     assert errors[0] < 1e-3 and errors[0] < 0.05 * plain[0]
-    assert errors[0] / errors[1] > 3.5 and errors[1] / errors[2] > 3.5
+    assert errors[0] / errors[1] > 6.0 and errors[1] / errors[2] > 6.0
+
+
+def test_path_quadrature_says_all_coefficients():
+    """Against the force at many points of the path that the quadrature itself goes by."""
+    flow_map, matrix = field_map()
+    x, generator = thermal_state("langevin", 2)
+    x[:, 0] = chain() + 0.002 * x[:, 0]
+    z = torch.randn(2, 5, 3, 5, generator=generator, dtype=torch.float64)
+    h = torch.full((2,), 0.012).double()
+    found = PathQuadratureMap(flow_map).rest(h, x, z)
+    motion = flow_map.motion
+    nodes, free = motion.free(h, x, z)
+    path = motion.respond(h, nodes, free)[0]
+    mean = torch.einsum("p,pbax->bax", expansion(len(nodes), 1)[0], path)
+    constant = flow_map.rest_force(mean) / flow_map.sde.masses
+    path = motion.respond(h, nodes, free, constant[None])[0]
+    forces = torch.einsum("ij,pbjx->pbix", matrix, path) / flow_map.sde.masses
+    expected = torch.einsum("np,pbax->nbax", expansion(len(nodes), 6), forces)
+    size = expected.square().mean(dim=(1, 2, 3)).sqrt()
+    assert size[5] > 1e-3 * size[0] and len(found) == 6
+    off = (found - expected).square().mean(dim=(1, 2, 3)).sqrt()
+    assert torch.all(off[:5] < 0.1 * size[:5]) and off[5] < 0.5 * size[5]
+
+
+class Ones(nn.Module):
+    """A network that says one, whatever it sees."""
+
+    def forward(self, positions, vectors, s, t):
+        return positions.new_ones(*positions.shape, 6)
+
+
+def test_later_coefficients_are_of_higher_order_in_the_length_of_a_step():
+    base = random_dynamics("bonded")
+    flow_map = type(base)(Ones(), base.scales, base.order).double()
+    x, generator = thermal_state("langevin", len(LAGS))
+    whitened = torch.randn(4, 5, 3, flow_map.basis.size, generator=generator, dtype=torch.float64)
+    rest = flow_map.rest(LAGS, flow_map.path(LAGS, x, whitened))
+    assert not rest[1:, 0].any() and rest[0].abs().min() > 0.0
+    share = LAGS / torch.sqrt(LAGS**2 + min(SCALES.response_times) ** 2)
+    for n in range(6):
+        ratio = rest[n, 1:] / rest[0, 1:]
+        assert torch.allclose(ratio, share[1:, None, None].pow(n).expand_as(ratio), rtol=1e-9)
 
 
 def test_a_network_that_reads_the_path_is_nearly_exact_for_a_linear_force():
@@ -217,7 +259,7 @@ def test_coefficients_of_a_step_follow_from_those_of_its_halves():
 
 
 def test_two_half_steps_are_a_step(monkeypatch):
-    monkeypatch.setattr(known_motion, "SUBSTEP", 1e-4)
+    monkeypatch.setattr(known_motion, "SUBSTEP", 3e-4)
     flow_map, matrix = field_map()
     x, generator = thermal_state("langevin", 2)
     x[:, 0] = chain() + 0.002 * x[:, 0]
@@ -234,7 +276,7 @@ def test_two_half_steps_are_a_step(monkeypatch):
     mean = flow_map.implied(h, x, whole.whitened(), rest)
     found = flow_map.sde.apply(0 * h, h, x, mean, whole)
     width = torch.tensor([1e-3, 1.0]).double().reshape(2, 1, 1)
-    # What is lost: the path given the features of the whole, and what is not a quadratic.
+    # What is lost: the path given the features of the whole, and what is not of degree 5.
     assert ((found - end) / width).abs().max() < 0.05
     own = flow_map.rest(h, flow_map.path(h, x, whole.whitened()))
     assert (own - rest)[0].abs().max() < 0.05 * rest[0].abs().max()
@@ -245,7 +287,7 @@ def test_the_norm_of_the_rest():
     h = torch.tensor([0.0, 0.02]).double()
     masses = torch.tensor(SCALES.masses).double()
     size = torch.tensor(SCALES.forces).double() / masses
-    error = torch.zeros(3, 2, 5, 3).double()
+    error = torch.zeros(6, 2, 5, 3).double()
     error[0] = 0.1 * size[:, None]
     found = rest_error(flow_map, h, error)
     assert float(found[0]) == pytest.approx(0.01, rel=1e-9)
@@ -268,7 +310,7 @@ class Nothing(nn.Module):
     """A network that says no force."""
 
     def forward(self, positions, vectors, s, t):
-        return positions.new_zeros(*positions.shape, 3)
+        return positions.new_zeros(*positions.shape, 6)
 
 
 @pytest.mark.parametrize(

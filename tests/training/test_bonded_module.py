@@ -57,7 +57,7 @@ def test_each_molecule_goes_to_its_objective(module):
     masses = torch.tensor(SCALES.masses)[:, None]
     with torch.no_grad():
         said = flow_map.rest_force(given["positions"][:4]) - spring(given["positions"][:4])
-        error = torch.zeros(3, 4, 5, 3)
+        error = torch.zeros(6, 4, 5, 3)
         error[0] = said / masses
         found = rest_error(flow_map, torch.zeros(4).double(), error).mean()
         assert module.logged["loss/local"] == (pytest.approx(float(found), rel=1e-3), 4)

@@ -141,6 +141,27 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(
     assert [p.name for p in (out / "state").iterdir()] == ["last.safetensors"]
 
 
+@pytest.mark.parametrize("factor", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_a_run_and_spoils_nothing(
+    training_set, tmp_path, finished, monkeypatch, factor
+):
+    original, calls = StrongMapTraining.training_step, []
+
+    def step(self, *arguments):
+        calls.append(1)
+        loss = original(self, *arguments)
+        return loss * factor if len(calls) == 5 else loss
+
+    monkeypatch.setattr(StrongMapTraining, "training_step", step)
+    with pytest.raises(MolflowError, match="gradient of step 5 is not finite: training ended"):
+        run(training_set, tmp_path / "run")
+    assert [row["step"] for row in metrics(tmp_path / "run")] == ["3"]
+    run(training_set, tmp_path / "run")
+    assert metrics(tmp_path / "run") == metrics(finished)
+    weights = "checkpoint/model.safetensors"
+    assert (tmp_path / "run" / weights).read_bytes() == (finished / weights).read_bytes()
+
+
 def test_a_failure_is_not_taken_for_an_interruption(training_set, tmp_path, stop_after):
     stop_after(1, ZeroDivisionError)
     with pytest.raises(ZeroDivisionError):
