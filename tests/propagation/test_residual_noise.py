@@ -88,7 +88,8 @@ def test_noise_follows_from_seed_and_time():
     other = ChainResiduals(noise, 300.0, 5.0, seed=7)
     other.added(0.5, LAG, x)
     assert torch.equal(other.added(1.0, 1.0 + LAG - 1.0, x), one)
-    assert torch.equal(other.added(1.0, LAG, x[:2]), one[:2])
+    # Products of matrices are rounded by their size, which differs between processors.
+    assert torch.allclose(other.added(1.0, LAG, x[:2]), one[:2], rtol=1e-12, atol=1e-13)
     assert not torch.allclose(other.added(1.0 + LAG, LAG, x), one)
     assert not torch.allclose(ChainResiduals(noise, 300.0, 5.0, seed=8).added(1.0, LAG, x), one)
 
