@@ -110,8 +110,10 @@ def table(results: dict) -> str:
         if row["said"] is None:
             kinds = [("force", "{:.1%}"), *((f"path@{1e3 * lag:g}fs", "{:.2g}") for lag in LAGS),
                      ("temperature@20fs", "{:.2f}"), ("intact@20fs", "{:.0%}")]  # fmt: skip
-            cells = [f"{row['seconds_a_step']:.2f}" + ("" if row["compiled"] else " *")] + [
-                form.format(scores[kind]) if kind in scores else "–" for kind, form in kinds
+            found = {"seconds_a_step": row["seconds_a_step"]} | scores
+            kinds.insert(0, ("seconds_a_step", "{:.2f}" if row["compiled"] else "{:.2f} *"))
+            cells = [
+                "–" if found.get(kind) is None else form.format(found[kind]) for kind, form in kinds
             ]
         lines.append("| " + " | ".join([name, *cells]) + " |")
     return "\n".join(lines)

@@ -80,7 +80,7 @@ class ChainPaths:
 class ChainResiduals:
     """Residual noise of many chains, by seed and the time at which a step begins.
 
-    Independent of the Brownian paths; the first chains of many get that of few.
+    Independent of the Brownian paths; up to rounding the first chains of many get that of few.
 
     Parameters
     ----------
