@@ -13,6 +13,7 @@ import molflow
 PACKAGE = Path(molflow.__file__).parent
 FOUNDATION = {
     "units", "errors", "files", "parts", "seeds", "progress", "trajectories", "bonded_terms",
+    "registry",
 }  # fmt: skip
 # What each folder may import of molflow besides itself.
 MATHEMATICS = {
@@ -24,7 +25,7 @@ MATHEMATICS = {
     "objectives": FOUNDATION | {"brownian", "sde", "nn", "flow_map"},
 }
 ALLOWED = MATHEMATICS | {
-    "analysis": {"units", "errors", "files"},
+    "analysis": {"units", "errors", "files", "registry"},
     "data": FOUNDATION | {"systems", "analysis"},
     "md": FOUNDATION | {"systems", "data", "analysis"},
     "training": FOUNDATION | {"systems", "data", "analysis", *MATHEMATICS},
