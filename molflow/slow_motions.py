@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,10 +13,17 @@ from molflow.errors import MolflowError
 from molflow.files import replacing, writable_folder, write_json
 from molflow.units import parse_quantity
 
+if TYPE_CHECKING:
+    from molflow.analysis.reference import Reference
+    from molflow.analysis.slow_modes import SlowModes
+    from molflow.analysis.time_series import TorsionSeries
+
 #: Lags of the implied time scales in units of the lag time, and multiples of the later test.
 _LAGS = (0.1, 0.2, 0.5, 1, 2, 4)
 _MULTIPLES = [1, 2, 3, 5, 8]
 _PROCESSES = 3
+#: Curves in the picture of what torsions remember.
+_CURVES = 6
 
 
 def kinetics(
@@ -42,26 +51,30 @@ def kinetics(
     -------
     dict
         JSON-safe: ``timescales`` (`molflow.analysis.markov.implied_timescales`),
-        ``chapman_kolmogorov``, ``passages`` (`molflow.analysis.passage.passage_times`),
+        ``chapman_kolmogorov``, ``passages`` (`molflow.analysis.passage.passage_times`, with
+        ``residue``, of every residue with phi and psi),
         ``torsion_memory`` (time in ps in which the autocorrelation falls to 1/e, None if later
         than four lag times), sizes and provenance.
 
     Raises
     ------
     MolflowError
-        If the reference is of tempering, or the lag does not fit it.
+        If the reference is of tempering, the molecule has no torsion, or the lag does not fit.
     """
     from molflow.analysis import kinetic_plots
     from molflow.analysis.autocorrelation import torsion_autocorrelation
     from molflow.analysis.markov import chapman_kolmogorov, implied_timescales
-    from molflow.analysis.passage import passage_times
-    from molflow.analysis.plots import free_energy_map
     from molflow.analysis.slow_modes import fit_slow_modes
     from molflow.analysis.time_series import time_ordered
     from molflow.comparison import find_reference
 
     truth = find_reference(reference)
     series = time_ordered(truth)
+    if not truth.torsion_names:
+        raise MolflowError(
+            f"'{truth.system}' has no torsion, and slow motions are looked for in torsions: there "
+            "is nothing to fit."
+        )
     lag_ps = parse_quantity(lag, "time", "lag")
     frames = series.lag(lag_ps)
     longest = max(map(len, series.runs))
@@ -85,7 +98,7 @@ def kinetics(
     result = {
         "timescales": times,
         "chapman_kolmogorov": {key: test[key] for key in ("rows", "verdict", "largest")},
-        "passages": passage_times(series, seed=seed),
+        "passages": _passages(truth, series, seed),
         "torsion_memory": {name: _falls_to(curve) for name, curve in memory.items()},
         "lag_ps": lag_ps,
         "states": states,
@@ -104,11 +117,44 @@ def kinetics(
     (upper, lower) = figure.subplots(2, 2)
     kinetic_plots.implied_timescales(times, upper[0])
     kinetic_plots.chapman_kolmogorov(test, lag_ps, upper[1])
-    kinetic_plots.autocorrelation(memory, lower[0])
-    free_energy_map(truth.torsions, lower[1])
+    kinetic_plots.autocorrelation(_slowest(memory), lower[0])
+    _surface(truth, modes, lower[1])
     with replacing(out / "kinetics.png") as temporary:
         figure.savefig(temporary, dpi=150)
     return result
+
+
+def _passages(truth: Reference, series: TorsionSeries, seed: int) -> list[dict]:
+    """Return the passages between the basins of every residue with phi and psi."""
+    from molflow.analysis.passage import passage_times
+    from molflow.analysis.torsion_list import backbone_pairs, torsion_list
+
+    found, rows = torsion_list(truth.topology), []
+    for pair in backbone_pairs(found):
+        own = replace(series, runs=tuple(run[:, list(pair)] for run in series.runs))
+        named = truth.torsion_names[pair[0]].partition(" ")[2]
+        residue = named or str(truth.topology.residue(found[pair[0]].residue))
+        rows += [{"residue": residue, **row} for row in passage_times(own, seed=seed)]
+    return rows
+
+
+def _slowest(memory: dict[str, dict]) -> dict[str, dict]:
+    """Return the curves of the torsions that remember longest, as many as a picture can tell."""
+    total = {name: float(np.nansum(curve["value"])) for name, curve in memory.items()}
+    return {name: memory[name] for name in sorted(total, key=total.get, reverse=True)[:_CURVES]}
+
+
+def _surface(truth: Reference, modes: SlowModes, axes) -> None:
+    """Draw the free energy over phi and psi of the only residue, or over two slow coordinates."""
+    from molflow.analysis.plots import free_energy_map, free_energy_surface
+    from molflow.analysis.torsion_list import backbone_pairs, torsion_list
+
+    pairs = backbone_pairs(torsion_list(truth.topology))
+    if len(pairs) == 1:
+        free_energy_map(truth.torsions[:, list(pairs[0])], axes)
+    else:
+        slow = modes.project(truth.torsions)
+        free_energy_surface(slow[:, 0], slow[:, -1], axes=axes)
 
 
 def _falls_to(curve: dict, level: float = np.exp(-1)) -> float | None:
@@ -139,7 +185,15 @@ def format_kinetics(result: dict) -> str:
         f"Chapman–Kolmogorov: {test['verdict']}, predictions are off by {test['largest']:.3f} at "
         "most."
     )
-    lines += [row["sentence"] for row in result["passages"]]
+    residues = {row["residue"] for row in result["passages"]}
+    if len(residues) > 1:
+        # Six passages a residue: of many residues those that are known.
+        known = [row for row in result["passages"] if row["verdict"] == "resolved"]
+        lines += [f"{row['residue']}: {row['sentence']}" for row in known]
+        missing = len(result["passages"]) - len(known)
+        lines += [f"{missing} passages between basins are inconclusive."] if missing else []
+    else:
+        lines += [row["sentence"] for row in result["passages"]]
     for name, time in result["torsion_memory"].items():
         later = "not yet lost" if time is None else f"lost to 1/e in {time:g} ps"
         lines.append(f"The memory of {name} is {later}.")

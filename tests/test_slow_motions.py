@@ -83,3 +83,46 @@ def test_a_lag_that_does_not_fit_is_refused(made, tmp_path):
     with pytest.raises(MolflowError, match="tempering"):
         molflow.kinetics("alanine_dipeptide", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def with_topology(folder, topology, torsions, names):
+    """A reference of plain dynamics of another molecule."""
+    frames = len(torsions)
+    made = replace(
+        find_reference("alanine_dipeptide"), topology=topology, torsions=torsions,
+        torsion_names=names, energies=None, replica=np.arange(frames) * 6 // frames,
+        positions=np.zeros((3, topology.n_atoms, 3), np.float32), position_frame=np.arange(3),
+        held_out_runs=(), provenance={"simulation": {"plan": {"temperatures": [300.0]}}},
+    )  # fmt: skip
+    made.save(folder)
+    return folder
+
+
+def test_passages_are_told_residue_by_residue(tmp_path):
+    """Two residues, of which one jumps and one does not."""
+    one = find_reference("alanine_dipeptide").topology
+    plain_reference(tmp_path / "one")
+    jumping = find_reference(tmp_path / "one").torsions
+    still = np.radians([-80.0, 150.0]) + 0.1 * np.random.default_rng(1).normal(size=jumping.shape)
+    # The list of torsions of two residues: both phi, then both psi.
+    torsions = np.stack([jumping[:, 0], still[:, 0], jumping[:, 1], still[:, 1]], axis=1)
+    names = ("phi ALA2", "phi ALA5", "psi ALA2", "psi ALA5")
+    folder = with_topology(
+        tmp_path / "two", one.join(one), torsions.astype(np.float32), names
+    )
+    result = molflow.kinetics(folder, tmp_path / "out", lag="5ps", states=10)
+    rows = result["passages"]
+    assert len(rows) == 12 and (tmp_path / "out" / "kinetics.png").is_file()
+    resolved = [(row["start"], row["end"]) for row in rows if row["verdict"] == "resolved"]
+    assert resolved == [("beta", "alpha_r"), ("alpha_r", "beta")]
+    text = format_kinetics(result)
+    assert f"{rows[0]['residue']}: The mean passage from beta to alpha_r takes" in text
+    assert "10 passages between basins are inconclusive." in text
+
+
+def test_a_molecule_without_torsions_has_no_slow_modes(tmp_path):
+    topology = find_reference("alanine_dipeptide").topology.subset([0, 1, 2])
+    folder = with_topology(tmp_path / "r", topology, np.zeros((600, 0), np.float32), ())
+    with pytest.raises(MolflowError, match="has no torsion"):
+        molflow.kinetics(folder, tmp_path / "out", lag="5ps")
+    assert not (tmp_path / "out").exists()

@@ -64,6 +64,15 @@ def well_shares(angles: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.add.reduceat(turned, edges - edges[0])
 
 
+def well_of(angles: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return the number of the well that each angle is in, (n,) int; arguments as `well_shares`."""
+    if not len(edges):
+        return np.zeros(len(angles), int)
+    cell = np.floor((np.asarray(angles, np.float64) + np.pi) / (2 * np.pi) * _BINS).astype(int)
+    turned = (np.clip(cell, 0, _BINS - 1) - edges[0]) % _BINS
+    return np.searchsorted(edges - edges[0], turned, side="right") - 1
+
+
 def well_middles(edges: np.ndarray) -> np.ndarray:
     """Return the middle of each well, degrees on [-180, 180]."""
     if not len(edges):

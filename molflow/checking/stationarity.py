@@ -6,8 +6,9 @@ import mdtraj
 import numpy as np
 
 from molflow.analysis.energy_metrics import reduced_energies
-from molflow.analysis.observables import basin_shares
-from molflow.analysis.torsions import phi_psi, phi_psi_indices
+from molflow.analysis.observables import BASIN_NAMES, basin_marks
+from molflow.analysis.torsion_list import backbone_pairs, measure_torsions, torsion_list
+from molflow.analysis.torsion_wells import well_edges, well_middles, well_of
 from molflow.checking.finding import (
     FAIL,
     FEWEST,
@@ -20,7 +21,6 @@ from molflow.checking.finding import (
     worst,
 )
 from molflow.checking.subject import Subject
-from molflow.errors import MolflowError
 
 #: Largest shift of the median potential energy, in standard deviations of U.
 ENERGY_LIMIT = 0.1
@@ -31,7 +31,6 @@ BLOWN_LIMIT = 0.01
 #: Frames and their interval (ps); the second half of them is compared with the start.
 FRAMES, FRAME_INTERVAL = 20, 0.2
 _SHARE = 8
-_NAMES = {"beta": "β", "alpha_r": "αR", "alpha_l": "αL"}
 #: Factor from the distance between the quartiles to the standard deviation of a Gaussian.
 _QUARTILES_TO_SD = 1 / 1.349
 
@@ -121,14 +120,6 @@ def _energy(what, own: np.ndarray, reduced: np.ndarray, seed: int) -> Finding:
 
 def _basins(what, positions: np.ndarray, topology: mdtraj.Topology) -> Finding:
     """Judge the change of every basin's share from the start to the later frames."""
-    try:
-        phi_psi_indices(topology)
-    except MolflowError:
-        return Finding(
-            *what, INCONCLUSIVE,
-            "The molecule has not exactly one residue with phi and psi, so it has no named basins.",
-            None, BASIN_LIMIT,
-        )  # fmt: skip
     sound = positions[np.isfinite(positions).all(axis=(1, 2, 3))]
     if len(sound) < FEWEST:
         return Finding(
@@ -137,12 +128,16 @@ def _basins(what, positions: np.ndarray, topology: mdtraj.Topology) -> Finding:
             None, BASIN_LIMIT,
         )  # fmt: skip
     n, frames = sound.shape[:2]
-    flat = mdtraj.Trajectory(sound.reshape(n * frames, *sound.shape[2:]), topology)
-    torsions = phi_psi(flat).reshape(n, frames, 2)
-    inside = np.array(
-        [[_member(walker[:1]), _member(walker[FRAMES // 2 :])] for walker in torsions]
-    )
-    change = inside[:, 1] - inside[:, 0]
+    marks = _named_basins(sound.reshape(n * frames, *sound.shape[2:]), topology)
+    if not marks:
+        return Finding(
+            *what, INCONCLUSIVE,
+            "The molecule has no torsion with two wells, so there are no basins to leave.",
+            None, BASIN_LIMIT,
+        )  # fmt: skip
+    inside = np.stack(list(marks.values()), axis=-1).reshape(n, frames, -1)
+    start, later = inside[:, 0].astype(float), inside[:, FRAMES // 2 :].mean(axis=1)
+    change = later - start
     mean, error = change.mean(axis=0), change.std(axis=0, ddof=1) / np.sqrt(n)
     # With no walker that moved the spread says nothing: three in n could have, at 95 %.
     error = np.maximum(error, 1.5 / n)
@@ -152,10 +147,10 @@ def _basins(what, positions: np.ndarray, topology: mdtraj.Topology) -> Finding:
     ]
     verdict = worst([entry[0] for entry in judged])
     largest = int(np.argmax(np.abs(mean)))
-    name = list(_NAMES)[largest]
+    name = list(marks)[largest]
     sentence = (
-        f"The share of {_NAMES[name]} changes from {inside[:, 0, largest].mean():.1%} to "
-        f"{inside[:, 1, largest].mean():.1%} within {FRAMES * FRAME_INTERVAL:g} ps, the largest "
+        f"The share of {BASIN_NAMES.get(name, name)} changes from {start[:, largest].mean():.1%} "
+        f"to {later[:, largest].mean():.1%} within {FRAMES * FRAME_INTERVAL:g} ps, the largest "
         "change of a basin"
     ) + {
         PASS: ".",
@@ -166,15 +161,32 @@ def _basins(what, positions: np.ndarray, topology: mdtraj.Topology) -> Finding:
         *what, verdict, sentence, judged[largest][1], BASIN_LIMIT, judged[largest][2], "share",
         {
             "walkers": n,
-            "start": dict(zip(_NAMES, inside[:, 0].mean(axis=0).tolist(), strict=True)),
-            "later": dict(zip(_NAMES, inside[:, 1].mean(axis=0).tolist(), strict=True)),
+            "start": dict(zip(marks, start.mean(axis=0).tolist(), strict=True)),
+            "later": dict(zip(marks, later.mean(axis=0).tolist(), strict=True)),
         },
     )  # fmt: skip
 
 
-def _member(torsions: np.ndarray) -> list[float]:
-    shares = basin_shares(torsions)
-    return [shares[name] for name in _NAMES]
+def _named_basins(positions: np.ndarray, topology: mdtraj.Topology) -> dict[str, np.ndarray]:
+    """Return which conformations are in each basin, bool (n,) by its name.
+
+    The basins of every residue with phi and psi (``beta``, or ``beta of ALA2`` where there are
+    several such residues), and the wells of all other torsions.
+    """
+    found = torsion_list(topology)
+    torsions, pairs = measure_torsions(positions, found), backbone_pairs(found)
+    marks = {}
+    for pair in pairs:
+        of = f" of {topology.residue(found[pair[0]].residue)}" if len(pairs) > 1 else ""
+        basins = basin_marks(torsions[:, list(pair)])
+        marks |= {f"{BASIN_NAMES[name] if of else name}{of}": m for name, m in basins.items()}
+    backbone = {column for pair in pairs for column in pair}
+    for column in (k for k in range(len(found)) if k not in backbone):
+        edges = well_edges(torsions[:, column])
+        wells = well_of(torsions[:, column], edges)
+        for well, middle in enumerate(well_middles(edges) if len(edges) > 1 else ()):
+            marks[f"{found[column].name} at {middle:.0f}°"] = wells == well
+    return marks
 
 
 def _absolute(value: float, low: float, high: float, limit: float):

@@ -24,6 +24,8 @@ def draw(summary: dict) -> Figure:
     panels = [
         ("free-energy map: RMSE / kT", column("fes_rmse"), column("fes_rmse_sd"),
          column("fes_floor"), "MD against MD"),
+        ("torsions one by one: JS distance / √nats", column("torsion_js_distance"), None,
+         column("torsion_js_floor"), "MD against MD"),
         ("energies: W2 / kT", column("energy_w2"), column("energy_w2_sd"),
          column("energy_w2_floor"), "MD against MD"),
         ("bonds: sd / sd of MD (median)", column("bond_sd_ratio"), None, [1.0] * len(steps),
@@ -36,6 +38,8 @@ def draw(summary: dict) -> Figure:
         f"RMSD / Å to {closeness['finest']} evaluations\non the same path", angstrom, None,
         [unrelated] * len(steps), "unrelated paths",
     ))  # fmt: skip
+    # Torsions one by one are shown of molecules that have no map of two.
+    del panels[1 if any(value is not None for value in panels[0][1]) else 0]
     panels = [panel for panel in panels if any(value is not None for value in panel[1])]
     figure = Figure(figsize=(3.5 * len(panels), 3.2), layout="constrained")
     for axes, (label, values, spread, floor, name) in zip(

@@ -110,5 +110,5 @@ def _digest(truth: Reference) -> str:
     """Return what tells one reference from another: its numbers and which runs are held out."""
     digest = hashlib.sha256(f"{truth.ensemble_hash}{truth.held_out_runs}".encode())
     for values in (truth.torsions, truth.energies, truth.replica, truth.positions):
-        digest.update(values.tobytes())
+        digest.update(b"" if values is None else values.tobytes())
     return digest.hexdigest()

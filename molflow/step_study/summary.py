@@ -7,13 +7,14 @@ import numpy as np
 #: Scores that are kept of every comparison, where they apply.
 SCORES = (
     "fes_rmse", "pmf_error", "js_divergence", "torus_w2",
-    "delta_f_alpha_l_error", "energy_w1", "energy_w2",
+    "delta_f_alpha_l_error", "torsion_js_distance", "energy_w1", "energy_w2",
 )  # fmt: skip
 #: Names in a summary, of a score and of its floor.
 _HEADLINES = {
     "fes_rmse": ("fes_rmse", "fes_floor"),
     "js_divergence": ("js_divergence", "js_floor"),
     "pmf_error": ("pmf_error", "pmf_floor"),
+    "torsion_js_distance": ("torsion_js_distance", "torsion_js_floor"),
     "energy_w2": ("energy_w2", "energy_w2_floor"),
 }
 
@@ -97,14 +98,21 @@ def summarise(rows: list[dict]) -> dict:
         ] if ratios else None,
         "valid": _mean([row["valid"] for row in rows]),
         "wrong_hand": int(sum(hands)) if hands else None,
-        "basins": {
-            side: {
-                name: float(np.mean([row["basins"][side][name] for row in rows]))
-                for name in rows[0]["basins"][side]
-            }
-            for side in ("model", "reference")
-        },
+        "basins": _basins(rows),
     }  # fmt: skip
+
+
+def _basins(rows: list[dict]) -> dict | None:
+    """Return mean shares of the basins; None where not exactly one residue has phi and psi."""
+    if any(row["basins"] is None for row in rows):
+        return None
+    return {
+        side: {
+            name: float(np.mean([row["basins"][side][name] for row in rows]))
+            for name in rows[0]["basins"][side]
+        }
+        for side in ("model", "reference")
+    }
 
 
 def table(rows: dict[str, dict], drawn: int) -> str:
@@ -117,15 +125,20 @@ def table(rows: dict[str, dict], drawn: int) -> str:
     drawn : int
         Samples at each number of steps, over all seeds.
     """
+    # A molecule without phi and psi has no free-energy map over them: its torsions one by one.
+    maps = any(row["fes_rmse"] is not None for row in rows.values())
+    torsions = ("fes_rmse", "fes_floor") if maps else ("torsion_js_distance", "torsion_js_floor")
+    heading = "`fes_rmse` / kT (floor)" if maps else "`torsion_js_distance` / √nats (floor)"
     lines = [
-        "| evaluations | `fes_rmse` / kT (floor) | error of ΔF(αL) / kT | energy W2 / kT (floor) "
+        f"| evaluations | {heading} | error of ΔF(αL) / kT | energy W2 / kT (floor) "
         "| bond sd / MD | valid | wrong hand |",
         "|---|---|---|---|---|---|---|",
     ]
     for nfe, row in rows.items():
         hand = "–" if row["wrong_hand"] is None else f"{row['wrong_hand']} of {drawn:,}"
+        value, floor = (_shown(row.get(name)) for name in torsions)
         lines.append(
-            f"| {nfe} | {_shown(row['fes_rmse'])} ({_shown(row['fes_floor'])}) "
+            f"| {nfe} | {value} ({floor}) "
             f"| {_shown(row['delta_f_error'])} "
             f"| {_shown(row['energy_w2'], '.3g')} ({_shown(row['energy_w2_floor'])}) "
             f"| {_shown(row['bond_sd_ratio'])} | {row['valid']:.2%} | {hand} |"

@@ -1,12 +1,19 @@
-"""Scores of validation samples against the validation run."""
+"""Scores of validation samples against the validation run, for any molecule."""
 
 from __future__ import annotations
 
 import mdtraj
 import numpy as np
 
+from molflow.analysis.metrics.torsion_marginals import js_distances
+from molflow.analysis.torsion_list import backbone_pairs, measure_torsions, torsion_list
 from molflow.analysis.torsion_metrics import delta_f_alpha_l, fes_rmse
-from molflow.analysis.torsions import phi_psi
+from molflow.analysis.transport_1d import wasserstein_1d
+
+#: nm by which a bond may be longer or shorter than on average, and widths of constrained ones.
+_BOND, _HELD = 0.05, 1e-5
+#: Distances that stand in for torsions in a molecule without any.
+_DISTANCES = 300
 
 
 class EnsembleScore:
@@ -15,30 +22,60 @@ class EnsembleScore:
     Parameters
     ----------
     topology : mdtraj.Topology
+        With bonds; any number of torsions, none as well.
     positions : ndarray, (frames, atoms, 3)
         Validation frames, nm.
     """
 
     def __init__(self, topology: mdtraj.Topology, positions: np.ndarray):
-        self.topology = topology
-        self.torsions = phi_psi(mdtraj.Trajectory(positions, topology))
-        self.pairs = np.array([(a.index, b.index) for a, b in topology.bonds])
-        self.bond_mean, self.bond_sd = self._bonds(positions)
+        self.found = torsion_list(topology)
+        self.residues = backbone_pairs(self.found)
+        self.torsions = measure_torsions(positions, self.found)
+        self.bonds = np.array([(a.index, b.index) for a, b in topology.bonds], int).reshape(-1, 2)
+        every = np.stack(np.triu_indices(topology.n_atoms, 1), axis=1)
+        self.pairs = every[:: max(1, -(-len(every) // _DISTANCES))]
+        lengths = _distances(positions, self.bonds)
+        self.bond_mean, self.bond_sd = lengths.mean(axis=0), lengths.std(axis=0)
+        self.distances = None if self.found else _distances(positions, self.pairs)
 
     def __call__(self, positions: np.ndarray) -> dict[str, float]:
-        """Return ``fes_rmse`` (kT), ``delta_f_error`` (kT), share intact, median bond sd ratio."""
-        torsions = phi_psi(mdtraj.Trajectory(positions, self.topology))
-        bonds = positions[:, self.pairs[:, 0]] - positions[:, self.pairs[:, 1]]
-        lengths = np.linalg.norm(bonds, axis=-1)
-        intact = np.all(np.abs(lengths - self.bond_mean) < 0.05, axis=1)
-        return {
-            "fes_rmse": fes_rmse(torsions, self.torsions),
-            "delta_f_error": delta_f_alpha_l(torsions) - delta_f_alpha_l(self.torsions),
-            "intact": float(intact.mean()),
-            "bond_sd_ratio": float(np.median(lengths.std(axis=0) / self.bond_sd)),
-        }
+        """Return the scores that the molecule has.
 
-    def _bonds(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        difference = positions[:, self.pairs[:, 0]] - positions[:, self.pairs[:, 1]]
-        lengths = np.linalg.norm(difference, axis=-1)
-        return lengths.mean(axis=0), lengths.std(axis=0)
+        Returns
+        -------
+        dict
+            ``intact``, the share of samples with all bonds near their mean length, and
+            ``bond_sd_ratio``, the median over bonds that are not held of their width over that of
+            the run; ``torsion_js_distance`` over all torsions (root of nats); ``fes_rmse`` (kT),
+            the mean over residues with phi and psi; ``delta_f_error`` (kT) of alpha-L, where one
+            residue has both; ``distance_w1`` (nm), the mean Wasserstein distance of distances
+            between atoms, where there is no torsion.
+        """
+        torsions = measure_torsions(positions, self.found)
+        lengths = _distances(positions, self.bonds)
+        scores = {"intact": float(np.all(np.abs(lengths - self.bond_mean) < _BOND, axis=1).mean())}
+        free = self.bond_sd > _HELD
+        if free.any():
+            ratio = lengths[:, free].std(axis=0) / self.bond_sd[free]
+            scores["bond_sd_ratio"] = float(np.median(ratio))
+        whole = np.isfinite(torsions).all(axis=1)
+        torsions = torsions[whole]
+        if self.found and len(torsions):
+            scores["torsion_js_distance"] = float(np.mean(js_distances(torsions, self.torsions)))
+        elif not self.found:
+            off = wasserstein_1d(_distances(positions, self.pairs), self.distances, 1)
+            scores["distance_w1"] = float(off.mean()) if len(off) else 0.0
+        sides = [
+            (torsions[:, list(pair)], self.torsions[:, list(pair)]) for pair in self.residues
+        ]
+        if sides and len(torsions):
+            scores["fes_rmse"] = float(np.mean([fes_rmse(*side) for side in sides]))
+        if len(sides) == 1 and len(torsions):
+            model, truth = (delta_f_alpha_l(side) for side in sides[0])
+            scores["delta_f_error"] = model - truth
+        return scores
+
+
+def _distances(positions: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Return the distances of pairs of atoms, (frames, pairs) nm."""
+    return np.linalg.norm(positions[:, pairs[:, 0]] - positions[:, pairs[:, 1]], axis=-1)

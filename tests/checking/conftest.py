@@ -7,7 +7,8 @@ import pytest
 
 from molflow.training.checkpoint import load_checkpoint
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "analysis")]
 
 
 @pytest.fixture(scope="session")

@@ -142,3 +142,20 @@ def test_basins_that_empty_are_seen(checkpoint, md, moved, verdict):
     positions[:moved, 1:] = beta
     found = stationarity_module._basins(("b", "B"), positions, topology)
     assert found.verdict == verdict and found.value == pytest.approx(moved / 400)
+
+
+def test_wells_of_any_torsion_are_basins():
+    """Chains of four torsions, of which the last turns over in some walkers."""
+    from molecules import chain, zigzag
+
+    frames = stationarity_module.FRAMES + 1
+    angles = np.full((200, frames, 4), 1.0) + 0.1 * np.random.default_rng(0).normal(
+        size=(200, frames, 4))  # fmt: skip
+    angles[:100, :, 3] -= 2.1
+    angles[100:160, 1:, 3] -= 2.1
+    positions = zigzag(angles.reshape(-1, 4)).reshape(200, frames, 7, 3)
+    found = stationarity_module._basins(("b", "B"), positions, chain("C" * 7))
+    assert found.verdict == "fail" and found.value == pytest.approx(0.3)
+    assert list(found.details["start"]) and all("C7" in name for name in found.details["start"])
+    alone = stationarity_module._basins(("b", "B"), positions[:, :, :3], chain("CCC"))
+    assert alone.verdict == "inconclusive" and "no torsion" in alone.sentence

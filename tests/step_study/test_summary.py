@@ -89,3 +89,17 @@ def test_figure_has_a_panel_for_what_applies(stored):
     bare = {nfe: summarise([coarse(row) for row in rows]) for nfe, rows in
             stored["per_seed"].items()}  # fmt: skip
     assert len(draw(summary | {"quality": bare}).axes) == 2
+
+
+def test_a_molecule_without_phi_and_psi_is_told_by_its_torsions(stored):
+    row = coarse(stored["per_seed"]["4"][0])
+    row = {name: value for name, value in row.items() if "fes" not in name} | {
+        "torsion_js_distance": {"value": 0.25, "floor": 0.05, "unit": "√nats"}, "basins": None,
+    }  # fmt: skip
+    found = summarise([row, row])
+    assert found["torsion_js_distance"] == 0.25 and found["basins"] is None
+    assert "| 4 | 0.25 (0.05) | " in table({"4": found}, 100)
+    assert "torsion_js_distance" in table({"4": found}, 100).splitlines()[0]
+    closeness = {"4": {"mean": 0.01}, "unrelated": {"mean": 0.08}, "finest": 64}
+    panels = draw({"quality": {"4": found}, "same_path_rmsd_nm": closeness}).axes
+    assert panels[0].get_ylabel().startswith("torsions one by one")
