@@ -8,9 +8,10 @@ from functools import cached_property
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from molflow.errors import MolflowError
+from molflow.potentials import PotentialSettings
 
 
 class Selection(BaseModel):
@@ -22,10 +23,13 @@ class Selection(BaseModel):
 
 
 class MolecularSystem(BaseModel):
-    """A molecule, its force field and the thermodynamic state.
+    """A molecule, its force field or potential, and the thermodynamic state.
 
     Attributes
     ----------
+    forcefield : list of str
+        Files of a force field, unless there is a `potential`.
+    potential : PotentialSettings, optional
     temperature : float
         K.
     friction : float
@@ -38,7 +42,8 @@ class MolecularSystem(BaseModel):
     name: str
     description: str = ""
     structure: str
-    forcefield: list[str]
+    forcefield: list[str] = []
+    potential: PotentialSettings | None = None
     nonbonded_method: str = "NoCutoff"
     constraints: str = "none"
     temperature: float = Field(gt=0)
@@ -47,6 +52,12 @@ class MolecularSystem(BaseModel):
     selections: dict[str, Selection] = {}
     _folder: Path = PrivateAttr(default=Path("."))
     _variant: str | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _has_one_energy(self):
+        if bool(self.forcefield) == (self.potential is not None):
+            raise ValueError("give it either a forcefield or a potential")
+        return self
 
     @property
     def folder(self) -> Path:
@@ -71,7 +82,9 @@ class MolecularSystem(BaseModel):
     @cached_property
     def ensemble(self) -> dict:
         """Everything that defines the Boltzmann ensemble and its sampler, ready for hashing."""
-        definition = self.model_dump(exclude={"description", "selections"})
+        definition = self.model_dump(exclude={"description", "selections", "potential"})
+        if self.potential is not None:
+            definition["potential"] = self.potential.definition
         definition["structure_sha256"] = hashlib.sha256(
             self.structure_path.read_bytes()
         ).hexdigest()

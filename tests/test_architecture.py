@@ -13,7 +13,7 @@ import molflow
 PACKAGE = Path(molflow.__file__).parent
 FOUNDATION = {
     "units", "errors", "files", "parts", "seeds", "progress", "trajectories", "bonded_terms",
-    "registry",
+    "registry", "potentials",
 }  # fmt: skip
 # What each folder may import of molflow besides itself.
 MATHEMATICS = {

@@ -22,12 +22,14 @@ CONDA_NAMES = {
     "torch-geometric": "pytorch_geometric",
     "matplotlib": "matplotlib-base",
     "tables": "pytables",
+    "openmmml": "openmm-ml",
+    "tblite": "tblite-python",
 }
 IMPORT_NAMES = {"yaml": "pyyaml", "ot": "pot", "torch_geometric": "torch-geometric"}
 # Lightning loads the one when a run is logged, mdtraj the other for HDF5; molflow names neither
 LOADED_BY_OTHERS = {"tensorboard", "tables"}
-# molflow asks for it when structures are shown, and does without
-OPTIONAL = {"py3dmol"}
+# molflow asks for them when structures are shown or a system names a potential, and does without
+OPTIONAL = {"py3dmol", "ase", "openmmml", "tblite"}
 
 
 def requirements(lines):

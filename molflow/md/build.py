@@ -8,6 +8,7 @@ import openmm
 from openmm import app, unit
 
 from molflow.errors import MolflowError
+from molflow.md.potentials.build import build_with_potential
 from molflow.systems import MolecularSystem
 
 _NONBONDED = {"NoCutoff": app.NoCutoff}
@@ -15,12 +16,13 @@ _CONSTRAINTS = {"none": None, "HBonds": app.HBonds}
 
 
 def build(system: MolecularSystem) -> tuple[openmm.System, app.Topology]:
-    """Return the OpenMM system and topology with the force field applied.
+    """Return the OpenMM system and topology with the force field or potential applied.
 
     Raises
     ------
     MolflowError
-        If the force field, method or constraints are unknown, or do not cover the structure.
+        If the force field, potential, method or constraints are unknown, or do not cover the
+        structure.
     """
     for value, known, field in (
         (system.nonbonded_method, _NONBONDED, "nonbonded_method"),
@@ -32,6 +34,8 @@ def build(system: MolecularSystem) -> tuple[openmm.System, app.Topology]:
                 f"choose one of {', '.join(known)}."
             )
     pdb = app.PDBFile(str(system.structure_path))
+    if system.potential is not None:
+        return build_with_potential(system, pdb.topology), pdb.topology
     try:
         forcefield = app.ForceField(*system.forcefield)
         built = forcefield.createSystem(
@@ -73,7 +77,7 @@ def make_simulation(
 
 
 def fastest_platform(system: MolecularSystem, seconds: float = 0.3) -> tuple[str, dict[str, float]]:
-    """Time every OpenMM platform for a moment and name the fastest.
+    """Time every OpenMM platform for a moment and name the fastest; Reference for a potential.
 
     Parameters
     ----------
@@ -87,6 +91,8 @@ def fastest_platform(system: MolecularSystem, seconds: float = 0.3) -> tuple[str
     speeds : dict of str to float
         Steps per second by platform; platforms that fail here are absent.
     """
+    if system.potential is not None:
+        return "Reference", {}  # the time is spent in the potential, wherever that runs
     speeds = {}
     for index in range(openmm.Platform.getNumPlatforms()):
         name = openmm.Platform.getPlatform(index).getName()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import openmm
@@ -17,6 +18,8 @@ from molflow.systems import MolecularSystem
 _REFERENCE_ATOMS = 500
 #: Configurations times atoms below which starting processes costs more than it saves.
 SERIAL_SIZE = 1_000_000
+#: Why there is no energy where atoms coincide.
+NOT_FINITE = "the energy or a force is not finite"
 
 
 def potential_energies(
@@ -27,7 +30,7 @@ def potential_energies(
     Parameters
     ----------
     system : MolecularSystem
-        Its force field; all atoms are needed, a coarse selection has no energy.
+        Its force field or potential; all atoms are needed, a coarse selection has no energy.
     positions : array, shape (n, n_atoms, 3)
         nm.
     jobs : int, optional
@@ -36,43 +39,62 @@ def potential_energies(
     Returns
     -------
     array, shape (n,), float64
-        kJ/mol. Infinite where atoms coincide, so that the Boltzmann weight there is zero.
+        kJ/mol. Infinite where atoms coincide or the potential has no answer, such as an SCF that
+        does not converge, so that the Boltzmann weight there is zero.
 
     Raises
     ------
     MolflowError
         If the shape is wrong or positions are not finite.
     """
-    return _evaluate(system, positions, jobs, forces=False)[0]
+    return evaluate(system, positions, jobs, forces=False).energies
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Energies and forces of configurations.
+
+    Attributes
+    ----------
+    energies : array, (n,), float64
+        kJ/mol, infinite where there is none.
+    forces : array, (n, n_atoms, 3), float64, or None
+        kJ/(mol nm); not finite where there is none.
+    failures : tuple of str
+        Why there is none for a configuration; empty where all is well.
+    """
+
+    energies: np.ndarray
+    forces: np.ndarray | None
+    failures: tuple[str, ...]
+
+
+def evaluate(
+    system: MolecularSystem, positions: np.ndarray, jobs: int | None = None, forces: bool = True
+) -> Evaluation:
+    """Return energies as `potential_energies` does, the forces, and what failed.
+
+    Parameters and errors as for `potential_energies`; `forces` says whether they are wanted.
+    """
+    positions = _checked(system, positions)
+    if jobs is None and positions.size // 3 < SERIAL_SIZE and system.potential is None:
+        jobs = 1
+    with EnergyWorkers(system, number_of_jobs(jobs, len(positions))) as workers:
+        return workers.evaluate(positions, forces)
 
 
 def energies_and_forces(
     system: MolecularSystem, positions: np.ndarray, jobs: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return energies as `potential_energies` does, and the forces.
-
-    Returns
-    -------
-    energies : array, shape (n,), float64
-        kJ/mol.
-    forces : array, shape (n, n_atoms, 3), float64
-        kJ/(mol nm); not finite where atoms coincide.
-    """
-    return _evaluate(system, positions, jobs, forces=True)
+    """Return the energies and the forces that `evaluate` gives."""
+    found = evaluate(system, positions, jobs)
+    return found.energies, found.forces
 
 
 def fitting_platform(built: openmm.System) -> openmm.Platform:
     """Return the platform for short work on one core: Reference for few atoms, otherwise CPU."""
     name = "Reference" if built.getNumParticles() <= _REFERENCE_ATOMS else "CPU"
     return openmm.Platform.getPlatformByName(name)
-
-
-def _evaluate(system, positions, jobs, forces):
-    positions = _checked(system, positions)
-    if jobs is None and positions.size // 3 < SERIAL_SIZE:
-        jobs = 1
-    with EnergyWorkers(system, number_of_jobs(jobs, len(positions))) as workers:
-        return workers.evaluate(positions, forces)
 
 
 class EnergyWorkers:
@@ -83,7 +105,7 @@ class EnergyWorkers:
     Parameters
     ----------
     system : MolecularSystem
-        Its force field; all atoms are needed.
+        Its force field or potential; all atoms are needed.
     jobs : int, optional
         Processes; by default one per core. One works in the caller's own process.
     """
@@ -104,7 +126,7 @@ class EnergyWorkers:
 
     def energies(self, positions: np.ndarray) -> np.ndarray:
         """Return potential energies (n,) in kJ/mol as `potential_energies` does."""
-        return self.evaluate(_checked(self.system, positions), forces=False)[0]
+        return self.evaluate(_checked(self.system, positions), forces=False).energies
 
     def by_force(self, positions: np.ndarray) -> dict[str, np.ndarray]:
         """Return the energy of every force of the force field by itself.
@@ -124,17 +146,22 @@ class EnergyWorkers:
         parts = self._map(_Evaluator.by_force, positions)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def evaluate(self, positions: np.ndarray, forces: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    def evaluate(self, positions: np.ndarray, forces: bool = True) -> Evaluation:
         """Return energies (n,) and, if wanted, forces (n, n_atoms, 3) of checked positions."""
-        energies, gradients = zip(
-            *self._map(_Evaluator.batch, positions, forces), strict=True
+        parts = self._map(_Evaluator.batch, positions, forces)
+        energies, gradients, failures = zip(*parts, strict=True)
+        return Evaluation(
+            np.concatenate(energies),
+            np.concatenate(gradients) if forces else None,
+            tuple(reason for part in failures for reason in part),
         )
-        return np.concatenate(energies), np.concatenate(gradients) if forces else None
 
     def _map(self, method, positions: np.ndarray, *arguments) -> list:
         if self.jobs == 1:
             self._evaluator = self._evaluator or _Evaluator(self.system)
             return [method(self._evaluator, positions, *arguments)]
+        if self._pool is None:
+            build(self.system)  # what is wrong with the system is told here, not by a dead worker
         with caller_not_rerun():
             if self._pool is None:
                 self._pool = ProcessPoolExecutor(
@@ -195,22 +222,32 @@ class _Evaluator:
         self.context = openmm.Context(built, integrator, fitting_platform(built))
 
     def batch(self, positions: np.ndarray, forces: bool):
-        energies = np.empty(len(positions))
-        gradients = np.empty(positions.shape) if forces else None
+        energies = np.full(len(positions), np.inf)
+        gradients = np.full(positions.shape, np.nan) if forces else None
+        failures = [""] * len(positions)
         for index, frame in enumerate(positions):
-            self.context.setPositions(frame)
-            state = self.context.getState(energy=True, forces=forces)
+            try:
+                self.context.setPositions(frame)
+                state = self.context.getState(energy=True, forces=forces)
+            except openmm.OpenMMException as error:  # what a potential raises comes through as such
+                failures[index] = str(error).strip().partition("\n")[0]
+                continue
             energies[index] = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
             if forces:
                 gradients[index] = state.getForces(asNumpy=True)._value
+            if not np.isfinite(energies[index] + (gradients[index].sum() if forces else 0.0)):
+                failures[index] = NOT_FINITE
         energies[~np.isfinite(energies)] = np.inf
-        return energies, gradients
+        return energies, gradients, failures
 
     def by_force(self, positions: np.ndarray) -> dict[str, np.ndarray]:
-        energies = {name: np.empty(len(positions)) for name in self.names}
+        energies = {name: np.full(len(positions), np.inf) for name in self.names}
         for index, frame in enumerate(positions):
-            self.context.setPositions(frame)
-            for group, name in enumerate(self.names):
-                state = self.context.getState(energy=True, groups={group})
-                energies[name][index] = state.getPotentialEnergy()._value
+            try:
+                self.context.setPositions(frame)
+                for group, name in enumerate(self.names):
+                    state = self.context.getState(energy=True, groups={group})
+                    energies[name][index] = state.getPotentialEnergy()._value
+            except openmm.OpenMMException:
+                continue  # it is among the failures of `batch`
         return energies

@@ -1,0 +1,64 @@
+"""Extended tight binding: GFN1-xTB and GFN2-xTB by tblite, with ALPB as continuum solvent."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+from molflow.errors import MolflowError
+from molflow.md.potentials.calculator import by_calculator
+from molflow.potentials import PotentialSettings
+
+_OPTIONS = ("accuracy", "electronic_temperature", "max_iterations")
+
+
+def _calculator(method: str, settings: PotentialSettings):
+    import ase
+    from ase.calculators.calculator import Calculator, CalculatorError, all_changes
+
+    TBLite = _library()
+
+    class Anew(TBLite):
+        # From the wave function of the last conformation SCF takes a tenth less time, and the
+        # forces depend on that conformation by some tenths of a kJ/mol/nm.
+        def calculate(self, atoms=None, properties=None, system_changes=all_changes):
+            self.reset()
+            super().calculate(atoms, properties, all_changes)
+
+    solvation = None if settings.solvent is None else ("alpb", settings.solvent)
+    made: type[Calculator] = partial(
+        Anew, method=method, solvation=solvation, cache_api=False, verbosity=0, **settings.options
+    )
+    # What is wrong with the settings is wrong for hydrogen, too.
+    hydrogen = ase.Atoms("H2", positions=[(0.0, 0.0, 0.0), (0.0, 0.0, 0.74)])
+    try:
+        hydrogen.calc = made(charge=0, multiplicity=1)
+        hydrogen.get_potential_energy()
+    except (CalculatorError, RuntimeError, TypeError, ValueError) as error:
+        raise MolflowError(
+            f"{method} does not take the solvent '{settings.solvent}' and the options "
+            f"{settings.options}: {error}."
+        ) from error
+    return made(charge=settings.charge, multiplicity=settings.multiplicity)
+
+
+def _library():
+    """Import tblite with one thread: processes work beside each other, molecules are small."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"  # read when the library is loaded
+    try:
+        from tblite.ase import TBLite
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+    return TBLite
+
+
+def _xtb(method: str):
+    takes = ("charge", "multiplicity", "solvent", *_OPTIONS)
+    return by_calculator("tblite", partial(_calculator, method), takes)
+
+
+GFN1, GFN2 = _xtb("GFN1-xTB"), _xtb("GFN2-xTB")

@@ -1,0 +1,201 @@
+"""Potentials in place of force fields: energies, states that cannot be, failures, plug-ins."""
+
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from molflow.errors import MolflowError
+from molflow.md.energies import EnergyWorkers, evaluate, potential_energies
+from molflow.md.simulate import simulate
+from molflow.potentials import POTENTIALS, Potential
+from molflow.systems import load_system
+
+WATER = """\
+HETATM    1  O   HOH A   1       0.000   0.000   0.117  1.00  0.00           O
+HETATM    2  H1  HOH A   1       0.000   0.757  -0.470  1.00  0.00           H
+HETATM    3  H2  HOH A   1       0.000  -0.757  -0.470  1.00  0.00           H
+CONECT    1    2    3
+END
+"""
+
+
+def system_with(folder, **potential):
+    """A water molecule under a potential."""
+    folder.mkdir()
+    (folder / "structure.pdb").write_text(WATER)
+    text = {
+        "name": "water", "structure": "structure.pdb", "potential": potential,
+        "temperature": 300.0, "friction": 1.0, "timestep": 1.0,
+    }  # fmt: skip
+    (folder / "system.yaml").write_text(yaml.safe_dump(text))
+    return load_system(folder)
+
+
+@pytest.fixture
+def water(tmp_path):
+    return system_with(tmp_path / "water", name="gfn2-xtb")
+
+
+def shaken(system, count, size=0.003):
+    generator = np.random.default_rng(0)
+    start = system.start_positions()
+    return start + size * generator.standard_normal((count, *start.shape))
+
+
+def test_energy_is_that_of_the_library(water):
+    from tblite.interface import Calculator
+
+    bohr, hartree = 0.0529177210903, 2625.4996394799
+    for frame in shaken(water, 2):
+        native = Calculator("GFN2-xTB", np.array([8, 1, 1]), frame / bohr)
+        native.set("verbosity", 0)
+        result = native.singlepoint()
+        found = evaluate(water, frame[None])
+        assert found.energies[0] == pytest.approx(result["energy"] * hartree, abs=1e-3)
+        forces = -result["gradient"] * hartree / bohr
+        assert np.allclose(found.forces[0], forces, atol=0.05) and np.abs(forces).max() > 100
+        assert found.failures == ("",)
+
+
+def test_energy_does_not_hang_on_what_came_before_it(water):
+    frames = shaken(water, 6)
+    together = evaluate(water, frames, jobs=1)
+    assert np.array_equal(evaluate(water, frames[4:], jobs=1).forces, together.forces[4:])
+    with EnergyWorkers(water, jobs=2) as workers:
+        assert np.array_equal(workers.evaluate(frames).energies, together.energies)
+
+
+def test_solvent_and_charge_change_the_energy_and_the_ensemble(tmp_path, water):
+    solvated = system_with(tmp_path / "solvated", name="gfn2-xtb", solvent="water")
+    frame = water.start_positions()[None]
+    difference = potential_energies(solvated, frame) - potential_energies(water, frame)
+    assert -60.0 < difference[0] < -5.0  # the free energy of hydration of water is -26 kJ/mol
+    cation = system_with(tmp_path / "cation", name="gfn2-xtb", charge=1, multiplicity=2)
+    assert potential_energies(cation, frame) > potential_energies(water, frame) + 500.0
+    assert len({s.ensemble_hash for s in (water, solvated, cation)}) == 3
+    potential = water.ensemble["potential"]
+    assert potential["name"] == "gfn2-xtb" and potential["version"].startswith("0.8")
+
+
+def test_failures_are_counted_frame_by_frame(water):
+    frames = shaken(water, 3)
+    frames[1, 1] = frames[1, 0]
+    found = evaluate(water, frames)
+    assert found.failures == ("", "Too close interatomic distances found", "")
+    assert np.isinf(found.energies[1]) and np.isfinite(found.energies[[0, 2]]).all()
+    assert np.isnan(found.forces[1]).all() and np.isfinite(found.forces[[0, 2]]).all()
+    assert np.isinf(potential_energies(water, frames)[1])
+
+
+def test_an_scf_that_does_not_converge_is_said(tmp_path):
+    hasty = system_with(tmp_path / "hasty", name="gfn2-xtb", options={"max_iterations": 6})
+    frame = hasty.start_positions()[None].copy()
+    frame[0, 1:] *= 5.0
+    assert "not converged in 6 cycles" in evaluate(hasty, frame).failures[0]
+    with pytest.raises(MolflowError, match="replica 0 failed: .*SCF not converged in"):
+        stuck = system_with(tmp_path / "stuck", name="gfn2-xtb", options={"max_iterations": 2})
+        simulate(stuck, "1ps", 1, tmp_path / "md", equilibration="0ps", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("potential", "sentence"),
+    [
+        ({"name": "gfn3"}, "no potential 'gfn3': choose one of gfn2-xtb, gfn1-xtb, aimnet2"),
+        ({"name": "gfn2-xtb", "charge": 1}, "9 electrons with the charge 1"),
+        ({"name": "gfn2-xtb", "multiplicity": 2}, "10 electrons .* 1 cannot be unpaired"),
+        ({"name": "gfn2-xtb", "multiplicity": 13}, "of which 12 cannot be unpaired"),
+        ({"name": "gfn2-xtb", "solvent": "watr"}, "does not take the solvent 'watr'"),
+        ({"name": "gfn2-xtb", "options": {"basis": 3}}, "takes no basis: it takes accuracy, "),
+        ({"name": "gfn2-xtb", "version": "0.3.0"}, "asks for .* tblite 0.3.0, and 0.8"),
+        ({"name": "ani2x", "charge": 2}, "'ani2x' takes no charge: it takes nothing"),
+        ({"name": "ani2x"}, "'ani2x' needs the package torchani, which is not .*pip install"),
+        ({"name": "aimnet2"}, "'aimnet2' needs the package aimnet, .* pip install openmmml aimnet"),
+    ],
+)
+def test_what_cannot_be_is_a_sentence(tmp_path, potential, sentence):
+    package = {"ani2x": "torchani", "aimnet2": "aimnet"}.get(potential["name"])
+    if package and POTENTIALS[potential["name"]].version() is not None:
+        pytest.skip(f"{package} is installed")
+    with pytest.raises(MolflowError, match=sentence):
+        potential_energies(system_with(tmp_path / "bad", **potential), np.zeros((1, 3, 3)))
+
+
+def test_missing_package_is_a_sentence(water, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tblite.ase", None)
+    monkeypatch.setattr(Potential, "version", lambda self: None)
+    with pytest.raises(MolflowError, match=r"needs the package tblite, .* molflow\[xtb"):
+        potential_energies(water, water.start_positions()[None])
+
+
+def test_neither_or_both_energies_is_a_sentence(tmp_path, water):
+    for name, changes in (("both", {"forcefield": ["tip3p.xml"]}), ("none", {"potential": None})):
+        shutil.copytree(water.folder, tmp_path / name)
+        text = yaml.safe_load((water.folder / "system.yaml").read_text()) | changes
+        (tmp_path / name / "system.yaml").write_text(yaml.safe_dump(text))
+        with pytest.raises(MolflowError, match="either a forcefield or a potential"):
+            load_system(tmp_path / name)
+
+
+MODEL = """
+import torch
+from ase.calculators.calculator import Calculator, all_changes
+
+from molflow.md.potentials.calculator import by_calculator
+
+
+class Springs(torch.nn.Module):
+    def __init__(self, stiffness):
+        super().__init__()
+        self.stiffness = stiffness
+
+    def forward(self, x):
+        return 0.5 * self.stiffness * (torch.pdist(x) - 1.0).square().sum()
+
+
+class SpringCalculator(Calculator):
+    implemented_properties = ["energy", "forces"]
+
+    def __init__(self, stiffness):
+        super().__init__()
+        self.model = Springs(stiffness)
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        x = torch.tensor(self.atoms.positions, requires_grad=True)
+        energy = self.model(x)
+        (slope,) = torch.autograd.grad(energy, x)
+        self.results = {"energy": energy.item(), "forces": -slope.numpy()}
+
+
+SPRINGS = by_calculator(
+    "springs", lambda settings: SpringCalculator(settings.options["stiffness"]), ["stiffness"]
+)
+"""
+
+
+def test_a_torch_model_comes_in_from_outside(tmp_path, monkeypatch):
+    information = tmp_path / "springs-2.1.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: springs\nVersion: 2.1\n")
+    (information / "entry_points.txt").write_text(
+        "[molflow.potentials]\nsprings = spring_model:SPRINGS\n"
+    )
+    (tmp_path / "spring_model.py").write_text(MODEL)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    system = system_with(tmp_path / "water", name="springs", options={"stiffness": 2.0})
+    assert system.ensemble["potential"]["version"] == "2.1"
+    frames = shaken(system, 2)
+    found = evaluate(system, frames)
+    # Springs of 1 Angstrom and 2 eV/Angstrom^2, in kJ/mol and nm; ASE has constants of its own.
+    unit = 96.48533212331002
+    vectors = frames[:, [0, 0, 1]] - frames[:, [1, 2, 2]]
+    lengths = np.linalg.norm(vectors, axis=-1)
+    assert np.allclose(found.energies, 100 * unit * ((lengths - 0.1) ** 2).sum(1), rtol=1e-6)
+    pull = -200 * unit * (1 - 0.1 / lengths)[..., None] * vectors
+    assert np.allclose(found.forces[:, 0], pull[:, 0] + pull[:, 1], rtol=1e-6)
+    result = simulate(system, "0.2ps", 1, tmp_path / "md", frame_interval="10fs",
+                      equilibration="0ps", progress=False)  # fmt: skip
+    assert result["status"] == "finished" and result["platform"] == "Reference"
