@@ -17,6 +17,7 @@ _HOME = {
     "load_system": "molflow.systems",
     "prepare": "molflow.data.prepare",
     "propagate": "molflow.propagation.propagate",
+    "refine": "molflow.refinement.refine",
     "sample": "molflow.sampling.ensemble",
     "simulate": "molflow.md.simulate",
     "study": "molflow.step_study.study",

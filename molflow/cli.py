@@ -263,6 +263,15 @@ def sample(
     energies: Annotated[
         bool, typer.Option(help="Compute potential energies with OpenMM beside the file.")
     ] = True,
+    refine: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="STEPS",
+            help="Refine every conformation by so many steps of damped dynamics, as molflow refine "
+            "does; 200 bring energies to temperature.",
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Sample independent conformations from a trained map.
@@ -283,9 +292,14 @@ def sample(
         device=device,
         batch_size=batch_size,
         energies=energies,
+        refine=refine,
         progress=not quiet,
     )
     typer.echo(f"{trajectory.n_frames} conformations in {out}, topology.pdb beside it.")
+
+
+# Here, so that the list of verbs is in the order of their use.
+import molflow.cli_exact  # noqa: E402, F401
 
 
 @verb

@@ -29,7 +29,8 @@ ALLOWED = MATHEMATICS | {
     "data": FOUNDATION | {"systems", "analysis"},
     "md": FOUNDATION | {"systems", "data", "analysis"},
     "training": FOUNDATION | {"systems", "data", "analysis", *MATHEMATICS},
-    "sampling": FOUNDATION | {"systems", "data", "md", "training", *MATHEMATICS},
+    "refinement": FOUNDATION | {"systems", "analysis", "md"},
+    "sampling": FOUNDATION | {"systems", "data", "md", "refinement", "training", *MATHEMATICS},
     "propagation": FOUNDATION
     | {"systems", "analysis", "md", "training", "sampling", *MATHEMATICS},
     "step_study": FOUNDATION
@@ -42,6 +43,7 @@ FORBIDDEN = dict.fromkeys(MATHEMATICS, {"openmm", "mdtraj", "lightning"}) | {
     "analysis": LEARNING | {"openmm"},
     "data": LEARNING | {"openmm"},
     "md": LEARNING,
+    "refinement": LEARNING,
     "training": {"openmm"},
 }
 
@@ -124,7 +126,8 @@ def test_the_check_for_light_imports_sees_a_heavy_one():
 
 
 @pytest.mark.parametrize(
-    ("folder", "absent"), [("training", "openmm"), ("analysis", "torch"), ("md", "torch")]
+    ("folder", "absent"),
+    [("training", "openmm"), ("analysis", "torch"), ("md", "torch"), ("refinement", "torch")],
 )
 def test_folder_can_be_imported_where_a_package_is_absent(folder, absent):
     names = {path.stem for path in (PACKAGE / folder).glob("*.py")} - {"__init__"}

@@ -15,7 +15,10 @@ from molflow.files import replacing, sha256_of, writable_folder, write_arrays, w
 from molflow.flow_map.draw import BLOCK, draw_blocks
 from molflow.parts import claim_parts, finished
 from molflow.progress import track
-from molflow.sampling.energies import energies_of
+from molflow.refinement.pieces import refine_positions
+from molflow.refinement.refine import outcome, plan_of, walk_of, warn_of
+from molflow.sampling.energies import energies_of, force_field_of
+from molflow.seeds import derive_seed
 from molflow.training.checkpoint import TOPOLOGY, Checkpoint, load_checkpoint
 from molflow.trajectories import check_extension, write_trajectory
 
@@ -30,6 +33,7 @@ def sample(
     batch_size: int = 256,
     energies: bool = True,
     progress: bool = True,
+    refine: int | None = None,
 ):
     """Draw conformations from a trained flow map.
 
@@ -59,6 +63,8 @@ def sample(
         Whether to compute potential energies for the file.
     progress : bool
         Whether to show a progress bar.
+    refine : int, optional
+        Steps of damped dynamics from every conformation, see `molflow.refine`.
 
     Returns
     -------
@@ -78,6 +84,7 @@ def sample(
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = load_checkpoint(checkpoint, find_device(device))
     checkpoint.check_use(dynamics=False)
+    walk = None if refine is None else _walk(checkpoint, refine, path_seed)
     topology = checkpoint.topology()
     batch = -(-batch_size // BLOCK)
     plan = {
@@ -88,6 +95,8 @@ def sample(
         "blocks_per_batch": batch,
         "energies": energies,
     }
+    if walk is not None:
+        plan["refine"] = plan_of(walk)
     parts = None
     if out is not None:
         out = check_extension(out)
@@ -109,10 +118,30 @@ def sample(
     started = time.perf_counter()
     positions = _draw_all(checkpoint, steps, n, path_seed, batch, parts, progress)
     seconds = time.perf_counter() - started
+    walked = None
+    if walk is not None:
+        walked = refine_positions(walk, positions, parts, progress=progress)
+        warn_of(walked)
+        positions = walked.positions
     if out is not None:
-        _write(out, checkpoint, topology, positions, plan, seconds, energies)
+        stored = energies_of(checkpoint, positions) if energies and walked is None else None
+        if walked is not None and energies:
+            stored = walked.energies
+        _write(out, checkpoint, topology, positions, plan, seconds, stored, walked)
         shutil.rmtree(parts)
     return mdtraj.Trajectory(positions, topology, time=np.arange(n, dtype=float))
+
+
+def _walk(checkpoint: Checkpoint, steps: int, path_seed: int):
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise MolflowError(f"refine is {steps!r}: it must be a whole number of steps, at least 1.")
+    system = force_field_of(checkpoint)
+    if system is None:
+        raise MolflowError(
+            f"the force field of '{checkpoint.description['system']}' is not the one here that the "
+            "checkpoint was trained for, or the map keeps only some atoms: nothing to refine with."
+        )
+    return walk_of(system, steps, seed=derive_seed(path_seed, "refine"))
 
 
 def find_device(name: str) -> torch.device:
@@ -160,11 +189,10 @@ def _top(out: Path, topology) -> dict:
     return {"top": topology} if out.suffix.lower() in (".dcd", ".xtc") else {}
 
 
-def _write(out, checkpoint, topology, positions, plan, seconds, energies) -> None:
+def _write(out, checkpoint, topology, positions, plan, seconds, stored, walked) -> None:
     shutil.copyfile(checkpoint.folder / TOPOLOGY, out.with_name("topology.pdb"))
     write_trajectory(out, positions, topology)
     digest = sha256_of(out)
-    stored = energies_of(checkpoint, positions) if energies else None
     if stored is None:
         # Energies of an earlier ensemble of this name would be taken for energies of this one.
         out.with_suffix(".npz").unlink(missing_ok=True)
@@ -180,6 +208,7 @@ def _write(out, checkpoint, topology, positions, plan, seconds, energies) -> Non
             "n": plan["n"],
             "nfe": plan["steps"],
             "plan": plan,
+            **({} if walked is None else {"refined": outcome(walked)}),
             "checkpoint": {
                 "weights_sha256": checkpoint.weights_hash,
                 "data_hash": description["data_hash"],
