@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import molflow
 from molflow.errors import MolflowError
 from molflow.files import writable_folder, write_json, write_text
-from molflow.systems import built_in_systems, load_system
+from molflow.systems import MolecularSystem, built_in_systems, load_system, recorded_system
 from molflow.units import parse_quantity
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def compare(
         reference or a subset. A record ``.json`` and energies ``.npz`` of the same stem are used
         if they belong to the file.
     reference : str or path
-        A built-in system, a folder with ``reference.json``, a simulation folder, or any trajectory
-        file of the same molecule.
+        A built-in system, a folder with ``reference.json`` (of a system, too), a simulation folder,
+        or any trajectory file of the same molecule.
     out : path, optional
         HTML report. The same numbers go beside it as JSON: ``metrics.json`` for ``report.html``,
         otherwise the same name with ``.json``.
@@ -209,8 +209,9 @@ def find_reference(
                 "give its folder."
             )
         return load_reference(folder, built_in.topology())
-    if (folder / "reference.json").is_file():
-        return load_reference(folder)
+    for place in (folder, folder / "reference"):
+        if (place / "reference.json").is_file():
+            return load_reference(place)
     if (folder / "simulation.json").is_file():
         from molflow.data.reference import reference_from_simulation
 
@@ -275,16 +276,19 @@ def _energies(
     """Return energies, or a function of positions that gives them and its parts; and notes."""
     if given.energies is not None:
         return given.energies, None, []
-    if system is None and truth.system not in built_in_systems():
-        return None, None, [
-            f"No energies: none are stored with the ensemble, and the force field of "
-            f"'{truth.system}' is not known."
-        ]
-    named = load_system(truth.system if system is None else system)
+    absent = "No energies: none are stored with the ensemble, and"
+    if system is None and truth.ensemble_hash is None:
+        return None, None, [f"{absent} the force field of '{truth.system}' is not known."]
+    if system is not None:
+        named = load_system(system)
+    else:
+        try:
+            named = _system_of(truth)
+        except MolflowError as error:
+            return None, None, [f"{absent} {error}"]
     if named.ensemble_hash != truth.ensemble_hash:
         return None, None, [
-            "No energies: none are stored with the ensemble, and the reference was made with "
-            f"another definition of '{truth.system}' than the built-in one."
+            f"{absent} the reference was made with another definition of '{named.name}'."
         ]
     from molflow.md.energies import SERIAL_SIZE, EnergyWorkers
     from molflow.md.energy_parts import EnergyParts
@@ -299,6 +303,14 @@ def _energies(
     workers = stack.enter_context(EnergyWorkers(named, 1 if one else jobs))
     parts = EnergyParts(workers, given.n)
     return parts.energies, parts, notes
+
+
+def _system_of(truth: Reference) -> MolecularSystem:
+    """Return the system that a reference was made of, by its record."""
+    place = truth.provenance.get("simulation", {}).get("system_path")
+    return recorded_system(
+        {"system": truth.system, "system_path": place, "ensemble_hash": truth.ensemble_hash}
+    )
 
 
 def _by_force(parts: EnergyParts, truth: Reference) -> dict[str, dict[str, float]]:

@@ -17,10 +17,12 @@ _SCALES = {
     "temperature": {"K": 1.0},
     "length": {"nm": 1.0, "A": 0.1},
     "rate": {"/ps": 1.0, "/ns": 1e-3, "/fs": 1e3},
+    "mass": {"amu": 1.0, "Da": 1.0, "u": 1.0},
+    "pressure": {"bar": 1.0, "atm": 1.01325},
 }
 _OPENMM_UNIT = {
     "time": ("picosecond", 1), "temperature": ("kelvin", 1), "length": ("nanometer", 1),
-    "rate": ("picosecond", -1),
+    "rate": ("picosecond", -1), "mass": ("dalton", 1), "pressure": ("bar", 1),
 }  # fmt: skip
 _TEXT = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(/?[A-Za-z]*)\s*")
 
@@ -37,8 +39,8 @@ def parse_quantity(value, dimension: str, name: str = "value") -> float:
     ----------
     value : str, float or openmm.unit.Quantity
         ``"100ns"``, ``"20 fs"``, ``"10/ps"``, ``2.5`` (already in internal units) or a quantity.
-    dimension : {"time", "temperature", "length", "rate"}
-        Internal units are ps, K, nm and 1/ps.
+    dimension : {"time", "temperature", "length", "rate", "mass", "pressure"}
+        Internal units are ps, K, nm, 1/ps, amu and bar.
     name : str
         What the value is called in the error message.
 

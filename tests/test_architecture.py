@@ -13,7 +13,7 @@ import molflow
 PACKAGE = Path(molflow.__file__).parent
 FOUNDATION = {
     "units", "errors", "files", "parts", "seeds", "progress", "trajectories", "bonded_terms",
-    "registry", "potentials",
+    "registry", "potentials", "system_files",
 }  # fmt: skip
 # What each folder may import of molflow besides itself.
 MATHEMATICS = {

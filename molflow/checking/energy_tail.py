@@ -19,8 +19,7 @@ def energy_tail(subject: Subject) -> Finding:
     if subject.force_field is None:
         return Finding(
             *what, INCONCLUSIVE,
-            "This map has no potential energy here: its atoms are not all there, or its system "
-            "is not the one that it was trained on.", None, LIMIT,
+            f"There are no potential energies to judge. {subject.no_force_field}", None, LIMIT,
         )  # fmt: skip
     if subject.reference is None:
         return Finding(

@@ -48,8 +48,8 @@ def stationarity(subject: Subject) -> list[Finding]:
     if subject.force_field is None:
         return [
             Finding(
-                *what, INCONCLUSIVE, "This map has no force field here to run dynamics with.",
-                None, limit,
+                *what, INCONCLUSIVE,
+                f"No dynamics can be run from the samples. {subject.no_force_field}", None, limit,
             )
             for what, limit in zip(whats, limits, strict=True)
         ]  # fmt: skip

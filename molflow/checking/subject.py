@@ -17,9 +17,10 @@ from molflow.comparison import find_reference
 from molflow.errors import MolflowError
 from molflow.flow_map.draw import start_positions
 from molflow.flow_map.rollout import centre_increment
+from molflow.sampling.energies import energy_system
 from molflow.sampling.ensemble import sample
 from molflow.seeds import derive_seed
-from molflow.systems import MolecularSystem, load_system
+from molflow.systems import MolecularSystem, recorded_system
 from molflow.training.checkpoint import Checkpoint
 
 
@@ -63,16 +64,20 @@ class Subject:
     def system(self) -> MolecularSystem | None:
         """The molecular system, or None if it is not here as the map was trained on it."""
         try:
-            system = load_system(self.checkpoint.description["system"])
+            return recorded_system(self.checkpoint.description)
         except MolflowError:
             return None
-        same = system.ensemble_hash == self.checkpoint.description["ensemble_hash"]
-        return system if same else None
 
     @cached_property
     def force_field(self) -> MolecularSystem | None:
         """The system if it has energies: a coarse map has none."""
         return None if self.system is None or self.system.variant else self.system
+
+    @property
+    def no_force_field(self) -> str:
+        """Why there is no `force_field`, a sentence."""
+        found = energy_system(self.checkpoint.description)
+        return found if isinstance(found, str) else ""
 
     @cached_property
     def reference(self) -> Reference | None:

@@ -56,7 +56,7 @@ def prepare(
         `out` holds another training set.
     """
     source = open_simulation(simulation_folder)
-    label, atoms = _kept_atoms(source, system)
+    label, place, atoms = _kept_atoms(source, system)
     split = split_runs(len(source.runs), train, validation)
     arrays = {
         name: np.concatenate(
@@ -70,6 +70,7 @@ def prepare(
             raise MolflowError(f"the {name} runs of '{simulation_folder}' are not finite.")
     manifest = {
         "system": label,
+        "system_path": place,
         "ensemble": source.manifest["ensemble"],
         "ensemble_hash": source.manifest["ensemble_hash"],
         "temperature": source.manifest["temperature"],
@@ -99,10 +100,10 @@ def _same_data(stored: dict, manifest: dict) -> bool:
     return all(stored.get(key) == manifest[key] for key in ("data_hash", "validation_hash"))
 
 
-def _kept_atoms(source: SimulationFolder, system) -> tuple[str, np.ndarray]:
+def _kept_atoms(source: SimulationFolder, system) -> tuple[str, str | None, np.ndarray]:
     everything = np.arange(source.topology.n_atoms)
     if system is None:
-        return source.manifest["system"], everything
+        return source.manifest["system"], source.manifest.get("system_path"), everything
     if not isinstance(system, MolecularSystem):
         system = load_system(system)
     if system.ensemble_hash != source.manifest["ensemble_hash"]:
@@ -112,4 +113,5 @@ def _kept_atoms(source: SimulationFolder, system) -> tuple[str, np.ndarray]:
             f"{system.ensemble_hash}: the molecule, force field or state differs; choose the "
             "system that was simulated."
         )
-    return system.label, everything if system.atoms is None else np.asarray(system.atoms)
+    atoms = everything if system.atoms is None else np.asarray(system.atoms)
+    return system.label, system.record["system_path"], atoms

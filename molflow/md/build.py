@@ -8,11 +8,14 @@ import openmm
 from openmm import app, unit
 
 from molflow.errors import MolflowError
+from molflow.md.forcefields import (
+    CUTOFF,
+    apply_forcefield,
+    check_particles,
+    read_system_xml,
+)
 from molflow.md.potentials.build import build_with_potential
 from molflow.systems import MolecularSystem
-
-_NONBONDED = {"NoCutoff": app.NoCutoff}
-_CONSTRAINTS = {"none": None, "HBonds": app.HBonds}
 
 
 def build(system: MolecularSystem) -> tuple[openmm.System, app.Topology]:
@@ -21,34 +24,83 @@ def build(system: MolecularSystem) -> tuple[openmm.System, app.Topology]:
     Raises
     ------
     MolflowError
-        If the force field, potential, method or constraints are unknown, or do not cover the
-        structure.
+        If the force field, System or potential cannot be had or does not fit the structure, or
+        the structure has a box that the forces do not know, or the other way round.
     """
-    for value, known, field in (
-        (system.nonbonded_method, _NONBONDED, "nonbonded_method"),
-        (system.constraints, _CONSTRAINTS, "constraints"),
-    ):
-        if value not in known:
-            raise MolflowError(
-                f"{field} of the system '{system.name}' is '{value}': "
-                f"choose one of {', '.join(known)}."
-            )
-    pdb = app.PDBFile(str(system.structure_path))
-    if system.potential is not None:
-        return build_with_potential(system, pdb.topology), pdb.topology
     try:
-        forcefield = app.ForceField(*system.forcefield)
-        built = forcefield.createSystem(
-            pdb.topology,
-            nonbondedMethod=_NONBONDED[system.nonbonded_method],
-            constraints=_CONSTRAINTS[system.constraints],
-        )
-    except Exception as error:  # OpenMM raises bare Exception and ValueError here
+        topology = app.PDBFile(str(system.structure_path)).topology
+    except Exception as error:  # OpenMM raises whatever went wrong in a line of the file
         raise MolflowError(
-            f"the force field {system.forcefield} cannot be applied to "
-            f"'{system.structure_path.name}': {error}"
+            f"the structure '{system.structure_path}' of '{system.name}' cannot be read: {error}"
         ) from error
-    return built, pdb.topology
+    if system.potential is not None:
+        built = build_with_potential(system, topology)
+    elif system.system_xml is not None:
+        built = read_system_xml(system.folder / system.system_xml, system.name)
+        _check_same_atoms(system, built, topology)
+    else:
+        _check_box(system, topology)
+        built = apply_forcefield(system, topology)
+        check_particles(built, system.name)
+    box = topology.getPeriodicBoxVectors()
+    if box is not None and not built.usesPeriodicBoundaryConditions():
+        raise MolflowError(
+            f"the structure of '{system.name}' has a periodic box, and its forces know none, so "
+            "that it would be in vacuum without a word: set nonbonded_method to PME, or take the "
+            f"CRYST1 line out of '{system.structure}'."
+        )
+    if box is not None:
+        built.setDefaultPeriodicBoxVectors(*box)
+    return built, topology
+
+
+def _check_same_atoms(system: MolecularSystem, built: openmm.System, topology) -> None:
+    """Raise `MolflowError` unless a System and a structure are of the same atoms."""
+    atoms = list(topology.atoms())
+    if len(atoms) != built.getNumParticles():
+        raise MolflowError(
+            f"'{system.system_xml}' of '{system.name}' has {built.getNumParticles()} particles and "
+            f"'{system.structure}' {len(atoms)} atoms: they have to be of the same molecule."
+        )
+    elements = [atom.element for atom in atoms]
+    if None in elements:
+        raise MolflowError(
+            f"atom {elements.index(None)} in '{system.structure}' of '{system.name}' has no "
+            "element: write the elements into the structure file."
+        )
+    masses = [built.getParticleMass(k).value_in_unit(unit.dalton) for k in range(len(atoms))]
+    expected = [element.mass.value_in_unit(unit.dalton) for element in elements]
+    # Heavier hydrogens take their mass from what carries them, so the sum stays.
+    heavy = [
+        k for k, element in enumerate(elements)
+        if element.symbol != "H" and masses[k] > expected[k] + 0.5
+    ]  # fmt: skip
+    if heavy or abs(sum(masses) - sum(expected)) > 0.02 * sum(expected):
+        k = heavy[0] if heavy else 0
+        raise MolflowError(
+            f"'{system.system_xml}' and '{system.structure}' of '{system.name}' disagree on what "
+            f"the atoms are (atom {k}: {masses[k]:.3f} amu, and {elements[k].symbol} has "
+            f"{expected[k]:.3f}): give both of the same molecule in the same order."
+        )
+
+
+def _check_box(system: MolecularSystem, topology: app.Topology) -> None:
+    """Raise `MolflowError` where a periodic method has no box or one that is too small."""
+    if not system.periodic:
+        return
+    box = topology.getPeriodicBoxVectors()
+    if box is None:
+        raise MolflowError(
+            f"nonbonded_method of '{system.name}' is {system.nonbonded_method}, and "
+            f"'{system.structure}' has no box: add its CRYST1 line, or set NoCutoff."
+        )
+    width = min(box[k][k].value_in_unit(unit.nanometer) for k in range(3))
+    cutoff = system.nonbonded_cutoff or CUTOFF
+    if width < 2 * cutoff:
+        raise MolflowError(
+            f"the box of '{system.name}' is {width:.3g} nm wide and the cutoff {cutoff:g} nm: the "
+            f"cutoff has to be below half the width; set nonbonded_cutoff to {0.45 * width:.2g}."
+        )
 
 
 def make_integrator(system: MolecularSystem, temperature: float, seed: int) -> openmm.Integrator:
@@ -68,6 +120,10 @@ def make_simulation(
     """Return a simulation at the structure's positions, one thread on the CPU platform."""
     built, topology = build(system)
     integrator = make_integrator(system, temperature, seed)
+    if system.pressure is not None:
+        barostat = openmm.MonteCarloBarostat(system.pressure, temperature)
+        barostat.setRandomNumberSeed(seed % (2**31 - 1) + 1)
+        built.addForce(barostat)
     properties = {"Threads": "1"} if platform == "CPU" else {}
     simulation = app.Simulation(
         topology, built, integrator, openmm.Platform.getPlatformByName(platform), properties

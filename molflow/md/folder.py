@@ -77,9 +77,7 @@ def begin(system, draft: ReplicaPlan, replicas: int, out: Path, platform: str | 
     with replacing(out / "topology.pdb") as temporary:
         topology.save_pdb(str(temporary))
     manifest = {
-        "system": system.label,
-        "ensemble": system.ensemble,
-        "ensemble_hash": system.ensemble_hash,
+        **system.record,
         "temperature": system.temperature,
         "frame_interval_ps": draft.frame_interval,
         **wanted,

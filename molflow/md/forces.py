@@ -17,7 +17,7 @@ from molflow.md.build import build
 from molflow.md.energies import energies_and_forces, fitting_platform
 from molflow.progress import track
 from molflow.seeds import derive_seed
-from molflow.systems import MolecularSystem, load_system
+from molflow.systems import MolecularSystem, load_system, recorded_system
 from molflow.units import parse_quantity
 
 #: One hot frame for so many frames of the training set.
@@ -46,7 +46,7 @@ def add_forces(
     folder : str or Path
         That `prepare` wrote.
     system : str, Path or MolecularSystem, optional
-        By default the built-in one that the training set names.
+        By default the one that the training set names.
     hot : str, float or quantity, optional
         Temperature of frames for coverage, a float in K. Every third training frame is heated for
         0.2 ps: bonds and angles are hot then, torsions hardly moved.
@@ -114,7 +114,7 @@ def system_of(
         If it is of another ensemble.
     """
     if not isinstance(system, MolecularSystem):
-        system = load_system(data.manifest["system"] if system is None else system)
+        system = recorded_system(data.manifest) if system is None else load_system(system)
     if system.ensemble_hash != data.manifest["ensemble_hash"]:
         raise MolflowError(
             f"the training set '{data.folder}' is of the ensemble "

@@ -58,6 +58,7 @@ def write_result(
         arrays["energies"] = found
     record = {
         "system": description["system"],
+        "system_path": description.get("system_path"),
         "ensemble_hash": hash_,
         "n": len(positions),
         "temperature": request.temperature,

@@ -178,7 +178,8 @@ def _system_of(given: EnsembleFile, named: str | Path | None) -> MolecularSystem
             f"the system of the ensemble '{given.path or 'from memory'}' is not recorded: give the "
             "name or the folder of the one whose force field is to refine it."
         )
-    system = load_system(recorded if named is None else named)
+    place = given.record.get("system_path") or recorded
+    system = load_system(place if named is None else named)
     own = given.record.get("ensemble_hash")
     if named is None and own is not None and own != system.ensemble_hash:
         raise MolflowError(

@@ -5,22 +5,28 @@ from __future__ import annotations
 import numpy as np
 
 from molflow.errors import MolflowError
-from molflow.systems import MolecularSystem, load_system
+from molflow.systems import MolecularSystem, recorded_system
 from molflow.training.checkpoint import Checkpoint
 
 
-def force_field_of(checkpoint: Checkpoint) -> MolecularSystem | None:
-    """Return the system whose Boltzmann law the checkpoint learned, if it has forces here.
+def energy_system(record: dict) -> MolecularSystem | str:
+    """Return the system that gives energies to what a record speaks of, or why there is none.
 
-    A coarse model has none, and a checkpoint may outlive the files of its system.
+    A selection of atoms has no energy, and a record may outlive the files of its system.
     """
     try:
-        system = load_system(checkpoint.description["system"])
-    except MolflowError:
-        return None
-    if system.variant or system.ensemble_hash != checkpoint.description["ensemble_hash"]:
-        return None
+        system = recorded_system(record)
+    except MolflowError as error:
+        return f"There are no energies: {error}"
+    if system.variant is not None:
+        return "Some of the atoms of a molecule have no energy of their own."
     return system
+
+
+def force_field_of(checkpoint: Checkpoint) -> MolecularSystem | None:
+    """Return the system whose Boltzmann law the checkpoint learned, if it has forces here."""
+    found = energy_system(checkpoint.description)
+    return None if isinstance(found, str) else found
 
 
 def energies_of(checkpoint: Checkpoint, positions: np.ndarray) -> np.ndarray | None:

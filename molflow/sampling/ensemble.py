@@ -17,7 +17,7 @@ from molflow.parts import claim_parts, finished
 from molflow.progress import track
 from molflow.refinement.pieces import refine_positions
 from molflow.refinement.refine import outcome, plan_of, walk_of, warn_of
-from molflow.sampling.energies import energies_of, force_field_of
+from molflow.sampling.energies import energies_of, energy_system
 from molflow.seeds import derive_seed
 from molflow.training.checkpoint import TOPOLOGY, Checkpoint, load_checkpoint
 from molflow.trajectories import check_extension, write_trajectory
@@ -135,12 +135,9 @@ def sample(
 def _walk(checkpoint: Checkpoint, steps: int, path_seed: int):
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise MolflowError(f"refine is {steps!r}: it must be a whole number of steps, at least 1.")
-    system = force_field_of(checkpoint)
-    if system is None:
-        raise MolflowError(
-            f"the force field of '{checkpoint.description['system']}' is not the one here that the "
-            "checkpoint was trained for, or the map keeps only some atoms: nothing to refine with."
-        )
+    system = energy_system(checkpoint.description)
+    if isinstance(system, str):
+        raise MolflowError(f"there is nothing to refine with. {system}")
     return walk_of(system, steps, seed=derive_seed(path_seed, "refine"))
 
 
@@ -199,11 +196,14 @@ def _write(out, checkpoint, topology, positions, plan, seconds, stored, walked) 
     else:
         write_arrays(out.with_suffix(".npz"), energies=stored)
     description = checkpoint.description
+    absent = plan["energies"] and stored is None
     write_json(
         out.with_suffix(".json"),
         {
             "system": description["system"],
+            "system_path": description.get("system_path"),
             "ensemble_hash": description["ensemble_hash"],
+            **({"no_energies": energy_system(description)} if absent else {}),
             "training_replicas": description["split"]["train"],
             "n": plan["n"],
             "nfe": plan["steps"],

@@ -71,7 +71,9 @@ def study(
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = load_checkpoint(checkpoint)
     checkpoint.check_use(dynamics=False)
-    reference = checkpoint.description["system"] if reference is None else reference
+    if reference is None:
+        described = checkpoint.description
+        reference = described.get("system_path") or described["system"]
     truth = find_reference(reference)
     out = writable_folder(out)
     pieces = Pieces(out / "pieces", checkpoint, reference, truth, n)

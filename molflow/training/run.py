@@ -363,9 +363,7 @@ def _description(
         before = {k: v for k, v in origin.description["record"].items() if k != "curves"}
         started = {"weights_sha256": origin.weights_hash, "record": before}
     return {
-        "system": system.label,
-        "ensemble": system.ensemble,
-        "ensemble_hash": system.ensemble_hash,
+        **system.record,
         "data_hash": manifest["data_hash"],
         "split": manifest["split"],
         "scale_nm": manifest["scale"],
