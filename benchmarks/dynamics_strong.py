@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from molflow.errors import MolflowError
-from molflow.flow_map.inertial import InertialFlowMap
+from molflow.maps.langevin.inertial import InertialFlowMap
 from molflow.md.driven import DrivenDynamics
 from molflow.propagation.motion import Motion, start_state
 from molflow.propagation.paths import ChainPaths

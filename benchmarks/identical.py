@@ -12,6 +12,7 @@ makes. A change that moves code must change no bit of the results. Training sets
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import subprocess
 import sys
@@ -99,7 +100,7 @@ def propagated(residual_noise: bool, data: Path, work: Path) -> dict[str, np.nda
 
 
 def trained(words: list[str], data: Path, work: Path) -> dict[str, np.ndarray]:
-    """Return all weights after ten steps, and the residual noise where there is one."""
+    """Return weights and losses of ten steps, and the residual noise where there is one."""
     from safetensors.numpy import load_file
 
     import molflow
@@ -110,10 +111,10 @@ def trained(words: list[str], data: Path, work: Path) -> dict[str, np.ndarray]:
     found = {}
     for path in sorted(checkpoint.glob("*.safetensors")):
         found |= {f"{path.stem} {name}": value for name, value in load_file(path).items()}
-    metrics = (work / "run" / "metrics.csv").read_text(encoding="utf-8").splitlines()
-    dropped = metrics[0].split(",").index("seconds")
-    rows = [[v for k, v in enumerate(row.split(",")) if k != dropped] for row in metrics]
-    return found | {"metrics": np.array([sorted(row) for row in rows])}
+    with (work / "run" / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = sorted(name for name in rows[0] if name.startswith(("loss/", "rollouts/")))
+    return found | {"metrics": np.array([[row[name] for name in names] for row in rows])}
 
 
 PARTS: dict[str, Callable[[Path, Path], dict[str, np.ndarray]]] = {

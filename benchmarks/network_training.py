@@ -18,20 +18,20 @@ from torch import Tensor, nn
 from molflow.analysis.stereo import handedness, stereocentres
 from molflow.data.dataset import TrainingData
 from molflow.files import read_json, replacing, write_json
-from molflow.flow_map.clock import StepClock
-from molflow.flow_map.denoiser import DenoiserFlowMap
-from molflow.flow_map.draw import draw
+from molflow.maps.denoiser.batches import StepBatches, TimeLaw, scaled_positions
+from molflow.maps.denoiser.clock import StepClock
+from molflow.maps.denoiser.draw import draw
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap
+from molflow.maps.denoiser.objective import StrongMapTraining
+from molflow.maps.denoiser.stiff_norm import StiffNorm
+from molflow.maps.denoiser.validation import EnsembleScore
 from molflow.nn.graph import MolecularGraph
 from molflow.objectives.matching import matching_residual, noised
-from molflow.objectives.norm import StiffNorm
 from molflow.sde.reverse_diffusion import ReverseDiffusion
 from molflow.seeds import derive_seed
 from molflow.systems import load_system
-from molflow.training.batches import StepBatches, TimeLaw, scaled_positions
 from molflow.training.configuration import TrainingConfig
-from molflow.training.module import StrongMapTraining
 from molflow.training.run import distance_statistics
-from molflow.training.validation import EnsembleScore
 
 SYSTEM = "alanine_dipeptide"
 #: Share of the time after which long steps are trained too, and the rate falls.

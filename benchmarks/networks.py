@@ -24,11 +24,11 @@ from record import environment
 
 from molflow.data.dataset import TrainingData, load_training_data
 from molflow.files import read_json, write_json
+from molflow.maps.denoiser.batches import scaled_positions
 from molflow.nn.graph import MolecularGraph
 from molflow.nn.sparse_attention import SparseAttention
 from molflow.sampling.ensemble import sample
 from molflow.systems import load_system
-from molflow.training.batches import scaled_positions
 from molflow.training.checkpoint import load_checkpoint
 from molflow.training.configuration import load_configuration
 from molflow.training.network_configuration import KINDS, network_configuration

@@ -11,7 +11,7 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 from molflow.brownian.basis import Basis
-from molflow.flow_map.clock import StepClock
+from molflow.maps.denoiser.clock import StepClock
 from molflow.sde.base import AdditiveSDE, over_batch
 from molflow.sde.gaussian_mixture import GaussianMixture
 from molflow.sde.gaussian_path import VariancePreserving

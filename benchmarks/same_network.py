@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from molflow.flow_map.denoiser import DenoiserFlowMap
-from molflow.flow_map.draw import BLOCK, BlockPaths, start_positions
 from molflow.flow_map.rollout import centre_increment
+from molflow.maps.denoiser.draw import BLOCK, BlockPaths, start_positions
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.sde.reverse_diffusion import ReverseDiffusion
 from molflow.seeds import derive_seed
 from molflow.solvers.euler_maruyama import euler_maruyama_step

@@ -28,15 +28,18 @@ ALLOWED = MATHEMATICS | {
     "analysis": {"units", "errors", "files", "registry"},
     "data": FOUNDATION | {"systems", "analysis"},
     "md": FOUNDATION | {"systems", "data", "analysis"},
-    "training": FOUNDATION | {"systems", "data", "analysis", *MATHEMATICS},
+    "training": FOUNDATION | {"systems", "data", "analysis", "maps", *MATHEMATICS},
+    "maps": FOUNDATION | {"systems", "data", "analysis", "training", *MATHEMATICS},
     "refinement": FOUNDATION | {"systems", "analysis", "md"},
-    "sampling": FOUNDATION | {"systems", "data", "md", "refinement", "training", *MATHEMATICS},
+    "sampling": FOUNDATION
+    | {"systems", "data", "md", "maps", "refinement", "training", *MATHEMATICS},
     "propagation": FOUNDATION
-    | {"systems", "analysis", "md", "training", "sampling", *MATHEMATICS},
+    | {"systems", "analysis", "md", "maps", "training", "sampling", *MATHEMATICS},
     "step_study": FOUNDATION
-    | {"systems", "analysis", "training", "sampling", "comparison", *MATHEMATICS},
+    | {"systems", "analysis", "maps", "training", "sampling", "comparison", *MATHEMATICS},
     "checking": FOUNDATION
-    | {"systems", "analysis", "md", "training", "sampling", "comparison", "testing", *MATHEMATICS},
+    | {"systems", "analysis", "md", "maps", "training", "sampling", "comparison", "testing"}
+    | MATHEMATICS.keys(),
 }
 LEARNING = {"torch", "lightning", "e3nn", "torch_geometric"}
 FORBIDDEN = dict.fromkeys(MATHEMATICS, {"openmm", "mdtraj", "lightning"}) | {
@@ -45,6 +48,7 @@ FORBIDDEN = dict.fromkeys(MATHEMATICS, {"openmm", "mdtraj", "lightning"}) | {
     "md": LEARNING,
     "refinement": LEARNING,
     "training": {"openmm"},
+    "maps": {"openmm"},
 }
 
 

@@ -13,7 +13,7 @@ from molflow.analysis.torsion_metrics import delta_f_alpha_l, fes_rmse
 from molflow.analysis.torsions import phi_psi
 from molflow.brownian.increment import Increment
 from molflow.comparison import compare, find_reference
-from molflow.flow_map.denoiser import centre
+from molflow.flow_map.centring import centre
 from molflow.testing import assert_equivariant
 from molflow.training.checkpoint import load_checkpoint
 

@@ -15,8 +15,8 @@ from molflow.brownian.increment import Increment
 from molflow.brownian.path import BrownianPath
 from molflow.comparison import find_reference
 from molflow.errors import MolflowError
-from molflow.flow_map.draw import start_positions
 from molflow.flow_map.rollout import centre_increment
+from molflow.maps.denoiser.draw import start_positions
 from molflow.sampling.energies import energy_system
 from molflow.sampling.ensemble import sample
 from molflow.seeds import derive_seed

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from molflow.brownian.increment import Increment
-from molflow.flow_map.denoiser import DenoiserFlowMap, centre
+from molflow.flow_map.base import FlowMap
+from molflow.flow_map.centring import centre
 
 
 class Path(Protocol):
@@ -22,12 +23,12 @@ class Path(Protocol):
         """Return the increment from s to t."""
 
 
-def rollout(flow_map: DenoiserFlowMap, x: Tensor, path: Path, times: Sequence[float]) -> Tensor:
+def rollout(flow_map: FlowMap, x: Tensor, path: Path, times: Sequence[float]) -> Tensor:
     """Jump along the times, one network call each.
 
     Parameters
     ----------
-    flow_map : DenoiserFlowMap
+    flow_map : FlowMap
     x : Tensor, (batch, atoms, 3)
         State at ``times[0]``.
     path : BrownianPath, or several asked as one

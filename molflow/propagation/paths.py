@@ -15,7 +15,7 @@ from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
 from molflow.brownian.path import BrownianPath
 from molflow.errors import MolflowError
-from molflow.flow_map.residual_noise import ResidualNoise
+from molflow.maps.langevin.residual_noise import ResidualNoise
 from molflow.seeds import derive_seed
 
 #: ps. What a Brownian path does in separate windows is independent, so each has a tree of its own.

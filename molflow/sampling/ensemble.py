@@ -12,7 +12,7 @@ import torch
 
 from molflow.errors import MolflowError
 from molflow.files import replacing, sha256_of, writable_folder, write_arrays, write_json
-from molflow.flow_map.draw import BLOCK, draw_blocks
+from molflow.maps.denoiser.draw import BLOCK, draw_blocks
 from molflow.parts import claim_parts, finished
 from molflow.progress import track
 from molflow.refinement.pieces import refine_positions

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from molflow.files import write_text
-from molflow.flow_map.denoiser import DenoiserFlowMap
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 
 
 class History(lightning.Callback):

@@ -16,8 +16,8 @@ import molflow
 from molflow.errors import MolflowError
 from molflow.files import read_json, replacing, sha256_of, writable_folder, write_json, write_text
 from molflow.flow_map.base import FlowMap
-from molflow.flow_map.langevin_scales import LangevinScales
-from molflow.flow_map.residual_noise import ResidualNoise
+from molflow.maps.dynamics.scales import LangevinScales
+from molflow.maps.langevin.residual_noise import ResidualNoise
 from molflow.nn.graph import MolecularGraph
 from molflow.sde.base import time_tensor
 from molflow.systems import load_system, systems_folder

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 from molflow.flow_map.base import FlowMap
-from molflow.flow_map.bonded_langevin import BondedLangevinFlowMap
-from molflow.flow_map.clock import StepClock
-from molflow.flow_map.denoiser import DenoiserFlowMap
-from molflow.flow_map.dynamics import CLOCK, DynamicsFlowMap
-from molflow.flow_map.langevin import LangevinFlowMap
-from molflow.flow_map.langevin_scales import LangevinScales
-from molflow.flow_map.overdamped import OverdampedFlowMap
+from molflow.maps.denoiser.clock import StepClock
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap
+from molflow.maps.dynamics.flow_map import CLOCK, DynamicsFlowMap
+from molflow.maps.dynamics.scales import LangevinScales
+from molflow.maps.langevin.bonded_flow_map import BondedLangevinFlowMap
+from molflow.maps.langevin.flow_map import LangevinFlowMap
+from molflow.maps.overdamped.flow_map import OverdampedFlowMap
 from molflow.nn.graph import MolecularGraph
 from molflow.sde.reverse_diffusion import ReverseDiffusion
 from molflow.training.map_configuration import AnyMapConfig, LangevinConfig, MapConfig

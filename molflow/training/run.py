@@ -20,14 +20,19 @@ from molflow.data.dataset import HOT, ForceData, TrainingData, load_forces, load
 from molflow.data.paths import PathData
 from molflow.errors import MolflowError
 from molflow.files import writable_folder
-from molflow.flow_map.denoiser import DenoiserFlowMap
-from molflow.flow_map.draw import draw
+from molflow.maps.denoiser.batches import StepBatches, TimeLaw, local_counts, scaled_positions
+from molflow.maps.denoiser.draw import draw
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap
+from molflow.maps.denoiser.objective import StrongMapTraining
+from molflow.maps.denoiser.stiff_norm import StiffNorm
+from molflow.maps.denoiser.validation import EnsembleScore
+from molflow.maps.dynamics.recipe import dynamics_parts, langevin_scales, usable_paths
+from molflow.maps.langevin.path_steps import PathSteps
+from molflow.maps.langevin.residual_fit import fit_residual_noise
 from molflow.nn.graph import MolecularGraph
-from molflow.objectives.norm import StiffNorm
 from molflow.sde.reverse_diffusion import ReverseDiffusion
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem, load_system
-from molflow.training.batches import StepBatches, TimeLaw, local_counts, scaled_positions
 from molflow.training.callbacks import Export, History, Validation
 from molflow.training.checkpoint import (
     Checkpoint,
@@ -37,15 +42,10 @@ from molflow.training.checkpoint import (
 )
 from molflow.training.checkpoint_io import SafetensorsCheckpointIO
 from molflow.training.configuration import TrainingConfig, load_configuration
-from molflow.training.langevin_run import dynamics_parts, langevin_scales, usable_paths
 from molflow.training.map_configuration import AnyMapConfig, is_dynamics
 from molflow.training.maps import build_flow_map
-from molflow.training.module import StrongMapTraining
 from molflow.training.network_configuration import network_configuration
-from molflow.training.path_steps import PathSteps
-from molflow.training.residual_fit import fit_residual_noise
 from molflow.training.run_folder import claim
-from molflow.training.validation import EnsembleScore
 from molflow.trajectories import write_trajectory
 
 

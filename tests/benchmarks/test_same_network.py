@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from molflow.flow_map.clock import StepClock
+from molflow.maps.denoiser.clock import StepClock
 from molflow.sde.reverse_diffusion import ReverseDiffusion
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))

@@ -7,7 +7,8 @@ from torch import nn
 
 from molflow.brownian.increment import sample_increment
 from molflow.checking.subject import Subject
-from molflow.flow_map.denoiser import DenoiserFlowMap, centre
+from molflow.flow_map.centring import centre
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 
 
 class Altered(nn.Module):

@@ -11,7 +11,7 @@ from molflow.data.dataset import data_hash, load_forces, load_training_data
 from molflow.data.prepare import centred
 from molflow.errors import MolflowError
 from molflow.files import read_json, write_arrays, write_json
-from molflow.flow_map.bonded import BondedForce
+from molflow.maps.langevin.bonded_force import BondedForce
 from molflow.md.energies import potential_energies
 from molflow.md.forces import add_forces, free_masses, heated
 from molflow.systems import load_system

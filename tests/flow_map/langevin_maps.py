@@ -9,11 +9,11 @@ from torch import nn
 from toy_maps import GRAPH, SIZES
 
 from molflow.bonded_terms import BondedTerms
-from molflow.flow_map.bonded_langevin import BondedLangevinFlowMap
-from molflow.flow_map.dynamics import CLOCK
-from molflow.flow_map.langevin import LangevinFlowMap
-from molflow.flow_map.langevin_scales import LangevinScales
-from molflow.flow_map.overdamped import OverdampedFlowMap
+from molflow.maps.dynamics.flow_map import CLOCK
+from molflow.maps.dynamics.scales import LangevinScales
+from molflow.maps.langevin.bonded_flow_map import BondedLangevinFlowMap
+from molflow.maps.langevin.flow_map import LangevinFlowMap
+from molflow.maps.overdamped.flow_map import OverdampedFlowMap
 from molflow.nn.dense_attention import DenseAttention
 
 SCALES = LangevinScales(

@@ -13,9 +13,9 @@ from molflow.bonded_terms import BondedTerms
 from molflow.brownian.increment import Increment
 from molflow.comparison import find_reference
 from molflow.errors import MolflowError
-from molflow.flow_map import known_motion
-from molflow.flow_map.bonded import BondedForce
-from molflow.flow_map.known_motion import KnownMotion, between, expansion, integrals, legendre
+from molflow.maps.langevin import known_motion
+from molflow.maps.langevin.bonded_force import BondedForce
+from molflow.maps.langevin.known_motion import KnownMotion, between, expansion, integrals, legendre
 from molflow.md.bonded import bonded_terms
 from molflow.md.build import build
 from molflow.sde.underdamped import UnderdampedLangevin
@@ -239,7 +239,7 @@ def test_a_given_force_pushes_as_the_equation_says(monkeypatch):
 def test_scales_with_bonded_terms_survive_their_description():
     from dataclasses import replace
 
-    from molflow.flow_map.langevin_scales import LangevinScales
+    from molflow.maps.dynamics.scales import LangevinScales
 
     scales = replace(SCALES, bonded=BONDED)
     assert LangevinScales.from_dict(scales.to_dict()) == scales

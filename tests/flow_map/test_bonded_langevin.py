@@ -9,12 +9,12 @@ from torch import nn
 
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment, sample_increment
-from molflow.flow_map import known_motion
-from molflow.flow_map.bonded import BondedForce
-from molflow.flow_map.known_motion import expansion, legendre
-from molflow.flow_map.path_quadrature import PathQuadratureMap
-from molflow.objectives.bonded_semigroup import composed_rest, joined
-from molflow.objectives.rest_norm import rest_error
+from molflow.maps.langevin import known_motion
+from molflow.maps.langevin.bonded_force import BondedForce
+from molflow.maps.langevin.bonded_semigroup import composed_rest, joined
+from molflow.maps.langevin.known_motion import expansion, legendre
+from molflow.maps.langevin.path_quadrature import PathQuadratureMap
+from molflow.maps.langevin.rest_norm import rest_error
 from molflow.units import thermal_energy
 
 LAGS = torch.tensor([0.0, 0.0005, 0.013, 0.04]).double()
@@ -125,7 +125,7 @@ class Field(nn.Module):
 
 
 def known_clock():
-    from molflow.flow_map.dynamics import CLOCK
+    from molflow.maps.dynamics.flow_map import CLOCK
 
     return CLOCK
 

@@ -8,7 +8,7 @@ import torch
 from scipy.integrate import quad
 
 from molflow.errors import MolflowError
-from molflow.flow_map.clock import StepClock
+from molflow.maps.denoiser.clock import StepClock
 
 CLOCK = StepClock(8.5, 3.2, 6.0)
 

@@ -5,7 +5,7 @@ import torch
 from toy_maps import GRAPH, SDE, random_map, state
 
 from molflow.brownian.increment import Increment
-from molflow.flow_map.denoiser import centre
+from molflow.flow_map.centring import centre
 from molflow.nn.graph import MolecularGraph
 from molflow.systems import load_system
 from molflow.testing import assert_equivariant

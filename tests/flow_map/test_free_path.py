@@ -9,7 +9,7 @@ import torch
 from molflow.brownian.basis import Basis
 from molflow.brownian.path import BrownianPath
 from molflow.errors import MolflowError
-from molflow.flow_map.free_path import free_velocity
+from molflow.maps.langevin.free_path import free_velocity
 
 GAMMA, SIGMA, H = 3.0, 1.7, 0.5
 

@@ -9,7 +9,7 @@ from langevin_maps import SCALES, random_dynamics, thermal_state
 from molflow.brownian.increment import Increment, sample_increment
 from molflow.brownian.path import BrownianPath
 from molflow.errors import MolflowError
-from molflow.flow_map.langevin_scales import LangevinScales
+from molflow.maps.dynamics.scales import LangevinScales
 from molflow.solvers.loop import integrate, uniform_times
 from molflow.units import thermal_energy
 

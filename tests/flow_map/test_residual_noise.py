@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 from toy_maps import GRAPH
 
 from molflow.errors import MolflowError
-from molflow.flow_map.residual_noise import (
+from molflow.maps.langevin.residual_noise import (
     ResidualNoise,
     frame_neighbours,
     in_frames,

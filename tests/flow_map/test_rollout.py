@@ -6,9 +6,9 @@ import torch
 from toy_maps import GRAPH, SDE, gaussian_map, half_denoiser_map, random_map
 
 from molflow.brownian.path import BrownianPath
-from molflow.flow_map.clock import StepClock
-from molflow.flow_map.denoiser import centre
+from molflow.flow_map.centring import centre
 from molflow.flow_map.rollout import centre_increment, rollout
+from molflow.maps.denoiser.clock import StepClock
 
 CLOCK = StepClock(SDE.duration)
 SHAPE = (3, GRAPH.n_atoms, 3)

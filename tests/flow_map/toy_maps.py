@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from molflow.brownian.increment import Increment
-from molflow.flow_map.denoiser import DenoiserFlowMap
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.nn.dense_attention import DenseAttention
 from molflow.nn.graph import MolecularGraph
 from molflow.sde.reverse_diffusion import ReverseDiffusion

@@ -10,7 +10,8 @@ from torch import nn
 from toy_maps import SDE, state
 
 from molflow.brownian.increment import Increment
-from molflow.flow_map.denoiser import DenoiserFlowMap, centre
+from molflow.flow_map.centring import centre
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.nn.graph import MolecularGraph
 from molflow.systems import load_system
 from molflow.testing import random_rotations

@@ -15,9 +15,9 @@ from toy_maps import SDE, state
 from molflow.analysis.stereo import handedness, stereocentres
 from molflow.brownian.path import BrownianPath
 from molflow.comparison import find_reference
-from molflow.flow_map.denoiser import DenoiserFlowMap
-from molflow.flow_map.draw import start_positions
 from molflow.flow_map.rollout import rollout
+from molflow.maps.denoiser.draw import start_positions
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.systems import load_system
 from molflow.training.checkpoint import load_checkpoint
 

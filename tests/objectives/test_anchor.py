@@ -7,7 +7,7 @@ from toy_maps import GRAPH, SDE, gaussian_map, half_denoiser_map, random_map, st
 
 from molflow.brownian.basis import Basis
 from molflow.brownian.increment import Increment
-from molflow.objectives.anchor import anchored_mean, anchored_residual, mean_point
+from molflow.maps.denoiser.anchor import anchored_mean, anchored_residual, mean_point
 
 WIDTH = 0.5
 

@@ -13,7 +13,7 @@ from molflow.brownian.derivatives import path_rate_at_start, whitened_by_start
 from molflow.brownian.increment import Increment, sample_increment
 from molflow.brownian.mean_path import mean_path
 from molflow.errors import MolflowError
-from molflow.flow_map.mean_point import MeanPointMap
+from molflow.maps.langevin.mean_point import MeanPointMap
 from molflow.objectives.along_path import mean_by_start
 from molflow.objectives.eulerian import eulerian_residual, mean_flow_residual
 from molflow.objectives.lagrangian import lagrangian_residual

@@ -4,7 +4,8 @@ import pytest
 import torch
 from toy_maps import SDE, ByFormula, gaussian_map
 
-from molflow.flow_map.denoiser import DenoiserFlowMap, centre
+from molflow.flow_map.centring import centre
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.objectives.matching import matching_residual, noised
 from molflow.objectives.norm import residual
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from molflow.objectives.norm import StiffNorm, mean_square
+from molflow.maps.denoiser.stiff_norm import StiffNorm
+from molflow.objectives.norm import mean_square
 from molflow.sde.reverse_diffusion import ReverseDiffusion
 
 PAIRS = torch.tensor([[0, 1], [1, 2]])

@@ -5,7 +5,7 @@ import torch
 from langevin_maps import SCALES, random_dynamics, thermal_state
 
 from molflow.brownian.increment import sample_increment
-from molflow.objectives.thermal_norm import ThermalNorm
+from molflow.maps.dynamics.thermal_norm import ThermalNorm
 from molflow.units import thermal_energy
 
 FORCES = torch.tensor(SCALES.forces).double()[:, None]

@@ -17,8 +17,8 @@ from molflow.cli import app
 from molflow.comparison import find_reference
 from molflow.errors import MolflowError
 from molflow.files import read_arrays
-from molflow.flow_map.langevin_scales import LangevinScales
-from molflow.flow_map.residual_noise import ResidualNoise, frame_neighbours
+from molflow.maps.dynamics.scales import LangevinScales
+from molflow.maps.langevin.residual_noise import ResidualNoise, frame_neighbours
 from molflow.nn.graph import MolecularGraph
 from molflow.propagation.record import summary
 from molflow.training.checkpoint import Checkpoint

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from harmonic_map import MASS, PERIOD, REST, SYSTEM, HarmonicMap, thermal_state
 
-from molflow.flow_map.residual_noise import (
+from molflow.maps.langevin.residual_fit import by_friction
+from molflow.maps.langevin.residual_noise import (
     ResidualNoise,
     frame_neighbours,
     in_frames,
@@ -15,7 +16,6 @@ from molflow.flow_map.residual_noise import (
 from molflow.nn.graph import MolecularGraph
 from molflow.propagation.motion import Motion
 from molflow.propagation.paths import ChainPaths, ChainResiduals
-from molflow.training.residual_fit import by_friction
 
 LAG = 0.02
 

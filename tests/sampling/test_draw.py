@@ -6,7 +6,7 @@ import pytest
 import torch
 from toy_maps import SDE, gaussian_map, random_map
 
-from molflow.flow_map.draw import BLOCK, BlockPaths, draw, draw_blocks, start_positions
+from molflow.maps.denoiser.draw import BLOCK, BlockPaths, draw, draw_blocks, start_positions
 
 ATOMS = 5
 

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from molflow.flow_map.clock import StepClock
-from molflow.training.batches import StepBatches, TimeLaw, local_counts, scaled_positions
+from molflow.maps.denoiser.batches import StepBatches, TimeLaw, local_counts, scaled_positions
+from molflow.maps.denoiser.clock import StepClock
 from molflow.training.objective_configuration import ObjectiveConfig
 
 DURATION, SIGMA_MAX = math.log(5000), 10.0

@@ -6,13 +6,13 @@ from langevin_maps import BONDED, SCALES, random_dynamics
 
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
-from molflow.flow_map.bonded import BondedForce
-from molflow.flow_map.path_quadrature import PathQuadratureMap
-from molflow.objectives.bonded_semigroup import composed_rest
-from molflow.objectives.rest_norm import rest_error
-from molflow.training.bonded_module import BondedLangevinTraining
+from molflow.maps.dynamics.batches import LangevinBatches
+from molflow.maps.langevin.bonded_force import BondedForce
+from molflow.maps.langevin.bonded_objective import BondedLangevinTraining
+from molflow.maps.langevin.bonded_semigroup import composed_rest
+from molflow.maps.langevin.path_quadrature import PathQuadratureMap
+from molflow.maps.langevin.rest_norm import rest_error
 from molflow.training.configuration import TrainingConfig
-from molflow.training.langevin_batches import LangevinBatches
 
 CONFIG = TrainingConfig(**{
     "batch_size": 16, "ema_decay": 0.9, "teacher_decay": 0.5,

@@ -9,9 +9,9 @@ from torch import nn
 
 from molflow.checking.check import check
 from molflow.errors import MolflowError
-from molflow.flow_map.langevin import LangevinFlowMap
-from molflow.flow_map.langevin_scales import LangevinScales
-from molflow.flow_map.overdamped import OverdampedFlowMap
+from molflow.maps.dynamics.scales import LangevinScales
+from molflow.maps.langevin.flow_map import LangevinFlowMap
+from molflow.maps.overdamped.flow_map import OverdampedFlowMap
 from molflow.nn.graph import MolecularGraph
 from molflow.sampling.ensemble import sample
 from molflow.step_study.study import study

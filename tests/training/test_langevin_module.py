@@ -6,14 +6,14 @@ from langevin_maps import SCALES, random_dynamics
 
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
-from molflow.flow_map.mean_point import MeanPointMap
+from molflow.maps.dynamics.batches import LangevinBatches
+from molflow.maps.dynamics.objective import LangevinTraining
+from molflow.maps.dynamics.thermal_norm import ThermalNorm
+from molflow.maps.langevin.mean_point import MeanPointMap
 from molflow.objectives.eulerian import mean_flow_residual
 from molflow.objectives.matching import matching_residual
 from molflow.objectives.semigroup import composed_mean, semigroup_residual
-from molflow.objectives.thermal_norm import ThermalNorm
 from molflow.training.configuration import TrainingConfig
-from molflow.training.langevin_batches import LangevinBatches
-from molflow.training.langevin_module import LangevinTraining
 
 SETTINGS = {
     "batch_size": 16, "ema_decay": 0.9, "teacher_decay": 0.5,

@@ -8,14 +8,14 @@ from toy_maps import GRAPH, SDE, SIZES, random_map
 
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
-from molflow.flow_map.clock import StepClock
-from molflow.objectives.anchor import anchored_residual
+from molflow.maps.denoiser.anchor import anchored_residual
+from molflow.maps.denoiser.batches import StepBatches, TimeLaw
+from molflow.maps.denoiser.clock import StepClock
+from molflow.maps.denoiser.objective import StrongMapTraining
 from molflow.objectives.matching import matching_residual, noised
 from molflow.objectives.norm import mean_square
 from molflow.objectives.semigroup import semigroup_residual
-from molflow.training.batches import StepBatches, TimeLaw
 from molflow.training.configuration import TrainingConfig
-from molflow.training.module import StrongMapTraining
 
 CONFIG = TrainingConfig(
     network=SIZES,

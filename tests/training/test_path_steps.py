@@ -10,16 +10,16 @@ from molflow.brownian.increment import Increment
 from molflow.data.dataset import load_training_data
 from molflow.data.paths import PathData, PathPart, load_paths
 from molflow.errors import MolflowError
+from molflow.maps.dynamics.batches import LangevinBatches
+from molflow.maps.dynamics.objective import LangevinTraining, path_target
+from molflow.maps.dynamics.thermal_norm import ThermalNorm
+from molflow.maps.langevin.path_steps import PathSteps
+from molflow.maps.langevin.residual_fit import fit_residual_noise
 from molflow.nn.graph import MolecularGraph
 from molflow.objectives.matching import direct_residual
-from molflow.objectives.thermal_norm import ThermalNorm
 from molflow.systems import load_system
 from molflow.training.checkpoint import load_checkpoint
 from molflow.training.configuration import TrainingConfig, load_configuration
-from molflow.training.langevin_batches import LangevinBatches
-from molflow.training.langevin_module import LangevinTraining, path_target
-from molflow.training.path_steps import PathSteps
-from molflow.training.residual_fit import fit_residual_noise
 from molflow.training.run import train
 
 SYSTEM = "alanine_dipeptide"

@@ -15,8 +15,8 @@ import molflow
 from molflow.brownian.increment import sample_increment
 from molflow.errors import MolflowError
 from molflow.files import sha256_of
+from molflow.maps.denoiser.objective import StrongMapTraining
 from molflow.training.checkpoint import load_checkpoint
-from molflow.training.module import StrongMapTraining
 from molflow.training.run import train
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -14,9 +14,9 @@ from tiny_training import (
 )
 
 from molflow.errors import MolflowError
-from molflow.flow_map.bonded_langevin import BondedLangevinFlowMap
-from molflow.flow_map.langevin import LangevinFlowMap
-from molflow.flow_map.overdamped import OverdampedFlowMap
+from molflow.maps.langevin.bonded_flow_map import BondedLangevinFlowMap
+from molflow.maps.langevin.flow_map import LangevinFlowMap
+from molflow.maps.overdamped.flow_map import OverdampedFlowMap
 from molflow.training.checkpoint import load_checkpoint
 from molflow.training.run import train
 

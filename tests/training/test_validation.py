@@ -5,8 +5,8 @@ from molecules import chain, zigzag
 from scipy.spatial.transform import Rotation
 
 from molflow.analysis.torsions import phi_psi
+from molflow.maps.denoiser.validation import EnsembleScore
 from molflow.systems import load_system
-from molflow.training.validation import EnsembleScore
 
 SYSTEM = load_system("alanine_dipeptide")
 TOPOLOGY = SYSTEM.topology()

@@ -7,12 +7,12 @@ from torch import Tensor
 
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
-from molflow.flow_map.bonded_langevin import BondedLangevinFlowMap
-from molflow.flow_map.path_quadrature import PathQuadratureMap
-from molflow.objectives.bonded_semigroup import composed_rest
-from molflow.objectives.rest_norm import rest_error
+from molflow.maps.dynamics.rollouts import DynamicsTraining
+from molflow.maps.langevin.bonded_flow_map import BondedLangevinFlowMap
+from molflow.maps.langevin.bonded_semigroup import composed_rest
+from molflow.maps.langevin.path_quadrature import PathQuadratureMap
+from molflow.maps.langevin.rest_norm import rest_error
 from molflow.objectives.weighting import weighted
-from molflow.training.dynamics_training import DynamicsTraining
 
 
 class BondedLangevinTraining(DynamicsTraining):

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from molflow.brownian.increment import Increment
-from molflow.flow_map.denoiser import DenoiserFlowMap
 from molflow.flow_map.step import check_long_step
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.objectives.norm import Norm, mean_square, residual
 from molflow.sde.reverse_diffusion import ReverseDiffusion
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from molflow.flow_map.clock import StepClock
-from molflow.flow_map.denoiser import centre
+from molflow.flow_map.centring import centre
+from molflow.maps.denoiser.clock import StepClock
 from molflow.seeds import derive_seed
 from molflow.training.objective_configuration import ObjectiveConfig
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from molflow.flow_map.bonded_langevin import BondedLangevinFlowMap
+from molflow.maps.langevin.bonded_flow_map import BondedLangevinFlowMap
 
 
 def rest_error(flow_map: BondedLangevinFlowMap, h: Tensor, error: Tensor) -> Tensor:

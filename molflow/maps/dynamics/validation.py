@@ -9,11 +9,11 @@ from torch import Tensor
 
 from molflow.brownian.path import BrownianPath
 from molflow.flow_map.base import FlowMap
-from molflow.flow_map.inertial import InertialFlowMap
+from molflow.maps.langevin.inertial import InertialFlowMap
+from molflow.maps.langevin.path_steps import PathSteps, path_end
 from molflow.nn.graph import MolecularGraph
 from molflow.seeds import derive_seed
 from molflow.training.configuration import TrainingConfig
-from molflow.training.path_steps import PathSteps, path_end
 from molflow.units import thermal_energy
 
 #: nm by which a bond may be longer or shorter than on average.

@@ -10,8 +10,9 @@ from torch import Tensor
 from molflow.brownian.basis import Basis
 from molflow.brownian.increment import Increment
 from molflow.brownian.path import BrownianPath
-from molflow.flow_map.denoiser import DenoiserFlowMap, centre
+from molflow.flow_map.centring import centre
 from molflow.flow_map.rollout import rollout
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.seeds import derive_seed
 
 #: Samples that share one seeded generator. Batches are made of whole blocks, so that sample i is

@@ -13,7 +13,7 @@ from molflow.brownian.chen import join_equal_matrix
 from molflow.brownian.increment import Increment
 from molflow.data.paths import PathData, PathPart
 from molflow.errors import MolflowError
-from molflow.flow_map.inertial import InertialFlowMap
+from molflow.maps.langevin.inertial import InertialFlowMap
 
 
 class PathSteps:

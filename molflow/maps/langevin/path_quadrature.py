@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from molflow.flow_map.base import FlowMap
-from molflow.flow_map.bonded_langevin import FORCES, BondedLangevinFlowMap
-from molflow.flow_map.known_motion import between, expansion, legendre
+from molflow.maps.langevin.bonded_flow_map import FORCES, BondedLangevinFlowMap
+from molflow.maps.langevin.known_motion import between, expansion, legendre
 from molflow.sde.base import time_tensor
 
 #: Where along a step the rest of the force is asked for.

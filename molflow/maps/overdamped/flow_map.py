@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from molflow.brownian.basis import Basis
-from molflow.flow_map.denoiser import centre
-from molflow.flow_map.dynamics import CLOCK, DynamicsFlowMap
-from molflow.flow_map.langevin_scales import LangevinScales, check_lag, without_drift
+from molflow.flow_map.centring import centre
+from molflow.maps.dynamics.flow_map import CLOCK, DynamicsFlowMap
+from molflow.maps.dynamics.scales import LangevinScales, check_lag, without_drift
 from molflow.sde.base import time_tensor
 from molflow.sde.overdamped import OverdampedLangevin
 from molflow.units import thermal_energy

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from molflow.maps.denoiser.batches import log_uniform
+from molflow.maps.langevin.path_steps import PathSteps
 from molflow.seeds import derive_seed
-from molflow.training.batches import log_uniform
 from molflow.training.configuration import TrainingConfig
-from molflow.training.path_steps import PathSteps
 
 
 class LangevinBatches(Dataset):

@@ -7,9 +7,9 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from molflow.flow_map.dynamics import DynamicsFlowMap
-from molflow.flow_map.free_path import free_velocity
-from molflow.flow_map.langevin_scales import LangevinScales
+from molflow.maps.dynamics.flow_map import DynamicsFlowMap
+from molflow.maps.dynamics.scales import LangevinScales
+from molflow.maps.langevin.free_path import free_velocity
 from molflow.sde.underdamped import UnderdampedLangevin
 from molflow.units import thermal_energy
 

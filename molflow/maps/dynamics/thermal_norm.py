@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from molflow.flow_map.langevin import LangevinFlowMap
-from molflow.flow_map.overdamped import OverdampedFlowMap
+from molflow.maps.langevin.flow_map import LangevinFlowMap
+from molflow.maps.overdamped.flow_map import OverdampedFlowMap
 from molflow.objectives.norm import mean_square
 
 

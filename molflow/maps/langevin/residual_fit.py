@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from molflow.data.paths import PathPart
-from molflow.flow_map.inertial import InertialFlowMap
-from molflow.flow_map.residual_noise import (
+from molflow.maps.langevin.inertial import InertialFlowMap
+from molflow.maps.langevin.path_steps import PathSteps, path_end
+from molflow.maps.langevin.residual_noise import (
     ResidualNoise,
     frame_neighbours,
     in_frames,
     local_frames,
 )
 from molflow.nn.graph import MolecularGraph
-from molflow.training.path_steps import PathSteps, path_end
 
 #: States of a network call.
 _AT_ONCE = 256

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from molflow.flow_map.base import FlowMap
-from molflow.flow_map.langevin_scales import LangevinScales
+from molflow.maps.dynamics.scales import LangevinScales
 
 #: Length of the clock on which networks see lags.
 CLOCK = 8.0

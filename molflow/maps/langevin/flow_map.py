@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from molflow.brownian.basis import Basis
-from molflow.flow_map.denoiser import centre
-from molflow.flow_map.dynamics import CLOCK
-from molflow.flow_map.free_path import free_velocity
-from molflow.flow_map.inertial import InertialFlowMap
-from molflow.flow_map.langevin_scales import check_lag, without_drift
+from molflow.flow_map.centring import centre
+from molflow.maps.dynamics.flow_map import CLOCK
+from molflow.maps.dynamics.scales import check_lag, without_drift
+from molflow.maps.langevin.free_path import free_velocity
+from molflow.maps.langevin.inertial import InertialFlowMap
 from molflow.sde.base import time_tensor
 
 
@@ -19,9 +19,9 @@ class LangevinFlowMap(InertialFlowMap):
 
     The network supplies the two mean forces F̄₂ and F̄₁ along a step. It is told where the force is
     met: the positions, and the Legendre coefficients c_n of the free velocity
-    (`molflow.flow_map.free_path`), which follow by formula from velocities, increment, friction
-    and temperature. Each is divided by its standard deviation in thermal equilibrium at the
-    state of reference and multiplied by h/sqrt(h² + τ²), τ the shortest of
+    (`molflow.maps.langevin.free_path`), which follow by formula from velocities, increment,
+    friction and temperature. Each is divided by its standard deviation in thermal equilibrium at
+    the state of reference and multiplied by h/sqrt(h² + τ²), τ the shortest of
     `LangevinScales.response_times`, so that the force of a step of no length depends on positions
     alone. With outputs a and b,
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from molflow.errors import MolflowError
-from molflow.flow_map.langevin_scales import without_drift
+from molflow.maps.dynamics.scales import without_drift
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from molflow.flow_map.bonded import BondedForce
-from molflow.flow_map.denoiser import centre
-from molflow.flow_map.dynamics import CLOCK
-from molflow.flow_map.inertial import InertialFlowMap
-from molflow.flow_map.known_motion import KnownMotion, expansion
-from molflow.flow_map.langevin_scales import LangevinScales, check_lag, without_drift
+from molflow.flow_map.centring import centre
+from molflow.maps.dynamics.flow_map import CLOCK
+from molflow.maps.dynamics.scales import LangevinScales, check_lag, without_drift
+from molflow.maps.langevin.bonded_force import BondedForce
+from molflow.maps.langevin.inertial import InertialFlowMap
+from molflow.maps.langevin.known_motion import KnownMotion, expansion
 from molflow.sde.base import time_tensor
 
 #: Legendre coefficients of the rest of the force along a step, and those of the path beyond its

@@ -7,15 +7,15 @@ from torch import Tensor
 
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
-from molflow.flow_map.langevin import LangevinFlowMap
-from molflow.flow_map.mean_point import MeanPointMap
+from molflow.maps.dynamics.rollouts import DynamicsTraining
+from molflow.maps.dynamics.thermal_norm import ThermalNorm
+from molflow.maps.langevin.flow_map import LangevinFlowMap
+from molflow.maps.langevin.mean_point import MeanPointMap
 from molflow.objectives.eulerian import mean_flow_target
 from molflow.objectives.matching import implied_mean
 from molflow.objectives.norm import residual
 from molflow.objectives.semigroup import composed_mean
-from molflow.objectives.thermal_norm import ThermalNorm
 from molflow.objectives.weighting import weighted
-from molflow.training.dynamics_training import DynamicsTraining
 
 
 class LangevinTraining(DynamicsTraining):

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
-from molflow.flow_map.denoiser import DenoiserFlowMap
-from molflow.objectives.anchor import anchored_residual
+from molflow.maps.denoiser.anchor import anchored_residual
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.objectives.matching import matching_residual, noised
 from molflow.objectives.norm import Norm
 from molflow.objectives.semigroup import semigroup_residual

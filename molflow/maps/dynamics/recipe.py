@@ -10,21 +10,21 @@ import torch
 from molflow.data.dataset import ForceData, TrainingData
 from molflow.data.paths import PathData, load_paths
 from molflow.errors import MolflowError
-from molflow.flow_map.bonded import BondedForce
-from molflow.flow_map.bonded_langevin import BondedLangevinFlowMap
-from molflow.flow_map.dynamics import DynamicsFlowMap
-from molflow.flow_map.langevin_scales import LangevinScales
+from molflow.maps.dynamics.batches import LangevinBatches
+from molflow.maps.dynamics.flow_map import DynamicsFlowMap
+from molflow.maps.dynamics.objective import LangevinTraining
+from molflow.maps.dynamics.rollouts import DynamicsTraining
+from molflow.maps.dynamics.scales import LangevinScales
+from molflow.maps.dynamics.validation import LangevinValidation
+from molflow.maps.langevin.bonded_flow_map import BondedLangevinFlowMap
+from molflow.maps.langevin.bonded_force import BondedForce
+from molflow.maps.langevin.bonded_objective import BondedLangevinTraining
+from molflow.maps.langevin.path_steps import PathSteps
 from molflow.nn.graph import MolecularGraph
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem
-from molflow.training.bonded_module import BondedLangevinTraining
 from molflow.training.configuration import TrainingConfig
-from molflow.training.dynamics_training import DynamicsTraining
-from molflow.training.langevin_batches import LangevinBatches
-from molflow.training.langevin_module import LangevinTraining
-from molflow.training.langevin_validation import LangevinValidation
 from molflow.training.map_configuration import LangevinConfig
-from molflow.training.path_steps import PathSteps
 
 
 def langevin_scales(

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from molflow.brownian.increment import Increment
-from molflow.flow_map.dynamics import CLOCK, DynamicsFlowMap
-from molflow.flow_map.inertial import InertialFlowMap
+from molflow.maps.dynamics.flow_map import CLOCK, DynamicsFlowMap
+from molflow.maps.langevin.inertial import InertialFlowMap
 from molflow.training.configuration import TrainingConfig
 from molflow.training.map_training import MapTraining
 from molflow.units import thermal_energy

@@ -6,13 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from molflow.flow_map.base import FlowMap
-from molflow.flow_map.clock import StepClock
+from molflow.flow_map.centring import centre
+from molflow.maps.denoiser.clock import StepClock
 from molflow.sde.reverse_diffusion import ReverseDiffusion
-
-
-def centre(vectors: Tensor) -> Tensor:
-    """Remove the mean over atoms of an array (..., atoms, 3)."""
-    return vectors - vectors.mean(dim=-2, keepdim=True)
 
 
 class DenoiserFlowMap(FlowMap):

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from molflow.brownian.increment import Increment
-from molflow.flow_map.bonded_langevin import BondedLangevinFlowMap
-from molflow.flow_map.known_motion import legendre
+from molflow.maps.langevin.bonded_flow_map import BondedLangevinFlowMap
+from molflow.maps.langevin.known_motion import legendre
 
 
 def composed_rest(

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from molflow.brownian.basis import Basis
-from molflow.flow_map.bonded import BondedForce
-from molflow.flow_map.free_path import free_velocity
+from molflow.maps.langevin.bonded_force import BondedForce
+from molflow.maps.langevin.free_path import free_velocity
 from molflow.sde.underdamped import UnderdampedLangevin
 
 #: ps. A bond with hydrogen takes six of them for one vibration.

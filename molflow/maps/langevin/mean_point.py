@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from molflow.flow_map.base import FlowMap
-from molflow.flow_map.free_path import free_velocity
-from molflow.flow_map.langevin import LangevinFlowMap
-from molflow.flow_map.overdamped import OverdampedFlowMap
+from molflow.maps.langevin.flow_map import LangevinFlowMap
+from molflow.maps.langevin.free_path import free_velocity
+from molflow.maps.overdamped.flow_map import OverdampedFlowMap
 from molflow.sde.base import time_tensor
 from molflow.sde.quadrature import legendre_rule
 

@@ -1,0 +1,1 @@
+"""The strong map of a reverse diffusion, which samples from noise."""

@@ -1,0 +1,1 @@
+"""Strong maps of Langevin dynamics with inertia."""

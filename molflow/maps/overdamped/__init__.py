@@ -1,0 +1,1 @@
+"""The strong map of overdamped Langevin dynamics."""
