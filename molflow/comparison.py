@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from molflow.units import parse_quantity
 
 if TYPE_CHECKING:
     import mdtraj
+    import numpy as np
 
     from molflow.analysis.ensemble import EnsembleFile
     from molflow.analysis.reference import Reference
@@ -32,6 +34,8 @@ def compare(
     *,
     top: str | Path | None = None,
     reference_top: str | Path | None = None,
+    weights: str | Path | np.ndarray | None = None,
+    reference_weights: str | Path | np.ndarray | None = None,
     system: str | None = None,
     offenders: str | Path | None = None,
     figures: str | Path | None = None,
@@ -63,6 +67,13 @@ def compare(
     reference_top : path, optional
         The same for a reference that is a trajectory file; by default ``topology.pdb`` beside it
         or, if there is none, `top`.
+    weights : path or ndarray, (n,), optional
+        Weights of the conformations: an ``.npz`` file with ``log_weights`` (natural logarithms) or
+        ``weights``, an ``.npy`` or text file of weights, or an array of weights. By default those
+        that the ensemble brings, in its HDF5 file or as ``log_weights`` in the ``.npz`` beside it;
+        equal ones if it brings none.
+    reference_weights : path or ndarray, optional
+        The same for the reference, one weight for each frame of all its runs in their order.
     system : str, optional
         The system that a reference which is a trajectory file is of: a built-in name or a folder.
         Its force field gives energies; without it there are none.
@@ -93,7 +104,8 @@ def compare(
     ------
     MolflowError
         If something cannot be read or written, atoms do not match, fewer than two conformations
-        are finite, or the ensembles differ and `force` is not set.
+        are finite, weights do not fit or are all in one conformation, or the ensembles differ and
+        `force` is not set.
     """
     from molflow.analysis.ensemble import match_atoms, read_ensemble
     from molflow.analysis.features import features_of
@@ -103,6 +115,8 @@ def compare(
     from molflow.analysis.samples import chunk_size, measure_samples
     from molflow.analysis.scorecard import score
     from molflow.analysis.verdict import verdict
+    from molflow.analysis.weight_files import read_log_weights
+    from molflow.analysis.weighting import normalised
 
     report = None if out is None else _report_path(out)
     if offenders is not None:
@@ -115,7 +129,13 @@ def compare(
         if not interval > 0:
             raise MolflowError(f"frame_interval is {frame_interval}: give a time above 0.")
     given = read_ensemble(ensemble, top)
+    if weights is not None:
+        own = read_log_weights(weights, given.n, "the ensemble")
+        given = replace(given, log_weights=own)
     truth = find_reference(reference, reference_top, top, system, jobs)
+    if reference_weights is not None:
+        own = read_log_weights(reference_weights, len(truth.torsions), "the reference")
+        truth = replace(truth, log_weights=own)
     atoms = match_atoms(given.topology, truth.topology)
     notes = list(given.notes) + _check_same_ensemble(given, truth, force)
     if interval is not None and _tempered(truth):
@@ -136,8 +156,9 @@ def compare(
             given.n,
             features_of(scored_part(truth), atoms),
             energies,
+            normalised(given.log_weights),
         )
-        by_force = None if parts is None else _by_force(parts, truth)
+        by_force = None if parts is None else _by_force(parts, samples, truth)
     result = {
         "ensemble": {
             "name": "trajectory from memory" if given.path is None else given.path.name,
@@ -313,17 +334,24 @@ def _system_of(truth: Reference) -> MolecularSystem:
     )
 
 
-def _by_force(parts: EnergyParts, truth: Reference) -> dict[str, dict[str, float]]:
+def _by_force(
+    parts: EnergyParts, samples: Samples, truth: Reference
+) -> dict[str, dict[str, float]]:
     """Return the median energy of every force in kT, of the model and of the reference."""
     from molflow.analysis.floor import scored_part
+    from molflow.analysis.weighting import part_of
     from molflow.md.energy_parts import EnergyParts
     from molflow.units import thermal_energy
 
-    positions = scored_part(truth).positions
-    reference = EnergyParts(parts.workers, len(positions))
-    reference.energies(positions)
+    scored = scored_part(truth)
+    reference = EnergyParts(parts.workers, len(scored.positions))
+    reference.energies(scored.positions)
+    own = part_of(samples.weights, samples.validity.finite)
     kt = thermal_energy(truth.temperature)
-    sides = {"model": parts.medians(), "reference": reference.medians()}
+    sides = {
+        "model": parts.medians(own),
+        "reference": reference.medians(scored.position_weights),
+    }
     return {side: {name: u / kt for name, u in found.items()} for side, found in sides.items()}
 
 
@@ -376,17 +404,19 @@ def _write(
     from molflow.analysis.pictures import pictures, shown_clusters
     from molflow.analysis.report import render
     from molflow.analysis.representatives import positions_of
+    from molflow.analysis.weighting import part_of
 
     scored = scored_part(truth)
     finite = samples.part(samples.validity.finite)
-    energies, molecules = None, None
+    energies, molecules, weights = None, None, None
     if "energy" in result["observables"]:
-        own = finite.energies[np.isfinite(finite.energies)]
+        known = np.isfinite(finite.energies)
+        own, weights = finite.energies[known], part_of(finite.weights, known)
         energies = tuple(reduced_energies(u, truth.temperature) for u in (own, scored.energies))
     found = result["clusters"]
     if found is not None and shown_clusters(found):
         molecules = positions_of(found, samples, scored, given.positions_at)
-    drawn = pictures(result, finite, scored, energies, molecules)
+    drawn = pictures(result, finite, scored, energies, molecules, weights)
     if folder is not None:
         write_figures(folder, result, drawn)
     if report is not None:
@@ -424,4 +454,11 @@ def format_table(result: dict) -> str:
             f"\n{first['n_model']:,} conformations against {first['n_reference']:,} frames. "
             f"{result['floor']}"
         )
+        if "n_model_effective" in first:
+            console.print(
+                f"By their weights they are worth {first['n_model_effective']:,.0f} and "
+                f"{first['n_reference_effective']:,.0f}; the floor is drawn at that size."
+            )
+        for name, why in result.get("not_scored", {}).items():
+            console.print(f"Not scored: {name}. {why}")
     return captured.get()

@@ -18,6 +18,7 @@ from scipy.cluster.vq import kmeans2, vq
 from molflow.analysis.samples import evenly_spaced
 from molflow.analysis.statistics import Share, share_of
 from molflow.analysis.superposition import heavy_atoms, superposed
+from molflow.analysis.weighting import mean, part_of, systematic
 
 #: Samples of a side that are clustered at most, evenly spaced.
 SAMPLES = 10_000
@@ -87,8 +88,12 @@ def cartesian_coordinates(
     return moved.reshape(len(positions), -1).astype(np.float64) / np.sqrt(len(heavy))
 
 
-def _labels(sides: dict[str, np.ndarray], width: float) -> dict[str, np.ndarray]:
-    pooled = np.concatenate([sides["model"], sides["reference"]])
+def _labels(sides: dict[str, np.ndarray], weights: dict, width: float) -> dict[str, np.ndarray]:
+    pooled = np.concatenate([
+        # k-means knows no weights: of a weighted side rows are repeated by weight.
+        side if w is None else side[systematic(w, len(side), 0.5)]
+        for side, w in ((sides[s], weights[s]) for s in ("model", "reference"))
+    ])  # fmt: skip
     cells = min(_CELLS, len(np.unique(pooled, axis=0)))
     if cells == 1:
         return {side: np.zeros(len(own), int) for side, own in sides.items()}
@@ -105,6 +110,8 @@ def find_clusters(
     runs: np.ndarray | None = None,
     drawable: np.ndarray | None = None,
     most: int = MOST,
+    model_weights: np.ndarray | None = None,
+    reference_weights: np.ndarray | None = None,
 ) -> list[Cluster]:
     """Cluster model and reference together.
 
@@ -122,6 +129,7 @@ def find_clusters(
         Frames of the reference that can be shown; all by default.
     most : int
         Clusters at most.
+    model_weights, reference_weights : ndarray, (n,) and (m,), optional
 
     Returns
     -------
@@ -135,20 +143,34 @@ def find_clusters(
     }
     rows["drawable"] = rows["reference"] if drawable is None else np.asarray(drawable)
     sides = {side: (model if side == "model" else reference)[own] for side, own in rows.items()}
-    labels = _labels(sides, width)
+    given = {"model": model_weights, "reference": reference_weights}
+    weights = {side: part_of(w, rows[side]) for side, w in given.items()}
+    weights["drawable"] = None if reference_weights is None else reference_weights[rows["drawable"]]
+    labels = _labels(sides, weights, width)
     bins = 1 + max(own.max() for own in labels.values())
     shares = np.max(
-        [np.bincount(labels[s], minlength=bins) / len(rows[s]) for s in ("model", "reference")],
-        axis=0,
+        [_bin_shares(labels[s], weights[s], bins) for s in ("model", "reference")], axis=0
     )
     order = [k for k in np.argsort(-shares, kind="stable") if shares[k] >= LEAST][:most]
-    return [_cluster(k, rows, sides, labels, runs) for k in order]
+    return [_cluster(k, rows, sides, labels, weights, runs) for k in order]
 
 
-def _cluster(k: int, rows: dict, sides: dict, labels: dict, runs: np.ndarray | None) -> Cluster:
-    members = {side: own == k for side, own in labels.items()}
+def _bin_shares(labels: np.ndarray, weights: np.ndarray | None, bins: int) -> np.ndarray:
+    if weights is None:
+        return np.bincount(labels, minlength=bins) / len(labels)
+    return np.bincount(labels, weights, minlength=bins)
+
+
+def _cluster(
+    k: int, rows: dict, sides: dict, labels: dict, weights: dict, runs: np.ndarray | None
+) -> Cluster:
+    # Samples of no weight are in no cluster, and none of them is shown.
+    members = {
+        side: (own == k) if weights[side] is None else (own == k) & (weights[side] > 0)
+        for side, own in labels.items()
+    }
     main = "model" if members["model"].any() else "reference"
-    centre = sides[main][members[main]].mean(axis=0)
+    centre = mean(sides[main][members[main]], part_of(weights[main], members[main]))
     shown = "model" if main == "model" else "drawable"
     candidates = np.flatnonzero(members[shown])
     member = None
@@ -156,8 +178,11 @@ def _cluster(k: int, rows: dict, sides: dict, labels: dict, runs: np.ndarray | N
         away = np.linalg.norm(sides[shown][candidates] - centre, axis=1)
         member = int(rows[shown][candidates[np.argmin(away)]])
     return Cluster(
-        model=share_of(members["model"]),
-        reference=share_of(members["reference"], None if runs is None else runs[rows["reference"]]),
+        model=share_of(members["model"], weights=weights["model"]),
+        reference=share_of(
+            members["reference"], None if runs is None else runs[rows["reference"]],
+            weights["reference"],
+        ),
         side=main,
         member=member,
     )

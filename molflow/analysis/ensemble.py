@@ -11,6 +11,7 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 
+from molflow.analysis.weighting import checked_log_weights
 from molflow.errors import MolflowError
 from molflow.files import read_arrays, read_json, sha256_of
 
@@ -38,6 +39,8 @@ class EnsembleFile:
         these very bytes.
     energies : ndarray, (n,), or None
         Stored potential energies, kJ/mol.
+    log_weights : ndarray, (n,), or None
+        Logarithms of the weights of the conformations, up to a constant; None for equal ones.
     sha256 : str or None
         Of the trajectory file.
     notes : list of str
@@ -50,6 +53,7 @@ class EnsembleFile:
     held: mdtraj.Trajectory | None = None
     record: dict = field(default_factory=dict)
     energies: np.ndarray | None = None
+    log_weights: np.ndarray | None = None
     sha256: str | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -174,7 +178,7 @@ def _open(path: Path, top: str | Path | None) -> EnsembleFile:
 
 
 def _with_sidecars(found: EnsembleFile) -> EnsembleFile:
-    path, notes, energies = found.path, [], None
+    path, notes, energies, weights = found.path, [], None, stored_log_weights(found)
     digest, sidecar = sha256_of(path), path.with_suffix(".json")
     record = read_json(sidecar) if sidecar.is_file() else {}
     if not isinstance(record, dict) or (record and record.get("trajectory_sha256") != digest):
@@ -186,12 +190,43 @@ def _with_sidecars(found: EnsembleFile) -> EnsembleFile:
     elif not record:
         notes.append("There is no record beside the ensemble: its origin is unknown.")
     stored = path.with_suffix(".npz")
-    if record and stored.is_file():
-        energies = read_arrays(stored).get("energies")
+    arrays = read_arrays(stored) if stored.is_file() and (record or weights is None) else {}
+    if not record and "log_weights" in arrays:
+        notes.append(
+            f"{stored.name} beside the ensemble holds weights, which were not used, since no "
+            f"record says that they belong to it: if they do, give them as weights ({stored.name})."
+        )
+    elif weights is None and "log_weights" in arrays:
+        weights = checked_log_weights(
+            arrays["log_weights"], found.n, f"the ensemble '{path.name}'"
+        )
+    if record and arrays:
+        energies = arrays.get("energies")
         if energies is not None and energies.shape != (found.n,):
             notes.append(f"{stored.name} does not have one energy per conformation: not used.")
             energies = None
-    return replace(found, record=record, energies=energies, sha256=digest, notes=notes)
+    return replace(
+        found, record=record, energies=energies, log_weights=weights, sha256=digest, notes=notes
+    )
+
+
+def stored_log_weights(found: EnsembleFile) -> np.ndarray | None:
+    """Return the logarithms of weights that an HDF5 trajectory itself holds, (n,), or None.
+
+    Raises
+    ------
+    MolflowError
+        If they do not fit the conformations.
+    """
+    if found.path.suffix.lower() != ".h5":
+        return None
+    import tables
+
+    with _readable(found.path), tables.open_file(str(found.path)) as file:
+        if "/log_weights" not in file:
+            return None
+        stored = file.root.log_weights[:]
+    return checked_log_weights(stored, found.n, f"the ensemble '{found.path.name}'")
 
 
 def _places(labels: list[tuple]) -> dict[tuple, int]:

@@ -99,7 +99,9 @@ def _score_pages(result: dict) -> list[Figure]:
         page.write("Scores", 13, fontweight="bold")
         page.write(
             "The floor is the same score between two disjoint parts of the reference; the excess "
-            "is the score minus the floor. Intervals: block bootstrap of both sides.", 8, wrap=112,
+            "is the score minus the floor. Intervals: block bootstrap of both sides."
+            + (" Sizes are what the weighted conformations are worth." if "weights" in result
+               else ""), 8, wrap=112,
         )  # fmt: skip
         page.height -= _LINE
         for cells in [("score", *heads), *map(_cells, rows[start : start + _ROWS])]:
@@ -119,9 +121,17 @@ def _cells(row: dict) -> tuple[str, ...]:
     title = row["title"] if len(row["title"]) < 48 else row["name"]
     return (
         title, number(row["value"]), number(row["floor"]), number(row["excess"], 2), interval,
-        row["unit"], f"{row['n_model']:,} / {row['n_reference']:,}",
-        f"{row['floor_n_model']:,} / {row['floor_n_reference']:,}",
+        row["unit"], _sizes(row, "n"), _sizes(row, "floor_n"),
     )  # fmt: skip
+
+
+def _sizes(row: dict, key: str) -> str:
+    """Return both sizes, of weighted data what they are worth."""
+    if f"{key}_model_effective" in row:
+        key_of = "{}_{}_effective"
+        worth = [row[key_of.format(key, side)] for side in ("model", "reference")]
+        return " / ".join(f"{size:,.0f}" for size in worth)
+    return f"{row[f'{key}_model']:,} / {row[f'{key}_reference']:,}"
 
 
 def _rows(pictures: list[Picture]) -> list[list[Picture]]:

@@ -8,6 +8,7 @@ from itertools import combinations
 import mdtraj
 import numpy as np
 
+from molflow.analysis import weighting
 from molflow.analysis.graph import neighbours
 from molflow.analysis.transport_1d import wasserstein_1d
 
@@ -93,40 +94,64 @@ def dihedral(p0: np.ndarray, p1: np.ndarray, p2: np.ndarray, p3: np.ndarray) -> 
     return np.arctan2(np.linalg.norm(b2, axis=1) * np.sum(b1 * n2, axis=1), np.sum(n1 * n2, axis=1))
 
 
-def w1_per_term(model: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def w1_per_term(
+    model: np.ndarray,
+    reference: np.ndarray,
+    model_weights: np.ndarray | None = None,
+    reference_weights: np.ndarray | None = None,
+) -> np.ndarray:
     """Return the Wasserstein-1 distance of every term, (k,), from (n, k) and (m, k) values."""
     # A few columns at a time: the merged quantiles of all at once would be large.
     columns = np.arange(model.shape[1])
     parts = np.array_split(columns, -(-len(columns) // 16))
-    return np.concatenate([wasserstein_1d(model[:, k], reference[:, k], 1) for k in parts])
+    weights = model_weights, reference_weights
+    return np.concatenate(
+        [wasserstein_1d(model[:, k], reference[:, k], 1, *weights) for k in parts]
+    )
 
 
-def sd_ratio(model: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def sd_ratio(
+    model: np.ndarray,
+    reference: np.ndarray,
+    model_weights: np.ndarray | None = None,
+    reference_weights: np.ndarray | None = None,
+) -> np.ndarray:
     """Return the standard deviation of the model over that of the reference, (k,).
 
     Below 1 means that thermal fluctuation was lost. NaN where the reference does not fluctuate
     (a constrained bond).
     """
-    width = reference.std(axis=0)
+    width = weighting.sd(reference, reference_weights)
     fluctuates = width > 1e-6
-    return np.where(fluctuates, model.std(axis=0) / np.where(fluctuates, width, 1.0), np.nan)
+    own = weighting.sd(model, model_weights)
+    return np.where(fluctuates, own / np.where(fluctuates, width, 1.0), np.nan)
 
 
 def term_table(
-    term_list: list[Term], model: np.ndarray, reference: np.ndarray
+    term_list: list[Term],
+    model: np.ndarray,
+    reference: np.ndarray,
+    model_weights: np.ndarray | None = None,
+    reference_weights: np.ndarray | None = None,
 ) -> list[dict[str, object]]:
     """Return one row per term: means, standard deviations, W1 and their ratio (nm and rad)."""
-    w1, ratio = w1_per_term(model, reference), sd_ratio(model, reference)
+    weights = model_weights, reference_weights
+    w1, ratio = w1_per_term(model, reference, *weights), sd_ratio(model, reference, *weights)
+    sides = (model, reference)
+    means = [[float(weighting.mean(x[:, i], w)) for i in range(len(term_list))]
+             for x, w in zip(sides, weights, strict=True)]  # fmt: skip
+    sds = [[float(weighting.sd(x[:, i], w)) for i in range(len(term_list))]
+           for x, w in zip(sides, weights, strict=True)]  # fmt: skip
     return [
         {
             "kind": term.kind,
             "atoms": list(term.atoms),
             "name": term.name,
             "unit": "nm" if term.kind == "bond" else "rad",
-            "mean_model": float(model[:, i].mean()),
-            "mean_reference": float(reference[:, i].mean()),
-            "sd_model": float(model[:, i].std()),
-            "sd_reference": float(reference[:, i].std()),
+            "mean_model": means[0][i],
+            "mean_reference": means[1][i],
+            "sd_model": sds[0][i],
+            "sd_reference": sds[1][i],
             "w1": float(w1[i]),
             "sd_ratio": None if np.isnan(ratio[i]) else float(ratio[i]),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from molflow.analysis import weighting
 from molflow.analysis.energy_metrics import reduced_energies
 from molflow.analysis.metrics.torsion_marginals import misplaced
 from molflow.analysis.reference import Reference
@@ -36,39 +37,47 @@ def basin_marks(torsions: np.ndarray) -> dict[str, np.ndarray]:
     return {"beta": ~left & ~helix, "alpha_r": ~left & helix, "alpha_l": left}
 
 
-def basin_shares(torsions: np.ndarray) -> dict[str, float]:
+def basin_shares(torsions: np.ndarray, weights: np.ndarray | None = None) -> dict[str, float]:
     """Return the shares of the basins of `basin_marks`, which sum to 1."""
-    return {name: float(np.mean(marks)) for name, marks in basin_marks(torsions).items()}
+    return {
+        name: weighting.share(marks, weights) for name, marks in basin_marks(torsions).items()
+    }
 
 
-def _basin_errors(torsions: np.ndarray, runs: np.ndarray) -> dict[str, float]:
-    return {name: share_of(marks, runs).error for name, marks in basin_marks(torsions).items()}
+def _basin_errors(torsions: np.ndarray, runs: np.ndarray, weights) -> dict[str, float]:
+    marks = basin_marks(torsions)
+    return {name: share_of(own, runs, weights).error for name, own in marks.items()}
 
 
-def _energy_row(reduced: np.ndarray, runs: np.ndarray, block: int, rng) -> dict:
-    def row(values: np.ndarray) -> np.ndarray:
-        return np.array([values.mean(), values.std(), np.median(values)])
+def _energy_row(reduced: np.ndarray, runs: np.ndarray, block: int, weights, rng) -> dict:
+    def row(rows: np.ndarray | slice) -> np.ndarray:
+        values, own = reduced[rows], weighting.part_of(weights, rows)
+        median = np.median(values) if own is None else weighting.quantile(values, 0.5, own)
+        return np.array([weighting.mean(values, own), weighting.sd(values, own), median])
 
-    errors = bootstrap_sd(lambda: row(reduced[resample(runs, block, rng)]), _ENERGY_REPEATS)
+    errors = bootstrap_sd(lambda: row(resample(runs, block, rng)), _ENERGY_REPEATS)
     names = ("mean", "sd", "median")
-    values = dict(zip(names, row(reduced).tolist(), strict=True))
+    values = dict(zip(names, row(slice(None)).tolist(), strict=True))
     return values | {
         "errors": dict(zip(names, errors.tolist(), strict=True)), "samples": len(reduced)
     }  # fmt: skip
 
 
-def _alpha_l(torsions: np.ndarray, runs: np.ndarray, block: int, rng) -> dict:
+def _alpha_l(torsions: np.ndarray, runs: np.ndarray, block: int, weights, rng) -> dict:
     count = int(np.count_nonzero(in_alpha_l(torsions)))
-    values = [
-        delta_f_alpha_l(torsions[resample(runs, block, rng)], least=0.5) for _ in range(_REPEATS)
-    ]
-    value = delta_f_alpha_l(torsions)
+
+    def again() -> float:
+        rows = resample(runs, block, rng)
+        return delta_f_alpha_l(torsions[rows], 0.5, weighting.part_of(weights, rows))
+
+    values = [again() for _ in range(_REPEATS)]
+    value = delta_f_alpha_l(torsions, weights=weights)
     seen = np.isfinite(value)
     low, high = np.quantile(values, [0.025, 0.975])
     return {
         "value": float(value) if seen else None,
         "interval": [float(low), float(high)] if seen else None,
-        "bound": None if seen else delta_f_alpha_l(torsions, least=0.5),
+        "bound": None if seen else delta_f_alpha_l(torsions, 0.5, weights),
         "samples_in_alpha_l": count,
         "unit": "kT",
     }
@@ -78,17 +87,18 @@ def torsion_table(samples: Samples, reference: Reference) -> list[dict]:
     """Return one row per torsion: misplaced share and the shares of the reference's wells."""
     features, rows = samples.features, []
     truth = reference.torsions[:, features.columns]
-    moved = misplaced(samples.torsions, truth)
+    mine, theirs = samples.weights, reference.weights
+    moved = misplaced(samples.torsions, truth, mine, theirs)
     for i, torsion in enumerate(features.torsions):
-        edges = well_edges(truth[:, i])
+        edges = well_edges(truth[:, i], theirs)
         rows.append({
             "name": torsion.name,
             "misplaced": float(moved[i]),
             "wells": [
                 {"middle": float(middle), "model": float(model), "reference": float(share)}
                 for middle, model, share in zip(
-                    well_middles(edges), well_shares(samples.torsions[:, i], edges),
-                    well_shares(truth[:, i], edges), strict=True,
+                    well_middles(edges), well_shares(samples.torsions[:, i], edges, mine),
+                    well_shares(truth[:, i], edges, theirs), strict=True,
                 )
             ],
         })  # fmt: skip
@@ -140,7 +150,10 @@ def observables(
     features = samples.features
     zeros = np.zeros(len(samples), int)
     phi = [int(i) for i in features.pairs[:, 0]]
-    own = block_length(torsion_inefficiency(samples.torsions, phi=phi), len(samples))
+    weights, known_weights = samples.weights, reference.weights
+    own = block_length(
+        torsion_inefficiency(samples.torsions, phi=phi, weights=weights), len(samples)
+    )
     longest = int(np.bincount(reference.replica - reference.replica.min()).max())
     block = block_length(inefficiency, longest)
     truth = reference.torsions[:, features.columns]
@@ -148,14 +161,17 @@ def observables(
     for name, pair in zip(features.residues, features.pairs, strict=True):
         mine, theirs = samples.torsions[:, pair], truth[:, pair]
         residues[name] = {
-            "basins": {"model": basin_shares(mine), "reference": basin_shares(theirs)},
+            "basins": {
+                "model": basin_shares(mine, weights),
+                "reference": basin_shares(theirs, known_weights),
+            },
             "basin_errors": {
-                "model": _basin_errors(mine, zeros),
-                "reference": _basin_errors(theirs, reference.replica),
+                "model": _basin_errors(mine, zeros, weights),
+                "reference": _basin_errors(theirs, reference.replica, known_weights),
             },
             "delta_f_alpha_l": {
-                "model": _alpha_l(mine, zeros, own, rng),
-                "reference": _alpha_l(theirs, reference.replica, block, rng),
+                "model": _alpha_l(mine, zeros, own, weights, rng),
+                "reference": _alpha_l(theirs, reference.replica, block, known_weights, rng),
                 "stored": reference.delta_f_alpha_l if len(features.pairs) == 1 else None,
             },
         }
@@ -174,11 +190,11 @@ def observables(
     if known and energies is not None and np.isfinite(energies).any():
         finite = np.isfinite(energies)
         sides = {
-            "model": (energies[finite], zeros[finite], own),
-            "reference": (reference.energies, reference.replica, block),
+            "model": (energies[finite], zeros[finite], own, weighting.part_of(weights, finite)),
+            "reference": (reference.energies, reference.replica, block, known_weights),
         }
         result["energy"] = {
-            side: _energy_row(reduced_energies(u, reference.temperature), runs, length, rng)
-            for side, (u, runs, length) in sides.items()
+            side: _energy_row(reduced_energies(u, reference.temperature), runs, length, w, rng)
+            for side, (u, runs, length, w) in sides.items()
         } | {"unit": "kT", "not_finite": int(np.count_nonzero(~np.isfinite(energies)))}
     return result

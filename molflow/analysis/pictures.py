@@ -55,6 +55,7 @@ class Picture:
 def pictures(
     result: dict, samples: Samples, scored: Reference,
     energies: tuple[np.ndarray, np.ndarray] | None, molecules: np.ndarray | None,
+    energy_weights: np.ndarray | None = None,
 ) -> list[Picture]:  # fmt: skip
     """Choose the pictures of a comparison.
 
@@ -70,15 +71,18 @@ def pictures(
         Model and reference, kT.
     molecules : ndarray, (k, n_atoms, 3), or None
         Representatives of clusters from `molflow.analysis.representatives.positions_of`.
+    energy_weights : ndarray, (n,), optional
+        Of the model's energies.
     """
     features, made = samples.features, []
     if molecules is not None:
         made.append(_clusters(result["clusters"], molecules, features.topology))
     truth = scored.torsions[:, features.columns]
-    both = f"Model n = {len(samples):,}, reference n = {len(truth):,}."
+    weights = samples.weights, scored.weights
+    both = _sizes(len(samples), len(truth), *weights)
     if len(features.pairs):
         maps = [(samples.torsions[:, pair], truth[:, pair]) for pair in features.pairs]
-        worst = int(np.argmax([torsion_maps.fes_rmse(*sides) for sides in maps]))
+        worst = int(np.argmax([torsion_maps.fes_rmse(*sides, *weights) for sides in maps]))
         several = len(maps) > 1
         of = f" of {features.residues[worst]}, the worst of {len(maps)}" if several else ""
         made += [
@@ -86,12 +90,15 @@ def pictures(
                 "free_energy_maps", "Free-energy maps" + of,
                 f"Same scale, in kT above each minimum; white above {plots.CEILING:g} kT or never "
                 f"visited. {both}",
-                (8.6, 3.9), lambda figure: plots.ramachandran(*maps[worst], figure),
+                (8.6, 3.9), lambda figure: plots.ramachandran(*maps[worst], figure, *weights),
             ),
             Picture(
                 "torsion_profiles", "Profiles of the torsions" + of,
                 f"{_PROFILES} {both}",
-                (8.6, 3.0), lambda figure: plots.torsion_profiles(*maps[worst], figure),
+                (8.6, 3.0),
+                lambda figure: plots.torsion_profiles(
+                    *maps[worst], figure, model_weights=weights[0], reference_weights=weights[1]
+                ),
             ),
         ]  # fmt: skip
     elif features.torsions:
@@ -102,22 +109,33 @@ def pictures(
         made.append(Picture(
             "torsion_profiles", "Profiles of the worst torsions",
             f"{_PROFILES} {both}",
-            (8.6, 3.0), lambda figure: plots.torsion_profiles(*sides, figure, names),
+            (8.6, 3.0), lambda figure: plots.torsion_profiles(*sides, figure, names, *weights),
         ))  # fmt: skip
     if energies is not None:
         made.append(Picture(
             "energies", "Potential energies",
             "Densities over all samples, also those outside the picture. "
-            f"Model n = {len(energies[0]):,}, reference n = {len(energies[1]):,}.",
-            (4.4, 3.0), lambda figure: plots.energy_histogram(*energies, figure.subplots()),
+            + _sizes(*map(len, energies), energy_weights, scored.weights),
+            (4.4, 3.0),
+            lambda figure: plots.energy_histogram(
+                *energies, figure.subplots(), energy_weights, scored.weights
+            ),
         ))  # fmt: skip
     made.append(Picture(
         "fluctuations", "Fluctuations of the geometry",
         "Below 1: thermal fluctuation was lost. "
-        f"Model n = {len(samples.terms):,}, reference n = {len(scored.positions):,}.",
+        + _sizes(
+            len(samples.terms), len(scored.positions), samples.term_weights,
+            scored.position_weights,
+        ),
         (4.4, 3.0), lambda figure: plots.sd_ratios(result["geometry"], figure.subplots()),
     ))  # fmt: skip
     return made
+
+
+def _sizes(model: int, reference: int, model_weights, reference_weights) -> str:
+    own = plots.sizes_in_words(model, model_weights)
+    return f"Model {own}, reference {plots.sizes_in_words(reference, reference_weights)}."
 
 
 def shown_clusters(found: dict) -> list[dict]:

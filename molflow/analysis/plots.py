@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from molflow.analysis.torsion_metrics import free_energy, smoothed_density
+from molflow.analysis.weighting import effective_size, quantile, share, systematic
 
 #: Colours of Okabe and Ito, told apart by colour-blind readers; line styles differ as well.
 MODEL = {"color": "#D55E00", "linestyle": "-", "linewidth": 1.8}
@@ -43,8 +44,19 @@ def _angles(axes: Axes) -> Axes:
     return axes
 
 
+def sizes_in_words(n: int, weights: np.ndarray | None) -> str:
+    """Return how many samples there are and what they are worth."""
+    return f"n = {n:,}" + (
+        "" if weights is None else f", worth {effective_size(n, weights):,.0f} by their weights"
+    )
+
+
 def free_energy_map(
-    torsions: np.ndarray, axes: Axes | None = None, title: str | None = None, scale: bool = True
+    torsions: np.ndarray,
+    axes: Axes | None = None,
+    title: str | None = None,
+    scale: bool = True,
+    weights: np.ndarray | None = None,
 ) -> Axes:
     """Draw the free energy over (phi, psi), in kT above its minimum (a Ramachandran map).
 
@@ -57,6 +69,8 @@ def free_energy_map(
         By default the number of samples.
     scale : bool
         Whether to draw a colour bar.
+    weights : ndarray, (n,), optional
+        Sum of 1; equal by default.
 
     Returns
     -------
@@ -66,18 +80,24 @@ def free_energy_map(
     axes = axes or new_axes(4.9, 4.0)
     edges = np.linspace(-180, 180, 73)
     # A narrower Gaussian than in the score, so that the picture keeps the basins' edges.
-    surface = free_energy(smoothed_density(torsions, width=4.0))
+    surface = free_energy(smoothed_density(torsions, width=4.0, weights=weights))
     image = axes.pcolormesh(
         edges, edges, np.ma.masked_greater(surface.T, CEILING),
         cmap="viridis", vmin=0, vmax=CEILING, rasterized=True,
     )  # fmt: skip
-    axes.set_title(f"n = {len(torsions):,}" if title is None else title)
+    axes.set_title(sizes_in_words(len(torsions), weights) if title is None else title)
     if scale:
         axes.figure.colorbar(image, ax=axes, label="F / kT", shrink=0.92)
     return _angles(axes)
 
 
-def ramachandran(model: np.ndarray, reference: np.ndarray, figure: Figure | None = None):
+def ramachandran(
+    model: np.ndarray,
+    reference: np.ndarray,
+    figure: Figure | None = None,
+    model_weights: np.ndarray | None = None,
+    reference_weights: np.ndarray | None = None,
+):
     """Draw free-energy maps of (phi, psi), model and reference side by side on one scale.
 
     Parameters
@@ -85,6 +105,8 @@ def ramachandran(model: np.ndarray, reference: np.ndarray, figure: Figure | None
     model, reference : ndarray, (n, 2)
         rad.
     figure : matplotlib.figure.Figure, optional
+    model_weights, reference_weights : ndarray, (n,) and (m,), optional
+        Sums of 1; equal by default.
 
     Returns
     -------
@@ -92,8 +114,10 @@ def ramachandran(model: np.ndarray, reference: np.ndarray, figure: Figure | None
     """
     figure = figure or Figure(figsize=(8.6, 3.9), layout="constrained")
     axes = figure.subplots(1, 2, sharex=True, sharey=True)
-    for axis, torsions, title in zip(axes, (model, reference), ("model", "reference"), strict=True):
-        free_energy_map(torsions, axis, f"{title} (n = {len(torsions):,})", scale=False)
+    sides = ("model", model, model_weights), ("reference", reference, reference_weights)
+    for axis, (title, torsions, weights) in zip(axes, sides, strict=True):
+        size = sizes_in_words(len(torsions), weights)
+        free_energy_map(torsions, axis, f"{title} ({size})", scale=False, weights=weights)
     axes[1].set_ylabel("")
     image = axes[1].collections[0]
     figure.colorbar(image, ax=axes, label="F / kT", shrink=0.92)
@@ -101,7 +125,12 @@ def ramachandran(model: np.ndarray, reference: np.ndarray, figure: Figure | None
 
 
 def ramachandran_overlay(
-    model: np.ndarray, reference: np.ndarray, axes: Axes | None = None, shown: int = 2000
+    model: np.ndarray,
+    reference: np.ndarray,
+    axes: Axes | None = None,
+    shown: int = 2000,
+    model_weights: np.ndarray | None = None,
+    reference_weights: np.ndarray | None = None,
 ) -> Axes:
     """Draw samples of the model as points over the reference's free energy in lines of 1, 3, 5 kT.
 
@@ -111,16 +140,20 @@ def ramachandran_overlay(
         rad.
     axes : matplotlib.axes.Axes, optional
     shown : int
-        Points at most, taken at even steps.
+        Points at most, taken at even steps; of a weighted model at even steps in weight.
+    model_weights, reference_weights : ndarray, (n,) and (m,), optional
+        Sums of 1; equal by default.
     """
     axes = axes or new_axes(4.4, 4.2)
-    stride = -(-len(model) // shown)
+    points = model[:: -(-len(model) // shown)]
+    if model_weights is not None:
+        points = model[np.unique(systematic(model_weights, min(shown, len(model)), 0.5))]
     axes.plot(
-        *np.degrees(model[::stride]).T, ".", color=MODEL["color"], markersize=2.5, alpha=0.6,
-        label=f"model ({len(model[::stride]):,} of {len(model):,})", rasterized=True,
+        *np.degrees(points).T, ".", color=MODEL["color"], markersize=2.5, alpha=0.6,
+        label=f"model ({len(points):,} of {len(model):,})", rasterized=True,
     )  # fmt: skip
     centres = np.linspace(-180, 180, 73)[:-1] + 2.5
-    surface = free_energy(smoothed_density(reference, width=8.0)).T
+    surface = free_energy(smoothed_density(reference, width=8.0, weights=reference_weights)).T
     lines = axes.contour(
         centres, centres, surface, levels=[1, 3, 5], colors=REFERENCE["color"],
         linestyles=["solid", "dashed", "dotted"],
@@ -136,7 +169,7 @@ def ramachandran_overlay(
 
 def free_energy_surface(
     first: np.ndarray, second: np.ndarray, labels: Sequence[str] = ("TIC 1", "TIC 2"),
-    axes: Axes | None = None, bins: int = 60,
+    axes: Axes | None = None, bins: int = 60, weights: np.ndarray | None = None,
 ) -> Axes:  # fmt: skip
     """Draw the free energy over any two coordinates that do not wrap, kT above the minimum.
 
@@ -147,29 +180,35 @@ def free_energy_surface(
     axes : matplotlib.axes.Axes, optional
     bins : int
         Along each coordinate.
+    weights : ndarray, (n,), optional
+        Sum of 1; equal by default.
     """
     axes = axes or new_axes(4.9, 4.0)
-    counts, x, y = np.histogram2d(first, second, bins=bins)
+    counts, x, y = np.histogram2d(first, second, bins=bins, weights=weights)
     surface = np.ma.masked_greater(free_energy(counts / counts.sum()).T, CEILING)
     image = axes.pcolormesh(x, y, surface, cmap="viridis", vmin=0, vmax=CEILING, rasterized=True)
     axes.figure.colorbar(image, ax=axes, label="F / kT", shrink=0.92)
-    axes.set(xlabel=labels[0], ylabel=labels[1], title=f"n = {len(first):,}")
+    axes.set(xlabel=labels[0], ylabel=labels[1], title=sizes_in_words(len(first), weights))
     return axes
 
 
 def torsion_profiles(
     model: np.ndarray, reference: np.ndarray, figure: Figure | None = None,
-    names: Sequence[str] = ("φ", "ψ"),
+    names: Sequence[str] = ("φ", "ψ"), model_weights: np.ndarray | None = None,
+    reference_weights: np.ndarray | None = None,
 ):  # fmt: skip
     """Draw one-dimensional free-energy profiles of torsions (n, k), kT; returns k axes."""
     names = names[: model.shape[1]]
     figure = figure or Figure(figsize=(8.6, 3.0), layout="constrained")
     axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     edges = np.linspace(-180, 180, 73)
-    sides = ((reference, REFERENCE, "reference"), (model, MODEL, "model"))
+    sides = (
+        (reference, reference_weights, REFERENCE, "reference"),
+        (model, model_weights, MODEL, "model"),
+    )
     for index, (axis, name) in enumerate(zip(axes, names, strict=True)):
-        for torsions, style, label in sides:
-            counts, _ = np.histogram(np.degrees(torsions[:, index]), bins=edges)
+        for torsions, weights, style, label in sides:
+            counts, _ = np.histogram(np.degrees(torsions[:, index]), bins=edges, weights=weights)
             profile = free_energy(counts)
             profile[~np.isfinite(profile)] = np.nan  # a gap where there is no sample
             axis.plot((edges[1:] + edges[:-1]) / 2, profile, label=label, **style)
@@ -180,20 +219,31 @@ def torsion_profiles(
     return axes
 
 
-def energy_histogram(model: np.ndarray, reference: np.ndarray, axes: Axes | None = None) -> Axes:
+def energy_histogram(
+    model: np.ndarray,
+    reference: np.ndarray,
+    axes: Axes | None = None,
+    model_weights: np.ndarray | None = None,
+    reference_weights: np.ndarray | None = None,
+) -> Axes:
     """Draw densities of the reduced energies (n,) and (m,) in kT, one over the other."""
     axes = axes or new_axes(4.4, 3.0)
-    low, high = np.quantile(reference, [0.0005, 0.9995])
+    low, high = quantile(reference, [0.0005, 0.9995], reference_weights)
     margin = high - low
-    left = max(low - margin, min(low - 0.1 * margin, np.quantile(model, 0.005)))
-    right = min(high + margin, max(high + 0.1 * margin, np.quantile(model, 0.995)))
+    left = max(low - margin, min(low - 0.1 * margin, quantile(model, 0.005, model_weights)))
+    right = min(high + margin, max(high + 0.1 * margin, quantile(model, 0.995, model_weights)))
     edges = np.linspace(left, right, 70)
-    for energies, style, label in ((reference, REFERENCE, "reference"), (model, MODEL, "model")):
-        counts, _ = np.histogram(energies, bins=edges)
+    sides = (
+        (reference, reference_weights, REFERENCE, "reference"),
+        (model, model_weights, MODEL, "model"),
+    )
+    for energies, weights, style, label in sides:
+        counts, _ = np.histogram(energies, bins=edges, weights=weights)
         # Normalised by all samples, so that what lies outside the picture is missing from it.
-        density = counts / len(energies) / (edges[1] - edges[0])
+        whole = len(energies) if weights is None else 1.0
+        density = counts / whole / (edges[1] - edges[0])
         axes.stairs(density, edges, label=label, **style)
-    outside = np.mean((model < left) | (model > right))
+    outside = share((model < left) | (model > right), model_weights)
     if outside > 0:
         axes.set_title(f"{outside:.1%} of the model's energies are outside", fontsize=9)
     axes.set(xlabel="U / kT", ylabel="density", ylim=(0, None))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import mdtraj
 import numpy as np
 
+from molflow.analysis.weighting import checked_log_weights, normalised, part_of
 from molflow.errors import MolflowError
 from molflow.files import read_arrays, read_json, replacing, write_arrays, write_json
 
@@ -18,7 +20,10 @@ _DTYPES = {
     "replica": np.int16,
     "positions": np.float32,
     "position_frame": np.int32,
+    "log_weights": np.float64,
 }
+#: Arrays that a reference need not have.
+_OPTIONAL = ("energies", "log_weights")
 _FIELDS = (
     "system", "ensemble", "ensemble_hash", "temperature", "frame_interval_ps", "torsion_names",
     "provenance",
@@ -59,6 +64,9 @@ class Reference:
         Where the frames come from.
     delta_f_alpha_l : dict or None
         A stored estimate of the free energy of alpha-L, if the reference brings one.
+    log_weights : ndarray, (F,), float64, or None
+        Natural logarithms of the weights of the frames, up to a constant common to all runs, as of
+        runs under a bias; None for equal weights.
     """
 
     topology: mdtraj.Topology
@@ -76,6 +84,7 @@ class Reference:
     held_out_runs: tuple[int, ...] = ()
     provenance: dict = field(default_factory=dict)
     delta_f_alpha_l: dict | None = None
+    log_weights: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         frames = len(self.torsions)
@@ -107,6 +116,20 @@ class Reference:
             raise MolflowError(
                 f"the reference of '{self.system}' is not usable: {problem}. Make it again."
             )
+        if self.log_weights is not None:
+            checked_log_weights(
+                self.log_weights, frames, f"the reference of '{self.system}'"
+            )
+
+    @cached_property
+    def weights(self) -> np.ndarray | None:
+        """Weights of the frames, (F,) with a sum of 1; None for equal ones."""
+        return normalised(self.log_weights)
+
+    @cached_property
+    def position_weights(self) -> np.ndarray | None:
+        """Weights of the thinned frames, (M,) with a sum of 1; None for equal ones."""
+        return part_of(self.weights, self.position_frame)
 
     @property
     def runs(self) -> tuple[int, ...]:
@@ -134,6 +157,7 @@ class Reference:
             self,
             torsions=self.torsions[keep],
             energies=None if self.energies is None else self.energies[keep],
+            log_weights=None if self.log_weights is None else self.log_weights[keep],
             replica=self.replica[keep],
             positions=self.positions[thinned],
             position_frame=new_index[self.position_frame[thinned]].astype(np.int32),
@@ -196,7 +220,7 @@ def load_reference(folder: str | Path, topology: mdtraj.Topology | None = None) 
         if not path.is_file():
             raise MolflowError(f"the reference folder '{folder}' has no topology.pdb: add it.")
         topology = mdtraj.load_topology(str(path))
-    kept = {n: kind for n, kind in _DTYPES.items() if n != "energies" or n in arrays}
+    kept = {n: kind for n, kind in _DTYPES.items() if n not in _OPTIONAL or n in arrays}
     try:
         return Reference(
             topology=topology,

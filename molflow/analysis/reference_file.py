@@ -114,6 +114,7 @@ def reference_from_trajectory(
         frame_interval_ps=given.frame_interval_ps,
         torsion_names=tuple(t.name for t in torsions_found),
         provenance={"trajectory": path.name, "sha256": given.sha256, "frames": start},
+        log_weights=given.log_weights,
     )
     return _in_chains(found, given.record)
 

@@ -42,6 +42,16 @@ def share_interval(count: int, n: int) -> str:
     return f"{100 * count / n:.2f} % ({100 * low:.2f} – {100 * high:.2f})"
 
 
+def weight_interval(share: float, effective: float) -> str:
+    """Return a share of the weight with its 95 % interval, Wilson's at the effective size."""
+    z = 1.959963984540054
+    middle = (share + z * z / (2 * effective)) / (1 + z * z / effective)
+    half = np.sqrt(share * (1 - share) / effective + (z / (2 * effective)) ** 2)
+    half *= z / (1 + z * z / effective)
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    return f"{100 * share:.2f} % ({100 * low:.2f} – {100 * high:.2f})"
+
+
 def _molecules(found: dict, positions: np.ndarray, topology) -> dict:
     reach = reach_of(positions, topology)
     cards = []
@@ -71,6 +81,7 @@ def render(result: dict, pictures: list[Picture], molecules: np.ndarray | None, 
     )
     environment.filters["number"] = number
     environment.globals["share_interval"] = share_interval
+    environment.globals["weight_interval"] = weight_interval
     template = folder.joinpath("report.html.j2").read_text(encoding="utf-8")
     viewer = folder.joinpath("molecules.js").read_text(encoding="utf-8")
     found = result["clusters"]

@@ -20,6 +20,7 @@ from molflow.analysis.observables import BASIN_NAMES, basin_shares
 from molflow.analysis.reference import Reference
 from molflow.analysis.samples import Samples, evenly_spaced
 from molflow.analysis.superposition import heavy_atoms, superposed
+from molflow.analysis.weighting import part_of
 
 #: Atoms of all samples that are held at once where positions are clustered.
 _ATOMS = 4_000_000
@@ -58,7 +59,7 @@ def representatives(samples: Samples, scored: Reference, read: Read) -> dict | N
         model = torsion_coordinates(samples.torsions[rows])
         truth = torsion_coordinates(scored.torsions[:, features.columns])
         frames, width = scored.position_frame, torsion_width(len(features.torsions))
-        runs = scored.replica
+        runs, theirs = scored.replica, scored.weights
         method = f"{len(features.torsions)} torsions"
     else:
         most = int(np.clip(_ATOMS // len(features.atoms), 100, SAMPLES))
@@ -69,8 +70,12 @@ def representatives(samples: Samples, scored: Reference, read: Read) -> dict | N
         truth = cartesian_coordinates(own, features.topology, own[0])
         frames, width = np.arange(len(kept)), CARTESIAN_WIDTH
         runs = scored.replica[scored.position_frame[kept]]
+        theirs = part_of(scored.position_weights, kept)
         method = "positions after superposition"
-    found = find_clusters(model, truth, width, runs, frames)
+    mine = part_of(samples.weights, rows)
+    found = find_clusters(
+        model, truth, width, runs, frames, model_weights=mine, reference_weights=theirs
+    )
     place = dict(zip(frames.tolist(), range(len(frames)), strict=True))
     entries = []
     for cluster in found:

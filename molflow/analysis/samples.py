@@ -11,6 +11,7 @@ from molflow.analysis.features import Features
 from molflow.analysis.geometry import measure
 from molflow.analysis.torsion_list import measure_torsions
 from molflow.analysis.validity import Validity, check_validity
+from molflow.analysis.weighting import part_of
 
 #: Bonds, angles and impropers are compared on at most this many samples, evenly spaced; torsions,
 #: energies and validity on all.
@@ -44,6 +45,8 @@ class Samples:
         Positions of the first samples that failed a test, nm.
     offender_sample : ndarray, (k,) int
         Which samples those are.
+    weights : ndarray, (n,), or None
+        Sum of 1; None for equal weights.
     """
 
     features: Features
@@ -55,6 +58,12 @@ class Samples:
     fingerprints: np.ndarray
     offenders: np.ndarray
     offender_sample: np.ndarray
+    weights: np.ndarray | None = None
+
+    @property
+    def term_weights(self) -> np.ndarray | None:
+        """Weights (m,) of the samples that `terms` are of."""
+        return part_of(self.weights, self.term_sample)
 
     def __len__(self) -> int:
         return len(self.torsions)
@@ -70,6 +79,7 @@ class Samples:
             energies=None if self.energies is None else self.energies[mask],
             terms=self.terms[thin],
             term_sample=new[self.term_sample[thin]],
+            weights=part_of(self.weights, mask),
         )
 
 
@@ -88,6 +98,7 @@ def measure_samples(
     n: int,
     features: Features,
     energies: np.ndarray | Callable[[np.ndarray], np.ndarray] | None = None,
+    weights: np.ndarray | None = None,
 ) -> Samples:
     """Measure an ensemble.
 
@@ -100,6 +111,8 @@ def measure_samples(
     features : Features
     energies : ndarray, (n,), or callable, optional
         Known energies in kJ/mol, or a function of finite positions (k, n_atoms, 3).
+    weights : ndarray, (n,), optional
+        Sum of 1; equal by default.
     """
     wanted = evenly_spaced(n, GEOMETRY_SAMPLES)
     torsions, found, term_rows, term_sample, parts, marks = [], [], [], [], [], []
@@ -135,6 +148,7 @@ def measure_samples(
         fingerprints=np.concatenate(marks),
         offenders=np.concatenate(offenders),
         offender_sample=np.concatenate(offender_sample),
+        weights=weights,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from molflow.analysis.metrics.entry import Metric
 from molflow.analysis.metrics.registry import metrics_of
 from molflow.analysis.observables import observables
 from molflow.analysis.order_in_time import order_in_time
+from molflow.analysis.principal_components import PrincipalComponents, fit_principal_components
 from molflow.analysis.reference import Reference
 from molflow.analysis.samples import Samples
 from molflow.analysis.slow_coordinates import SlowCoordinates, fit_slow_coordinates
@@ -25,39 +26,69 @@ from molflow.analysis.statistics import (
     torsion_inefficiency,
 )
 from molflow.analysis.validity import check_validity
+from molflow.analysis.weight_report import weights_of_both
+from molflow.analysis.weighting import effective_size, part_of
 from molflow.errors import MolflowError
 
 #: Kinds of data that are scored, in the order of the table.
-_KINDS = ("backbone", "tics", "torsions", "energies", "bond", "angle", "improper")
+_KINDS = ("backbone", "tics", "pcs", "torsions", "energies", "bond", "angle", "improper")
 #: Bootstrap repeats and draws of the floor: quick scores, geometry, optimal transport.
 _REPEATS = {"quick": 100, "terms": 20, "slow": 8}
 _DRAWS = {"quick": 10, "terms": 3, "slow": 2}
 #: Resampled values (samples times torsions times repeats) at which repeats become fewer.
 _BUDGET, _LEAST_REPEATS = 12_000_000, 20
+#: Why nothing that hangs on the order in time is said of weighted frames.
+_NO_TIME = (
+    "Weighted frames come from other dynamics than the molecule's, or from none: what they do in "
+    "time is not what it does."
+)
+
+Modes = SlowCoordinates | PrincipalComponents | None
 
 
 @dataclass(frozen=True)
 class Side:
-    """One kind of data of one side: values (n, ...), run labels (n,), frames per block."""
+    """One kind of data of one side.
+
+    Values (n, ...), run labels (n,), frames per block, and weights (n,) or None for equal ones.
+    """
 
     values: np.ndarray
     runs: np.ndarray
     block: int
+    weights: np.ndarray | None = None
 
-    def again(self, rng: np.random.Generator) -> np.ndarray:
-        """Return the values resampled by blocks."""
-        return self.values[resample(self.runs, self.block, rng)]
+    @property
+    def effective(self) -> float:
+        """How many equally weighted values these are worth."""
+        return effective_size(len(self.values), self.weights)
 
-    def draw(self, size: int, rng: np.random.Generator) -> np.ndarray:
-        """Return at most `size` values, drawn without replacement."""
+    def again(self, rng: np.random.Generator) -> Side:
+        """Return values and weights resampled by blocks."""
+        return self._of(resample(self.runs, self.block, rng))
+
+    def draw(self, size: int, rng: np.random.Generator) -> Side:
+        """Return at most `size` values with their weights, drawn without replacement."""
         if size >= len(self.values):
-            return self.values
-        return self.values[np.sort(rng.choice(len(self.values), size, replace=False))]
+            return self
+        return self._of(np.sort(rng.choice(len(self.values), size, replace=False)))
+
+    def _of(self, rows: np.ndarray) -> Side:
+        kept = part_of(self.weights, rows)
+        return Side(self.values[rows], self.runs[rows], self.block, kept)
+
+
+def _floor_size(model: Side, side: Side) -> int:
+    """Return how many values of the floor's model side are worth as many as the model's."""
+    if model.weights is None and side.weights is None:
+        return min(len(model.values), len(side.values))
+    worth = side.effective / len(side.values)
+    return int(np.clip(round(model.effective / worth), 2, len(side.values)))
 
 
 def _by_kind(
     features: Features,
-    modes: SlowCoordinates | None,
+    modes: Modes,
     torsions: Side,
     energies: Side | None,
     terms: Side,
@@ -65,60 +96,67 @@ def _by_kind(
     sides = {}
     if len(features.pairs):
         pairs = torsions.values[:, features.pairs.ravel()].reshape(len(torsions.values), -1, 2)
-        sides["backbone"] = Side(pairs, torsions.runs, torsions.block)
+        sides["backbone"] = replace(torsions, values=pairs)
     if features.torsions:
         sides["torsions"] = torsions
     if modes is not None:
-        sides["tics"] = Side(modes.transform(torsions.values), torsions.runs, torsions.block)
+        kind = "tics" if isinstance(modes, SlowCoordinates) else "pcs"
+        sides[kind] = replace(torsions, values=modes.transform(torsions.values))
     if energies is not None:
         sides["energies"] = energies
     kinds = np.array([term.kind for term in features.terms])
     for kind in ("bond", "angle", "improper"):
         columns = np.flatnonzero(kinds == kind)
         if len(columns):
-            sides[kind] = Side(terms.values[:, columns], terms.runs, terms.block)
+            sides[kind] = replace(terms, values=terms.values[:, columns])
     return {kind: side for kind, side in sides.items() if len(side.values) > 1}
 
 
 def _reference_sides(
-    reference: Reference, features: Features, modes: SlowCoordinates | None, inefficiency: float
+    reference: Reference, features: Features, modes: Modes, inefficiency: float
 ) -> dict[str, Side]:
     longest = int(np.bincount(reference.replica - reference.replica.min()).max())
     block = block_length(inefficiency, longest)
     stride = len(reference.torsions) / max(1, len(reference.positions))
-    runs = reference.replica
+    runs, weights = reference.replica, reference.weights
     energies = None
     if reference.energies is not None and reference.temperature is not None:
-        energies = Side(reduced_energies(reference.energies, reference.temperature), runs, block)
+        reduced = reduced_energies(reference.energies, reference.temperature)
+        energies = Side(reduced, runs, block, weights)
     return _by_kind(
         features, modes,
-        Side(reference.torsions[:, features.columns], runs, block),
+        Side(reference.torsions[:, features.columns], runs, block, weights),
         energies,
         # Thinned frames: the same block in time.
         Side(
             measure(reference.positions[:, features.atoms], features.terms),
             runs[reference.position_frame], max(1, round(block / stride)),
+            reference.position_weights,
         ),
     )  # fmt: skip
 
 
 def _model_sides(
-    samples: Samples, modes: SlowCoordinates | None, temperature: float | None
+    samples: Samples, modes: Modes, temperature: float | None
 ) -> dict[str, Side]:
-    features = samples.features
-    phi = [int(i) for i in features.pairs[:, 0]]
-    block = block_length(torsion_inefficiency(samples.torsions, phi=phi), len(samples))
+    features, weights = samples.features, samples.weights
+    block = block_length(_inefficiency(samples), len(samples))
     zeros = np.zeros(len(samples), int)
     energies = None
     if samples.energies is not None and temperature is not None:
         reduced = reduced_energies(samples.energies, temperature)
         finite = np.isfinite(reduced)
-        energies = Side(reduced[finite], zeros[finite], block)
+        energies = Side(reduced[finite], zeros[finite], block, part_of(weights, finite))
     thinned = max(1, round(block * len(samples.terms) / max(1, len(samples))))
     return _by_kind(
-        features, modes, Side(samples.torsions, zeros, block), energies,
-        Side(samples.terms, zeros[samples.term_sample], thinned),
+        features, modes, Side(samples.torsions, zeros, block, weights), energies,
+        Side(samples.terms, zeros[samples.term_sample], thinned, samples.term_weights),
     )  # fmt: skip
+
+
+def _inefficiency(samples: Samples) -> float:
+    phi = [int(i) for i in samples.features.pairs[:, 0]]
+    return torsion_inefficiency(samples.torsions, phi=phi, weights=samples.weights)
 
 
 def _repeats(kind: str, slow: bool, model: Side, scored: Side) -> tuple[int, int]:
@@ -155,22 +193,23 @@ def rows_of(
         By name of the metric; see `score`.
     """
     rows = {}
-    size = min(len(model.values), len(floors[0][0].values))
+    size = _floor_size(model, floors[0][0])
     for slow in (False, True):
         group = [metric for metric in metrics if metric.slow == slow]
         if not group:
             continue
         draws, repeats = _repeats(kind, slow, model, scored)
 
-        def all_scores(a: np.ndarray, b: np.ndarray, group: list[Metric] = group) -> np.ndarray:
-            return np.array([metric.score(a, b, rng) for metric in group])
+        def all_scores(a: Side, b: Side, group: list[Metric] = group) -> np.ndarray:
+            sides = a.values, b.values, rng, a.weights, b.weights
+            return np.array([metric.of(*sides) for metric in group])
 
         # A slow score thins at random, so it is the mean of a few draws on both sides alike.
         times = draws if slow else 1
-        values = np.mean([all_scores(model.values, scored.values) for _ in range(times)], axis=0)
+        values = np.mean([all_scores(model, scored) for _ in range(times)], axis=0)
         drawn = slow or len(floors) > 1 or size < len(floors[0][0].values)
         pairs = [floors[k % len(floors)] for k in range(max(draws, len(floors)) if drawn else 1)]
-        floor = np.mean([all_scores(a.draw(size, rng), b.values) for a, b in pairs], axis=0)
+        floor = np.mean([all_scores(a.draw(size, rng), b) for a, b in pairs], axis=0)
         sd = np.full(len(group), np.nan)
         if intervals:
             sd = bootstrap_sd(
@@ -181,10 +220,23 @@ def rows_of(
             "n_reference": len(scored.values),
             "floor_n_model": size,
             "floor_n_reference": len(floors[0][1].values),
-        }
+        } | _effective_sizes(model, scored, floors[0], size)
         for metric, *numbers in zip(group, values, floor, sd, strict=True):
             rows[metric.name] = _row(metric, *numbers, intervals, sizes)
     return {metric.name: rows[metric.name] for metric in metrics}
+
+
+def _effective_sizes(model: Side, scored: Side, floor: tuple[Side, Side], size: int) -> dict:
+    """Return what weighted values are worth; nothing if none is weighted."""
+    if model.weights is None and scored.weights is None:
+        return {}
+    first, second = floor
+    return {
+        "n_model_effective": model.effective,
+        "n_reference_effective": scored.effective,
+        "floor_n_model_effective": size * first.effective / len(first.values),
+        "floor_n_reference_effective": second.effective,
+    }
 
 
 def _row(
@@ -238,7 +290,10 @@ def score(
     dict
         JSON-safe: ``metrics`` (name, value, floor, excess, 95 % interval, unit, sizes, definition
         and source of each score, on all finite samples), ``metrics_valid`` (the same on valid
-        samples if some are not), ``observables``, ``validity``, ``geometry``, ``statistics``.
+        samples if some are not), ``observables``, ``validity``, ``geometry``, ``statistics``. If
+        one of the sides is weighted also ``weights`` (see `molflow.analysis.weight_report`),
+        effective sizes in every row, shares of the weight in ``validity`` and ``not_scored``, a
+        sentence for each metric that does not take weights or has no meaning with them.
 
         The interval is the score plus and minus 1.96 standard deviations of a block bootstrap of
         both sides. It is centred on the score, which like the floor is biased upwards by finite
@@ -253,7 +308,9 @@ def score(
     rng = np.random.default_rng(seed)
     phi = [int(i) for i in features.pairs[:, 0]]
     all_torsions = reference.torsions[:, features.columns]
-    inefficiency = torsion_inefficiency(all_torsions, reference.replica, phi)
+    inefficiency = torsion_inefficiency(
+        all_torsions, reference.replica, phi, reference.weights
+    )
     split = split_reference(
         reference, block_length(inefficiency, len(reference.torsions)), np.random.default_rng(seed)
     )
@@ -269,12 +326,14 @@ def score(
         )
     modes = None
     if exact_transport:  # the only scores of the slow modes are of this kind
-        modes = fit_slow_coordinates(all_torsions, reference.replica, reference.frame_interval_ps)
+        modes = _fit_modes(reference, all_torsions)
     scored = _reference_sides(split.scored, features, modes, inefficiency)
     floors = [
         tuple(_reference_sides(part, features, modes, inefficiency) for part in pair)
         for pair in split.floors
     ]
+
+    not_scored = {}
 
     def table(part: Samples, intervals: bool) -> dict[str, dict]:
         model, rows = _model_sides(part, modes, reference.temperature), {}
@@ -282,16 +341,28 @@ def score(
             sides = [model, scored, *(side for pair in floors for side in pair)]
             if all(kind in side for side in sides):
                 metrics = metrics_of(kind, slow=exact_transport)
+                if any(side[kind].weights is not None for side in (model, scored)):
+                    unfit = [metric.name for metric in metrics if not metric.weighted]
+                    not_scored.update(dict.fromkeys(unfit, "It does not take weights."))
+                    metrics = [metric for metric in metrics if metric.weighted]
+                if not metrics:
+                    continue
                 pairs = [(a[kind], b[kind]) for a, b in floors]
                 rows |= rows_of(metrics, kind, model[kind], scored[kind], pairs, rng, intervals)
         return rows
 
     finite = samples.part(validity.finite)
+    some_weights = samples.weights is not None or reference.weights is not None
     metrics = table(finite, True)
+    if exact_transport and reference.weights is not None:
+        not_scored["tica_w2"] = _NO_TIME
     some_invalid = not validity.valid[validity.finite].all() and validity.valid.sum() > 1
     metrics_valid = table(samples.part(validity.valid), False) if some_invalid else None
     plain = observables(finite, split.scored, inefficiency, rng)
-    if frame_interval_ps is not None:
+    if frame_interval_ps is not None and some_weights:
+        plain["relaxation"] = None
+        not_scored["relaxation_error"] = _NO_TIME
+    elif frame_interval_ps is not None:
         plain["relaxation"] = None
         found = order_in_time(finite, split, frame_interval_ps, rng)
         if found is not None:
@@ -306,7 +377,8 @@ def score(
             entry = registry.metric("relaxation_error")
             metrics[entry.name] = _row(entry, *numbers.values(), True, sizes)
     truth = split.scored.positions[:, features.atoms]
-    n_effective = torsion_inefficiency(finite.torsions, phi=phi)
+    n_effective = _inefficiency(finite)
+    worth = effective_size(len(finite), finite.weights)
     interval = reference.frame_interval_ps
     return {
         "n": len(samples),
@@ -315,18 +387,34 @@ def score(
         "metrics": metrics,
         "metrics_valid": metrics_valid,
         "observables": plain,
-        "validity": validity.counts(),
-        "validity_reference": check_validity(truth, features.limits).counts(),
-        "geometry": term_table(features.terms, finite.terms, measure(truth, features.terms)),
+        "validity": validity.counts(samples.weights),
+        "validity_reference": check_validity(truth, features.limits).counts(
+            split.scored.position_weights
+        ),
+        "geometry": term_table(
+            features.terms, finite.terms, measure(truth, features.terms), finite.term_weights,
+            split.scored.position_weights,
+        ),
         "floor": split.sentence,
         "statistics": {
             "reference_inefficiency_frames": inefficiency,
             "reference_decorrelation_ps": None if interval is None else inefficiency * interval,
             "reference_frames": len(split.scored.torsions),
-            "reference_effective": len(split.scored.torsions) / inefficiency,
-            "model_effective": len(finite) / n_effective,
+            "reference_effective": effective_size(len(split.scored.torsions), split.scored.weights)
+            / inefficiency,
+            "model_effective": worth / n_effective,
             "geometry_model": len(finite.terms),
             "geometry_reference": len(truth),
             "seed": seed,
         },
-    }
+    } | (
+        {"weights": weights_of_both(finite, split.scored), "not_scored": not_scored}
+        if some_weights
+        else {}
+    )
+
+
+def _fit_modes(reference: Reference, torsions: np.ndarray) -> Modes:
+    if reference.weights is not None:
+        return fit_principal_components(torsions, reference.weights)
+    return fit_slow_coordinates(torsions, reference.replica, reference.frame_interval_ps)

@@ -40,11 +40,16 @@ class SlowCoordinates:
 
     def transform(self, torsions: np.ndarray) -> np.ndarray:
         """Return the coordinates (n, 2) of torsions (n, k) rad."""
-        parts = [
-            (torsion_features(torsions[start : start + _CHUNK]) - self.mean) @ self.matrix
-            for start in range(0, len(torsions), _CHUNK)
-        ]
-        return np.concatenate(parts)
+        return project(torsions, self.mean, self.matrix)
+
+
+def project(torsions: np.ndarray, mean: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return linear combinations (n, m) of cos and sin, less their mean, of torsions (n, k) rad."""
+    parts = [
+        (torsion_features(torsions[start : start + _CHUNK]) - mean) @ matrix
+        for start in range(0, len(torsions), _CHUNK)
+    ]
+    return np.concatenate(parts)
 
 
 def fit_slow_coordinates(

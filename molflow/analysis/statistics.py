@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from molflow.analysis.weighting import effective_size
+
 
 @dataclass(frozen=True)
 class Share:
@@ -57,15 +59,26 @@ def statistical_inefficiency(series: np.ndarray, runs: np.ndarray | None = None)
     return float(max(1.0, 1 + 2 * np.sum((1 - lags / longest) * correlation[1:stop])))
 
 
+def influence(series: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return n w (x - mean), whose plain mean has the error of the weighted mean of x (n,)."""
+    return len(series) * weights * (series - weights @ series)
+
+
 def torsion_inefficiency(
-    torsions: np.ndarray, runs: np.ndarray | None = None, phi: Sequence[int] = (0,)
+    torsions: np.ndarray,
+    runs: np.ndarray | None = None,
+    phi: Sequence[int] = (0,),
+    weights: np.ndarray | None = None,
 ) -> float:
     """Largest statistical inefficiency of cos, sin of each angle and the alpha-L indicators.
 
-    `torsions` are (n, k) rad, `phi` the columns whose sign tells alpha-L; 1 without torsions.
+    `torsions` are (n, k) rad, `phi` the columns whose sign tells alpha-L; 1 without torsions. With
+    weights (n,) it is that of the `influence` of each frame on the weighted means.
     """
     series = [f(angle) for angle in torsions.T for f in (np.cos, np.sin)]
     series += [((torsions[:, i] > 0) & (torsions[:, i] < 2)).astype(float) for i in phi]
+    if weights is not None:
+        series = [influence(s.astype(np.float64), weights) for s in series]
     return max((statistical_inefficiency(s, runs) for s in series), default=1.0)
 
 
@@ -108,7 +121,9 @@ def bootstrap_sd(score: Callable[[], np.ndarray], repeats: int) -> np.ndarray:
     return np.std([score() for _ in range(repeats)], axis=0, ddof=1)
 
 
-def share_of(members: np.ndarray, runs: np.ndarray | None = None) -> Share:
+def share_of(
+    members: np.ndarray, runs: np.ndarray | None = None, weights: np.ndarray | None = None
+) -> Share:
     """Return the share of a marked part and its standard error.
 
     Parameters
@@ -117,15 +132,35 @@ def share_of(members: np.ndarray, runs: np.ndarray | None = None) -> Share:
         In order of time within every run.
     runs : ndarray, (n,), optional
         Label of the run of each sample; one run by default.
+    weights : ndarray, (n,), optional
 
     Returns
     -------
     Share
         The error is that of a binomial share of n / g independent samples, where g is the
         statistical inefficiency of the marks. It is evaluated at (k + 1) / (n / g + 2), by the
-        rule of succession, since none of n samples does not mean none for certain.
+        rule of succession, since none of n samples does not mean none for certain. With weights
+        the independent samples are as many as give the error of the weighted mean by the marks'
+        `influence`, or their effective number if all marks are equal.
     """
+    if weights is not None:
+        value = float(weights[members].sum())
+        independent = _independent(members.astype(float), runs, weights)
+        return _share(min(value, 1.0), independent)
     value = float(np.mean(members))
     independent = len(members) / statistical_inefficiency(members.astype(float), runs)
+    return _share(value, independent)
+
+
+def _independent(marks: np.ndarray, runs: np.ndarray | None, weights: np.ndarray) -> float:
+    pull, value = influence(marks, weights), float(weights @ marks)
+    worth, g = effective_size(len(marks), weights), statistical_inefficiency(pull, runs)
+    if not 0 < value < 1:
+        return worth / g
+    # Far less than their share of the samples or far more may carry a rare state.
+    return value * (1 - value) * len(marks) / (np.mean(pull**2) * g)
+
+
+def _share(value: float, independent: float) -> Share:
     near = (value * independent + 1) / (independent + 2)
     return Share(value, float(np.sqrt(near * (1 - near) / independent)))

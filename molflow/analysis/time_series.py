@@ -88,9 +88,15 @@ def time_ordered(reference: Reference) -> TorsionSeries:
     Raises
     ------
     MolflowError
-        If it was made by tempering, whose frames of one temperature come from walkers that jump,
-        or if how it was made is not recorded.
+        If it is weighted, if it was made by tempering, whose frames of one temperature come from
+        walkers that jump, or if how it was made is not recorded.
     """
+    if reference.log_weights is not None:
+        raise MolflowError(
+            f"the reference of '{reference.system}' is weighted: its runs moved under a bias, so "
+            "it has populations and no kinetics. Make a second one with 'molflow simulate' without "
+            "a bias."
+        )
     plan = reference.provenance.get("simulation", {}).get("plan", {})
     temperatures = plan.get("temperatures")
     if temperatures is None:

@@ -13,20 +13,21 @@ _WIDTH = 10.0
 _BARRIER = 1.0
 
 
-def _smoothed(angles: np.ndarray) -> np.ndarray:
+def _smoothed(angles: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     offset = np.minimum(np.arange(_BINS), _BINS - np.arange(_BINS)) * 360.0 / _BINS
     kernel = np.exp(-0.5 * (offset / _WIDTH) ** 2)
     transform = np.fft.fft(kernel / kernel.sum())
-    return np.maximum(np.fft.ifft(np.fft.fft(marginal(angles, _BINS)) * transform).real, 1e-12)
+    shares = marginal(angles, _BINS, weights)
+    return np.maximum(np.fft.ifft(np.fft.fft(shares) * transform).real, 1e-12)
 
 
-def well_edges(angles: np.ndarray) -> np.ndarray:
+def well_edges(angles: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Return the tops of the barriers between wells, sorted bins of 5 degrees from -pi; (k,) int.
 
     Wells of the profile -ln p smoothed over 10 degrees, joined until each is parted from its
     neighbours by at least 1 kT. Empty if there is one well only.
     """
-    profile = -np.log(_smoothed(angles))
+    profile = -np.log(_smoothed(angles, weights))
     before, after = np.roll(profile, 1), np.roll(profile, -1)
     lows = list(np.flatnonzero((profile < before) & (profile <= after)))
     while len(lows) > 1:
@@ -47,7 +48,9 @@ def well_edges(angles: np.ndarray) -> np.ndarray:
     return np.zeros(0, int)
 
 
-def well_shares(angles: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def well_shares(
+    angles: np.ndarray, edges: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Return the share of angles in each well, (k,); the first well lies past the first edge.
 
     Parameters
@@ -56,10 +59,11 @@ def well_shares(angles: np.ndarray, edges: np.ndarray) -> np.ndarray:
         rad.
     edges : ndarray, (k,)
         From `well_edges` of the reference.
+    weights : ndarray, (n,), optional
     """
     if not len(edges):
         return np.ones(1)
-    bins = marginal(angles, _BINS)
+    bins = marginal(angles, _BINS, weights)
     turned = np.roll(bins, -edges[0])
     return np.add.reduceat(turned, edges - edges[0])
 

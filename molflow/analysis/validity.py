@@ -16,6 +16,7 @@ from molflow.analysis.limits import (
 )
 from molflow.analysis.ring_shape import flatness, threaded
 from molflow.analysis.stereo import handedness
+from molflow.analysis.weighting import effective_size, share
 
 #: Tests in the order of the table: key of the count and what it says in words.
 TESTS = {
@@ -74,12 +75,13 @@ class Validity:
         masks = [self.passed[name] for name in names if name in self.passed]
         return np.logical_and.reduce([self.finite, *masks])
 
-    def counts(self) -> dict[str, int | None]:
+    def counts(self, weights: np.ndarray | None = None) -> dict:
         """Return how many samples there are, are valid, and fail each test (finite ones).
 
-        None for a test that these atoms do not allow.
+        None for a test that these atoms do not allow. With weights (n,) also ``effective``, what
+        the samples are worth, and ``shares``, those of the weight.
         """
-        counted: dict[str, int | None] = {
+        counted = {
             "samples": len(self.finite),
             "valid": int(self.valid.sum()),
             "strictly_valid": int(self.strictly_valid.sum()),
@@ -88,7 +90,15 @@ class Validity:
         for test, (key, _) in TESTS.items():
             mask = self.passed.get(test)
             counted[key] = None if mask is None else int((self.finite & ~mask).sum())
-        return counted
+        if weights is None:
+            return counted
+        marks = {"valid": self.valid, "strictly_valid": self.strictly_valid}
+        marks["not_finite"] = ~self.finite
+        marks |= {
+            TESTS[test][0]: self.finite & ~mask for test, mask in self.passed.items()
+        }
+        shares = {key: min(1.0, share(mark, weights)) for key, mark in marks.items()}
+        return counted | {"effective": effective_size(len(weights), weights), "shares": shares}
 
     @staticmethod
     def joined(parts: list[Validity]) -> Validity:

@@ -6,6 +6,7 @@ import math
 
 from molflow.analysis.observables import BASIN_NAMES
 from molflow.analysis.validity import PUBLISHED, TESTS
+from molflow.analysis.weight_report import LARGEST_SHARE
 
 #: A basin is missing if the model's share is below this part of the reference's.
 BASIN_MISSING = 0.1
@@ -41,6 +42,38 @@ def _check(aspect: str, level: str, sentence: str) -> dict[str, str]:
     return {"aspect": aspect, "level": level, "sentence": sentence}
 
 
+def _worth(result: dict) -> float:
+    """Return how many equally weighted samples the ensemble is worth."""
+    weights = result.get("weights", {}).get("model")
+    return result["n_finite"] if weights is None else weights["effective"]
+
+
+def _weights(result: dict) -> dict | None:
+    sides = {side: w for side, w in result.get("weights", {}).items() if w is not None}
+    if not sides:
+        return None
+    levels, sentences = [], []
+    for side, w in sides.items():
+        k = -math.inf if w["pareto_k"] is None else w["pareto_k"]
+        tail = "good" if k <= w["largest_k"] else "fair" if k < 1 else "bad"
+        levels += [tail, _level(w["largest_share"], LARGEST_SHARE)]
+        of = "ensemble" if side == "model" else "reference"
+        text = (
+            f"those of the {of} are worth {w['effective']:,.0f} of {w['n']:,} equal ones "
+            f"({w['effective_share']:.1%}), the largest holds {w['largest_share']:.2%}"
+        )
+        if w["pareto_k"] is not None:
+            text += f", their tail index is {k:.2f}"
+            text += {
+                "good": f" (good up to {w['largest_k']:.2f})",
+                "fair": f": above {w['largest_k']:.2f} what they say converges slowly",
+                "bad": ": from 1 on weighted means need not converge",
+            }[tail]
+        sentences.append(text)
+    level = max(levels, key=_LEVELS.index)
+    return _check("Weights", level, f"Of the weights {'; '.join(sentences)}.")
+
+
 def _basins(result: dict) -> dict | None:
     residues = result["observables"]["residues"]
     if not residues:
@@ -53,7 +86,7 @@ def _basins(result: dict) -> dict | None:
             for name, share in shares["reference"].items()
             if share > 0
             and shares["model"][name] < BASIN_MISSING * share
-            and share * result["n_finite"] > EXPECTED
+            and share * _worth(result) > EXPECTED
         ]
     if missing:
         return _check("Basins", "bad", f"Missing or nearly so: {_several(missing)}.")
@@ -86,7 +119,7 @@ def _torsions(result: dict) -> dict | None:
         for row in rows
         for well in row["wells"]
         if well["model"] < BASIN_MISSING * well["reference"]
-        and well["reference"] * result["n_finite"] > EXPECTED
+        and well["reference"] * _worth(result) > EXPECTED
     ]
     worst = max(rows, key=lambda row: row["misplaced"])
     level = _level(score["excess"], MISPLACED)
@@ -131,7 +164,7 @@ def _alpha_l(result: dict) -> dict | None:
     level = _level(row["excess"], ALPHA_L)
     if model["value"] is None:
         # Few samples may miss a rare basin by chance, then the bound says little.
-        expected = result["observables"]["basins"]["reference"]["alpha_l"] * result["n_finite"]
+        expected = result["observables"]["basins"]["reference"]["alpha_l"] * _worth(result)
         level = "bad" if expected > EXPECTED else "unknown"
         text = f"No sample is in αL, where about {expected:.0f} were expected."
     else:
@@ -213,19 +246,33 @@ def _bonds(result: dict) -> dict:
 def _validity(result: dict) -> dict:
     counts, control = result["validity"], result["validity_reference"]
     n = counts["samples"]
-    invalid, expected = 1 - counts["valid"] / n, 1 - control["valid"] / control["samples"]
+    invalid, expected = 1 - _share(counts, "valid"), 1 - _share(control, "valid")
     level = _level(invalid - expected, INVALID)
     keys = ["not_finite", *(TESTS[test][0] for test in PUBLISHED)]
     failed = _reasons(counts, keys)
     text = f"{counts['valid']:,} of {n:,} samples are valid"
+    if "shares" in counts:
+        text += f", {counts['shares']['valid']:.2%} by their weights"
     text += f" ({failed})." if failed else "."
     if counts["wrong_hand"]:
-        text += f" {counts['wrong_hand'] / n:.2%} are mirror images at a stereocentre."
+        text += f" {_share(counts, 'wrong_hand'):.2%} are mirror images at a stereocentre."
     if counts["broken_bond"]:
-        text += f" {counts['broken_bond'] / n:.2%} are broken."
+        text += f" {_share(counts, 'broken_bond'):.2%} are broken."
     if counts["wrong_hand"] is None:
         text += " These atoms carry no stereocentre, so mirror images cannot be seen."
     return _check("Validity and chirality", level, text)
+
+
+def _share(counts: dict, key: str) -> float:
+    """Return a share of the samples, or of their weight where they are weighted."""
+    return counts["shares"][key] if "shares" in counts else counts[key] / counts["samples"]
+
+
+def _bent(counts: dict) -> float:
+    """Return the share that is valid but for angles, planes and rings."""
+    if "shares" in counts:
+        return counts["shares"]["valid"] - counts["shares"]["strictly_valid"]
+    return (counts["valid"] - counts["strictly_valid"]) / counts["samples"]
 
 
 def _reasons(counts: dict, keys) -> str:
@@ -239,8 +286,7 @@ def _shape(result: dict) -> dict | None:
     if all(counts[key] is None for key in keys):
         return None
     # Of the samples that are valid otherwise, so that one broken bond is not told twice.
-    bent = (counts["valid"] - counts["strictly_valid"]) / counts["samples"]
-    expected = (control["valid"] - control["strictly_valid"]) / control["samples"]
+    bent, expected = _bent(counts), _bent(control)
     failed = _reasons(counts, keys)
     return _check(
         "Angles, planes and rings", _level(bent - expected, INVALID),
@@ -266,6 +312,8 @@ def _order(result: dict) -> dict | None:
         return None
     curves, row = result["observables"]["relaxation"], result["metrics"].get("relaxation_error")
     aspect = "Order in time"
+    if "relaxation_error" in result.get("not_scored", {}):
+        return _check(aspect, "unknown", result["not_scored"]["relaxation_error"])
     if curves is None:
         return _check(
             aspect, "unknown",
@@ -306,8 +354,8 @@ def verdict(result: dict) -> dict:
         The limits are the constants of this module.
     """
     judges = (
-        _basins, _free_energy, _alpha_l, _torsions, _energy, _bonds, _validity, _shape, _repeated,
-        _order,
+        _weights, _basins, _free_energy, _alpha_l, _torsions, _energy, _bonds, _validity, _shape,
+        _repeated, _order,
     )  # fmt: skip
     checks = [check for judge in judges if (check := judge(result)) is not None]
     level = max((c["level"] for c in checks if c["level"] in _LEVELS), key=_LEVELS.index)

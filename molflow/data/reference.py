@@ -53,16 +53,24 @@ def reference_from_simulation(
             f"held_out is {list(held_out)}: name at least one of the runs {source.runs}."
         )
     found = torsion_list(source.topology)
-    torsions, energies, replica, positions, chosen = [], [], [], [], []
+    torsions, energies, replica, positions, chosen, weights = [], [], [], [], [], []
     start = 0
     for run in source.runs:
         frames = source.trajectory(run)
         torsions.append(measure_torsions(frames.xyz, found))
-        energies.append(source.arrays(run)["energies"])
+        arrays = source.arrays(run)
+        energies.append(arrays["energies"])
+        if "log_weights" in arrays:
+            weights.append(arrays["log_weights"])
         replica.append(np.full(frames.n_frames, run))
         positions.append(frames.xyz[::thin])
         chosen.append(start + np.arange(0, frames.n_frames, thin))
         start += frames.n_frames
+    if weights and len(weights) < len(source.runs):
+        raise MolflowError(
+            f"{len(weights)} of {len(source.runs)} runs in '{folder}' have weights: all of them "
+            "need log_weights, up to one common constant, or none."
+        )
     manifest = source.manifest
     kept = {key: value for key, value in manifest.items() if key not in _TAKEN_APART}
     return Reference(
@@ -77,6 +85,7 @@ def reference_from_simulation(
         held_out_runs=tuple(sorted(int(run) for run in held_out)),
         provenance={"simulation": kept, "thin": thin},
         delta_f_alpha_l=None if metadynamics is None else _free_energy(metadynamics, manifest),
+        log_weights=np.concatenate(weights).astype(np.float64) if weights else None,
     )
 
 

@@ -141,7 +141,7 @@ def test_torus_w2_is_the_best_assignment(pair):
 def test_even_thinning_keeps_shares(pair):
     share = tm.in_alpha_l(pair[0]).mean()
     for seed in range(5):
-        thin = tm.thin_evenly(pair[0], 500, np.random.default_rng(seed))
+        thin, _ = tm.thin_evenly(pair[0], 500, np.random.default_rng(seed))
         assert len(np.unique(thin, axis=0)) == 500
         # A random subset would scatter by 0.0076.
         assert abs(tm.in_alpha_l(thin).mean() - share) < 0.0045

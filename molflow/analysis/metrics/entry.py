@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-Score = Callable[[np.ndarray, np.ndarray, np.random.Generator], float]
+from molflow.errors import MolflowError
+
+Score = Callable[..., float]
 
 #: Kinds of data that metrics are functions of, and what an array of the kind holds.
 KINDS = {
     "backbone": "phi and psi of every residue that has both, (n, residues, 2) rad",
     "torsions": "every torsion of the molecule, (n, torsions) rad",
     "tics": "the two slowest coordinates of the reference, (n, 2) in its standard deviations",
+    "pcs": "the two first principal components of a weighted reference, (n, 2) in its standard "
+    "deviations",
     "energies": "reduced potential energies U/kT, (n,)",
     "bond": "bond lengths, (n, bonds) nm",
     "angle": "bond angles, (n, angles) rad",
@@ -43,7 +48,8 @@ class Metric:
         Where the definition comes from.
     score : callable
         ``score(model, reference, rng)`` of two arrays of the kind `data`; the generator is used
-        where samples are thinned at random.
+        where samples are thinned at random. If it takes two more arguments, they are the weights
+        of both sides, arrays (n,) that sum to 1 or None; if not, it is for unweighted data alone.
     better : str
         ``smaller``, ``larger``, or the value that perfect samples have.
     slow : bool
@@ -63,14 +69,69 @@ class Metric:
     slow: bool = False
     shown: bool = True
 
-    def __call__(self, model: np.ndarray, reference: np.ndarray, seed: int = 0) -> float:
-        """Return the score of two arrays of the kind `data`."""
-        return self.score(np.asarray(model), np.asarray(reference), np.random.default_rng(seed))
+    @property
+    def weighted(self) -> bool:
+        """Whether `score` takes weights."""
+        return _takes(self.score, 5)
+
+    def of(
+        self,
+        model: np.ndarray,
+        reference: np.ndarray,
+        rng: np.random.Generator,
+        model_weights: np.ndarray | None = None,
+        reference_weights: np.ndarray | None = None,
+    ) -> float:
+        """Return the score of two arrays of the kind `data`, with weights where there are any.
+
+        Raises
+        ------
+        MolflowError
+            If there are weights and `score` does not take them.
+        """
+        if model_weights is None and reference_weights is None:
+            return self.score(model, reference, rng)
+        if not self.weighted:
+            raise MolflowError(
+                f"{self.name} does not take weights: resample the weighted side first (molflow "
+                "resample)."
+            )
+        return self.score(model, reference, rng, model_weights, reference_weights)
+
+    def __call__(
+        self,
+        model: np.ndarray,
+        reference: np.ndarray,
+        seed: int = 0,
+        model_weights: np.ndarray | None = None,
+        reference_weights: np.ndarray | None = None,
+    ) -> float:
+        """Return the score of two arrays of the kind `data`; weights (n,) need not sum to 1.
+
+        Raises
+        ------
+        MolflowError
+            If there are weights and the metric does not take them.
+        """
+        given = (model_weights, reference_weights)
+        weights = [None if w is None else np.asarray(w, np.float64) / np.sum(w) for w in given]
+        rng = np.random.default_rng(seed)
+        return self.of(np.asarray(model), np.asarray(reference), rng, *weights)
 
 
-def plain(function: Callable[[np.ndarray, np.ndarray], float]) -> Score:
-    """Return a score that needs no random numbers."""
-    return lambda model, reference, _: function(model, reference)
+def _takes(function: Callable, arguments: int) -> bool:
+    try:
+        inspect.signature(function).bind(*[None] * arguments)
+    except TypeError:
+        return False
+    return True
+
+
+def plain(function: Callable[..., float]) -> Score:
+    """Return a score that needs no random numbers; it takes weights if the function does."""
+    if not _takes(function, 4):
+        return lambda model, reference, _: function(model, reference)
+    return lambda model, reference, _, *weights: function(model, reference, *weights)
 
 
 def first_line(function: Callable) -> str:

@@ -8,25 +8,25 @@ from molflow.analysis.geometry import sd_ratio, w1_per_term
 from molflow.analysis.metrics.entry import Metric, plain
 
 
-def median_w1(model: np.ndarray, reference: np.ndarray) -> float:
+def median_w1(model, reference, model_weights=None, reference_weights=None) -> float:
     """Median over the terms of the Wasserstein-1 distance of the marginals; (n, k) and (m, k)."""
-    return float(np.median(w1_per_term(model, reference)))
+    return float(np.median(w1_per_term(model, reference, model_weights, reference_weights)))
 
 
-def sd_error(model: np.ndarray, reference: np.ndarray) -> float:
+def sd_error(model, reference, model_weights=None, reference_weights=None) -> float:
     """Median over the terms of |ln(sd of the model / sd of the reference)|."""
-    ratio = sd_ratio(model, reference)
+    ratio = sd_ratio(model, reference, model_weights, reference_weights)
     with np.errstate(divide="ignore"):
         return float(np.nanmedian(np.abs(np.log(ratio))))
 
 
-def stiffness(model: np.ndarray, reference: np.ndarray) -> float:
+def stiffness(model, reference, model_weights=None, reference_weights=None) -> float:
     """Median over the terms of (sd of the reference / sd of the model)², less 1.
 
     A harmonic term of force constant k has the variance kT/k, so this is by how much the terms
     look too stiff: 0.2 for force constants 20 % too large.
     """
-    ratio = sd_ratio(model, reference)
+    ratio = sd_ratio(model, reference, model_weights, reference_weights)
     with np.errstate(divide="ignore"):
         return float(np.nanmedian(ratio**-2.0) - 1.0)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from molflow.analysis.metrics.entry import Metric
+from molflow.analysis.pareto_tail import pareto_k
+from molflow.analysis.weighting import share
 
 #: Share of the largest weights that `kish_ess_clipped` cuts down to the next smaller one.
 CLIPPED = 0.002
@@ -36,7 +38,8 @@ ENTRIES = [
         "Share of the samples that are not finite or have a bond more than 0.05 nm from its "
         "reference mean, a non-bonded pair closer than 0.1 nm, or a stereocentre of the wrong "
         "hand; nothing is repaired first.",
-        "molflow", lambda model, _reference, _rng: float(np.mean(~model)),
+        "molflow",
+        lambda model, _reference, _rng, weights=None, _other=None: share(~model, weights),
     ),
     Metric(
         "kish_ess", "Effective sample size", "log_weights", "share",
@@ -54,5 +57,12 @@ ENTRIES = [
         "largest_weight", "Largest weight", "log_weights", "share",
         "Share of the largest importance weight in the sum of all.",
         "molflow", lambda model, _reference, _rng: largest_weight(model),
+    ),
+    Metric(
+        "pareto_k", "Tail index of the weights", "log_weights", "1",
+        "Shape of a generalised Pareto law fitted to the largest weights; below 0.7 estimates are "
+        "useful, from 1 on weights have no mean. NaN for too few.",
+        "PSIS (Vehtari et al., J. Mach. Learn. Res. 25, 72 (2024))",
+        lambda model, _reference, _rng: np.nan if (k := pareto_k(model)) is None else k,
     ),
 ]  # fmt: skip

@@ -15,44 +15,46 @@ MAE_BINS, MAE_CUTOFF, MAE_CAP = 50, 5.0, 8.0
 KLD_BINS, KLD_EPSILON = 64, 1e-10
 
 
-def fes_mae_cutoff(model: np.ndarray, reference: np.ndarray) -> float:
+def fes_mae_cutoff(model, reference, model_weights=None, reference_weights=None) -> float:
     """Mean absolute error of the free-energy map over bins with reference F < 5 kT, kT.
 
     50 x 50 bins on [-pi, pi], not smoothed; F = -ln p above each map's own minimum, no shift
     and no weights; a bin without samples of the model counts as 8 kT.
     """
-    density = t.torsion_shares(reference, MAE_BINS)
+    density = t.torsion_shares(reference, MAE_BINS, weights=reference_weights)
     truth = t.free_energy(density)
     inside = truth < MAE_CUTOFF
-    found = t.free_energy(t.torsion_shares(model, MAE_BINS), cap=MAE_CAP)
+    shares = t.torsion_shares(model, MAE_BINS, weights=model_weights)
+    found = t.free_energy(shares, cap=MAE_CAP)
     return float(np.mean(np.abs(found[inside] - truth[inside])))
 
 
-def kld_epsilon(model: np.ndarray, reference: np.ndarray) -> float:
+def kld_epsilon(model, reference, model_weights=None, reference_weights=None) -> float:
     """Kullback-Leibler divergence of the model from the reference on 64 x 64 bins, nats.
 
     Sum of p ln[(p + e)/(q + e)], p the reference's and q the model's share of a bin, e = 1e-10:
     a bin that the model never visits costs p ln(p/e), so the constant decides what a hole costs.
     """
-    p, q = t.torsion_shares(reference, KLD_BINS), t.torsion_shares(model, KLD_BINS)
+    p = t.torsion_shares(reference, KLD_BINS, weights=reference_weights)
+    q = t.torsion_shares(model, KLD_BINS, weights=model_weights)
     return float(np.sum(p * np.log((p + KLD_EPSILON) / (q + KLD_EPSILON))))
 
 
-def delta_f_alpha_l_error(model: np.ndarray, reference: np.ndarray) -> float:
+def delta_f_alpha_l_error(model, reference, model_weights=None, reference_weights=None) -> float:
     """Absolute difference of -ln[P(0 < phi < 2 rad) / P(rest)], kT.
 
     Half a count stands in for none, so that a missing basin gives a finite lower bound.
     """
-    values = [t.delta_f_alpha_l(x, least=0.5) for x in (model, reference)]
-    return abs(values[0] - values[1])
+    own = t.delta_f_alpha_l(model, 0.5, model_weights)
+    return abs(own - t.delta_f_alpha_l(reference, 0.5, reference_weights))
 
 
-def residue_mean(function: Callable[[np.ndarray, np.ndarray], float]) -> Score:
+def residue_mean(function: Callable[..., float]) -> Score:
     """Return the mean of a function of (n, 2) arrays over the residues of (n, residues, 2)."""
 
-    def score(model: np.ndarray, reference: np.ndarray, _) -> float:
+    def score(model: np.ndarray, reference: np.ndarray, _, *weights) -> float:
         residues = range(model.shape[1])
-        return float(np.mean([function(model[:, r], reference[:, r]) for r in residues]))
+        return float(np.mean([function(model[:, r], reference[:, r], *weights) for r in residues]))
 
     return score
 
