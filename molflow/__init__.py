@@ -18,6 +18,7 @@ _HOME = {
     "prepare": "molflow.data.prepare",
     "propagate": "molflow.propagation.propagate",
     "refine": "molflow.refinement.refine",
+    "resample": "molflow.resampling",
     "sample": "molflow.sampling.ensemble",
     "simulate": "molflow.md.simulate",
     "study": "molflow.step_study.study",

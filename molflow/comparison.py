@@ -164,6 +164,7 @@ def compare(
             "name": "trajectory from memory" if given.path is None else given.path.name,
             "n_atoms": len(atoms),
             "coarse": coarse,
+            **({"resampled": True} if "resampled" in given.record else {}),
         },
         "reference": {
             "system": truth.system,

@@ -27,8 +27,8 @@ def pareto_shape(excesses: np.ndarray) -> float:
     b = b / (3 * x[int(n / 4 + 0.5) - 1]) + 1 / x[-1]
     k = np.mean(np.log1p(-b[:, None] * x), axis=1)
     profile = n * (np.log(-b / k) - k - 1)
-    chosen = 1 / np.sum(np.exp(profile - profile[:, None]), axis=1)
-    return float(np.mean(np.log1p(-np.sum(b * chosen) * x)))
+    chosen = np.exp(profile - profile.max())
+    return float(np.mean(np.log1p(-np.sum(b * chosen) / chosen.sum() * x)))
 
 
 def pareto_k(log_weights: np.ndarray) -> float | None:

@@ -71,9 +71,13 @@ def js_distance(model, reference, model_weights=None, reference_weights=None) ->
 
 def js_divergence_pooled(model, reference, model_weights=None, reference_weights=None) -> float:
     """Jensen-Shannon divergence in nats on 64 x 64 bins between the pooled extremes."""
-    low = np.minimum(model.min(axis=0), reference.min(axis=0)).astype(float)
-    high = np.maximum(model.max(axis=0), reference.max(axis=0)).astype(float)
-    edges = tuple((a, b if b > a else a + 1.0) for a, b in zip(low, high, strict=True))
+    a, b = (
+        x if w is None else x[w > 0]
+        for x, w in ((model, model_weights), (reference, reference_weights))
+    )
+    low = np.minimum(a.min(axis=0), b.min(axis=0)).astype(float)
+    high = np.maximum(a.max(axis=0), b.max(axis=0)).astype(float)
+    edges = tuple((x, y if y > x else x + 1.0) for x, y in zip(low, high, strict=True))
     p = torsion_shares(reference, 64, edges, reference_weights)
     return jensen_shannon(p, torsion_shares(model, 64, edges, model_weights))
 

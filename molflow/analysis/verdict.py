@@ -300,6 +300,12 @@ def _repeated(result: dict) -> dict | None:
     share = repeated["copies"] / result["n_finite"]
     if not repeated["copies"]:
         return None
+    if result.get("ensemble", {}).get("resampled"):
+        return _check(
+            "Repeated samples", "fair",
+            f"{repeated['copies']:,} samples ({share:.2%}) are copies that resampling by weight "
+            "made, so floors and intervals are too narrow: compare the weighted ensemble itself.",
+        )  # fmt: skip
     return _check(
         "Repeated samples", _level(share, REPEATED),
         f"{repeated['copies']:,} samples ({share:.2%}) are exact copies of another; sample "
