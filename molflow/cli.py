@@ -98,6 +98,21 @@ def simulate(
             "the frames of the lowest are kept.",
         ),
     ] = None,
+    flatten: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TORSIONS",
+            help="Run under a static bias in one or two torsions that metadynamics builds first: "
+            "phi,psi or chi1 or four atoms, 4-6-8-14. Frames get weights. Give it again for more "
+            "terms.",
+        ),
+    ] = None,
+    cap: Annotated[
+        float, typer.Option(min=0, help="With --flatten: flatten free energy up to this, kJ/mol.")
+    ] = 45.0,
+    building: Annotated[
+        str, typer.Option(help="With --flatten: time of the metadynamics that builds the bias.")
+    ] = "4ns",
     frame_interval: Annotated[str, typer.Option(help="Time between frames.")] = "1ps",
     equilibration: Annotated[str, typer.Option(help="Time thrown away first.")] = "100ps",
     platform: Annotated[
@@ -115,16 +130,19 @@ def simulate(
     Writes one DCD trajectory and one file of energies for each replica, with topology.pdb and
     simulation.json beside them. Can be interrupted: the same command goes on where it stopped.
 
-    Example: `molflow simulate alanine_dipeptide --time 10ns --tempering 300K:600K:4 --out md`
+    Example: `molflow simulate alanine_dipeptide --time 10ns --flatten phi,psi --out md`
     """
     from molflow.md.simulate import simulate as run
 
-    run(
+    manifest = run(
         system,
         time,
         replicas=replicas,
         out=out,
         tempering=tempering,
+        flatten=flatten or None,
+        cap=cap,
+        building=building,
         seed=seed,
         frame_interval=frame_interval,
         platform=platform,
@@ -132,6 +150,10 @@ def simulate(
         equilibration=equilibration,
         progress=not quiet,
     )
+    if "flattened" in manifest:
+        from molflow.analysis.flattened import format_flattened
+
+        typer.echo(format_flattened(manifest["flattened"]))
     typer.echo(f"Simulation in {out}. Next: molflow prepare {out} --out data")
 
 

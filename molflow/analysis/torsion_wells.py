@@ -84,3 +84,8 @@ def well_middles(edges: np.ndarray) -> np.ndarray:
     width = np.diff(np.append(edges, edges[0] + _BINS))
     middle = (edges + width / 2 + 0.5) * 360.0 / _BINS - 180.0
     return (middle + 180.0) % 360.0 - 180.0
+
+
+def barrier_tops(edges: np.ndarray) -> np.ndarray:
+    """Return where the tops of the barriers are, degrees on [-180, 180]; as from `well_edges`."""
+    return (edges + 0.5) * 360.0 / _BINS - 180.0

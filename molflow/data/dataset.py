@@ -39,12 +39,17 @@ class TrainingData:
         ``validation_hash``, ``source`` (the simulation's manifest) ...
     train, validation : ndarray, shape (n, n_atoms, 3), float32
         nm, the mean over the atoms removed from every frame. There may be no validation frames.
+    train_log_weights, validation_log_weights : ndarray, shape (n,), float64, or None
+        Natural logarithms of the weights of the frames up to a common constant, as of a simulation
+        under a bias; None for equal weights.
     """
 
     manifest: dict
     train: np.ndarray
     validation: np.ndarray
     folder: Path
+    train_log_weights: np.ndarray | None = None
+    validation_log_weights: np.ndarray | None = None
 
     @property
     def scale(self) -> float:
@@ -81,7 +86,7 @@ def load_training_data(folder: str | Path) -> TrainingData:
             f"the manifest of the training set '{folder}' lacks {', '.join(sorted(missing))}: "
             "make it again with molflow prepare."
         )
-    arrays = {}
+    arrays, weights = {}, {}
     for name in ("train", "validation"):
         stored = read_arrays(folder / f"{name}.npz")
         shape = (manifest["frames"].get(name), manifest["n_atoms"], 3)
@@ -91,13 +96,19 @@ def load_training_data(folder: str | Path) -> TrainingData:
                 "manifest says: make the training set again with molflow prepare."
             )
         arrays[name] = stored["positions"]
+        if "log_weights" in stored:
+            weights[name] = stored["log_weights"]
     hashes = {"train": manifest["data_hash"], "validation": manifest["validation_hash"]}
-    if {name: data_hash(array) for name, array in arrays.items()} != hashes:
+    found = {name: data_hash(array) for name, array in weights.items()}
+    if {name: data_hash(array) for name, array in arrays.items()} != hashes or found != (
+        manifest.get("weights_sha256", {})
+    ):
         raise MolflowError(
             f"the arrays of the training set '{folder}' are not those of its manifest (their hash "
             "differs): make it again with molflow prepare."
         )
-    return TrainingData(manifest=manifest, folder=folder, **arrays)
+    logarithms = {f"{name}_log_weights": array for name, array in weights.items()}
+    return TrainingData(manifest=manifest, folder=folder, **arrays, **logarithms)
 
 
 @dataclass(frozen=True)

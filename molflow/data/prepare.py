@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from molflow.analysis.weighting import mean, normalised
 from molflow.data.dataset import data_hash
 from molflow.data.simulation import SimulationFolder, open_simulation
 from molflow.data.split import split_runs
@@ -47,7 +48,8 @@ def prepare(
     -------
     dict
         The content of ``manifest.json``. ``scale`` is the root mean square of the centred
-        training coordinates over frames, atoms and components, nm.
+        training coordinates over frames, atoms and components, nm; that of weighted frames, whose
+        ``log_weights`` the two files have beside the positions, by their weights.
 
     Raises
     ------
@@ -65,6 +67,10 @@ def prepare(
         )
         for name, runs in (("train", split.train), ("validation", split.validation))
     }
+    weights = {
+        name: _log_weights(source, runs)
+        for name, runs in (("train", split.train), ("validation", split.validation))
+    }
     for name, positions in arrays.items():
         if not np.isfinite(positions).all():
             raise MolflowError(f"the {name} runs of '{simulation_folder}' are not finite.")
@@ -79,11 +85,13 @@ def prepare(
         "frames": {name: len(positions) for name, positions in arrays.items()},
         "n_atoms": len(atoms),
         "atoms": [int(index) for index in atoms],
-        "scale": float(np.sqrt(np.mean(arrays["train"].astype(np.float64) ** 2))),
+        "scale": _scale(arrays["train"], weights["train"]),
         "data_hash": data_hash(arrays["train"]),
         "validation_hash": data_hash(arrays["validation"]),
         "source": source.manifest,
     }
+    if weights["train"] is not None:
+        manifest["weights_sha256"] = {name: data_hash(array) for name, array in weights.items()}
     out = writable_folder(out)
     path = out / "manifest.json"
     if path.exists() and not _same_data(read_json(path), manifest):
@@ -91,13 +99,27 @@ def prepare(
             f"'{out}' holds another training set: remove it or choose another folder."
         )
     for name, positions in arrays.items():
-        write_arrays(out / f"{name}.npz", positions=positions)
+        weighted = {} if weights[name] is None else {"log_weights": weights[name]}
+        write_arrays(out / f"{name}.npz", positions=positions, **weighted)
     write_json(path, manifest)
     return manifest
 
 
 def _same_data(stored: dict, manifest: dict) -> bool:
-    return all(stored.get(key) == manifest[key] for key in ("data_hash", "validation_hash"))
+    keys = ("data_hash", "validation_hash", "weights_sha256")
+    return all(stored.get(key) == manifest.get(key) for key in keys)
+
+
+def _log_weights(source: SimulationFolder, runs: Sequence[int]) -> np.ndarray | None:
+    """Return the logarithms of the weights of all frames of some runs, None for equal weights."""
+    if not source.weighted:
+        return None
+    return np.concatenate([np.empty(0), *(source.arrays(run)["log_weights"] for run in runs)])
+
+
+def _scale(positions: np.ndarray, log_weights: np.ndarray | None) -> float:
+    squares = np.mean(positions.astype(np.float64) ** 2, axis=(1, 2))
+    return float(np.sqrt(mean(squares, normalised(log_weights))))
 
 
 def _kept_atoms(source: SimulationFolder, system) -> tuple[str, str | None, np.ndarray]:

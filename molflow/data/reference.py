@@ -10,10 +10,9 @@ import numpy as np
 
 from molflow.analysis.reference import Reference
 from molflow.analysis.torsion_list import measure_torsions, torsion_list
-from molflow.data.simulation import open_simulation
+from molflow.data.simulation import SimulationFolder, open_simulation
 from molflow.data.split import split_runs
 from molflow.errors import MolflowError
-from molflow.files import read_json
 
 _TAKEN_APART = ("system", "ensemble", "ensemble_hash", "temperature", "frame_interval_ps")
 
@@ -22,7 +21,7 @@ def reference_from_simulation(
     folder: str | Path,
     thin: int = 10,
     held_out: Sequence[int] | None = None,
-    metadynamics: str | Path | None = None,
+    flattened: str | Path | None = None,
 ) -> Reference:
     """Return the reference made of all runs of a finished simulation.
 
@@ -34,14 +33,15 @@ def reference_from_simulation(
         Positions of every `thin`-th frame of each run are kept; torsions and energies of all.
     held_out : sequence of int, optional
         Runs that no model is trained or validated on; by default those that `prepare` holds out.
-    metadynamics : str or Path, optional
-        Folder or ``metadynamics.json`` of metadynamics, whose free energy of alpha-L is stored.
+    flattened : str or Path, optional
+        Folder of a simulation under a bias in phi and psi, whose free energy of alpha-L is stored
+        beside that of the frames. By default that of the simulation itself, if it has a bias.
 
     Raises
     ------
     MolflowError
-        If the simulation is unfinished or damaged, an argument does not fit it, or the
-        metadynamics is unfinished or of another ensemble.
+        If a simulation is unfinished or damaged, an argument does not fit it, or the one under a
+        bias is of another ensemble or knows no free energy of alpha-L.
     """
     source = open_simulation(folder)
     if isinstance(thin, bool) or not isinstance(thin, int) or thin < 1:
@@ -53,24 +53,19 @@ def reference_from_simulation(
             f"held_out is {list(held_out)}: name at least one of the runs {source.runs}."
         )
     found = torsion_list(source.topology)
-    torsions, energies, replica, positions, chosen, weights = [], [], [], [], [], []
+    torsions, energies, replica, positions, chosen, log_weights = [], [], [], [], [], []
     start = 0
     for run in source.runs:
         frames = source.trajectory(run)
         torsions.append(measure_torsions(frames.xyz, found))
         arrays = source.arrays(run)
         energies.append(arrays["energies"])
-        if "log_weights" in arrays:
-            weights.append(arrays["log_weights"])
+        if source.weighted:
+            log_weights.append(arrays["log_weights"])
         replica.append(np.full(frames.n_frames, run))
         positions.append(frames.xyz[::thin])
         chosen.append(start + np.arange(0, frames.n_frames, thin))
         start += frames.n_frames
-    if weights and len(weights) < len(source.runs):
-        raise MolflowError(
-            f"{len(weights)} of {len(source.runs)} runs in '{folder}' have weights: all of them "
-            "need log_weights, up to one common constant, or none."
-        )
     manifest = source.manifest
     kept = {key: value for key, value in manifest.items() if key not in _TAKEN_APART}
     return Reference(
@@ -84,29 +79,34 @@ def reference_from_simulation(
         torsion_names=tuple(torsion.name for torsion in found),
         held_out_runs=tuple(sorted(int(run) for run in held_out)),
         provenance={"simulation": kept, "thin": thin},
-        delta_f_alpha_l=None if metadynamics is None else _free_energy(metadynamics, manifest),
-        log_weights=np.concatenate(weights).astype(np.float64) if weights else None,
+        delta_f_alpha_l=_free_energy(source, flattened),
+        log_weights=np.concatenate(log_weights) if log_weights else None,
     )
 
 
-def _free_energy(path: str | Path, manifest: dict) -> dict:
-    path = Path(path)
-    text = read_json(path / "metadynamics.json" if path.is_dir() else path)
-    if text.get("ensemble_hash") != manifest["ensemble_hash"]:
+def _free_energy(source: SimulationFolder, flattened: str | Path | None) -> dict | None:
+    if flattened is None and not source.weighted:
+        return None
+    biased = source if flattened is None else open_simulation(flattened)
+    if biased.manifest["ensemble_hash"] != source.manifest["ensemble_hash"]:
         raise MolflowError(
-            f"'{path}' is metadynamics of another ensemble than the simulation."
+            f"'{biased.folder}' is of another ensemble than the simulation '{source.folder}'."
         )
-    if "delta_f_alpha_l" not in text:
-        raise MolflowError(f"the metadynamics in '{path}' is not finished: run it again.")
-    result = text["delta_f_alpha_l"]
+    found = biased.manifest.get("flattened", {}).get("delta_f_alpha_l")
+    if flattened is not None and (found is None or found["error"] is None):
+        raise MolflowError(
+            f"the simulation in '{biased.folder}' knows no free energy of alpha-L: make a longer "
+            "one with molflow simulate --flatten phi,psi."
+        )
+    if found is None or found["error"] is None:
+        return None
     return {
-        "method": "well-tempered metadynamics in phi and psi",
-        "value": result["value"],
-        "error": result["error"],
-        "interval": result["interval"],
-        "by_run": result["by_run"],
-        "plan": text["plan"],
-    }
+        "method": "static bias in " + " and ".join(
+            torsion["name"] for torsion in biased.manifest["flattened"]["torsions"]
+        ),
+        **found,
+        "plan": biased.manifest["plan"],
+    }  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -118,14 +118,14 @@ def main(arguments: list[str] | None = None) -> None:
         "--thin", type=int, default=10, help="keep positions of every THIN-th frame"
     )
     parser.add_argument("--held-out", help="runs for scoring, for example 4,5")
-    parser.add_argument("--metadynamics", help="folder of metadynamics")
+    parser.add_argument("--flattened", help="folder of a simulation under a bias in phi and psi")
     options = parser.parse_args(arguments)
     try:
         held_out = [int(run) for run in options.held_out.split(",")] if options.held_out else None
     except ValueError:
         parser.error(f"--held-out is '{options.held_out}': write run numbers such as 4,5")
     reference = reference_from_simulation(
-        options.simulation, options.thin, held_out, options.metadynamics
+        options.simulation, options.thin, held_out, options.flattened
     )
     reference.save(options.out)
     print(f"reference of {len(reference.torsions)} frames in {options.out}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import mdtraj
@@ -25,6 +26,23 @@ class SimulationFolder:
         """Numbers of the independent runs."""
         return list(range(self.manifest["replicas"]))
 
+    @cached_property
+    def weighted(self) -> bool:
+        """Whether frames have ``log_weights``, as those of runs under a bias.
+
+        Raises
+        ------
+        MolflowError
+            If those of some runs have and those of others have not.
+        """
+        count = sum("log_weights" in self.arrays(run) for run in self.runs)
+        if 0 < count < len(self.runs):
+            raise MolflowError(
+                f"{count} of {len(self.runs)} runs in '{self.folder}' have weights: all of them "
+                "need log_weights, up to one common constant, or none."
+            )
+        return count > 0
+
     def trajectory(self, run: int) -> mdtraj.Trajectory:
         """Return all frames of one run with times in ps."""
         path = self._checked(f"replica-{run}.dcd")
@@ -39,7 +57,10 @@ class SimulationFolder:
         return frames
 
     def arrays(self, run: int) -> dict[str, np.ndarray]:
-        """Return ``energies`` (F,) kJ/mol, ``times`` (F,) ps and the rest of one run's file."""
+        """Return ``energies`` (F,) kJ/mol, ``times`` (F,) ps and the rest of one run's file.
+
+        If the simulation is `weighted`, ``log_weights`` (F,) are there.
+        """
         return read_arrays(self._checked(f"replica-{run}.npz"))
 
     def _checked(self, name: str) -> Path:

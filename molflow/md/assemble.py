@@ -35,6 +35,19 @@ def segments(folder: Path, plan: ReplicaPlan, n_atoms: int):
         yield arrays
 
 
+def flattened_angles(
+    system: MolecularSystem, folder: Path, plan: ReplicaPlan
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the torsions (F, T) in rad that a replica's bias is in, and the log weights (F,)."""
+    chosen = [list(atoms) for atoms in plan.flattening.torsions]
+    angles, weights = [], []
+    for arrays in segments(folder, plan, len(system.start_positions())):
+        here = [torsion(arrays["positions"], atoms) for atoms in chosen]
+        angles.append(np.stack(here, axis=1))
+        weights.append(arrays["log_weights"])
+    return np.concatenate(angles), np.concatenate(weights)
+
+
 def assemble_replica(
     system: MolecularSystem, folder: Path, plan: ReplicaPlan, trajectory: Path, energies: Path
 ) -> dict:
@@ -42,7 +55,7 @@ def assemble_replica(
 
     The npz file holds ``energies`` (F,) kJ/mol in double precision, ``times`` (F,) ps counted
     from the end of equilibration, ``walkers`` (F,), and ``moved`` (segments,), the share of
-    walkers that an exchange moved.
+    walkers that an exchange moved; under a bias also ``log_weights`` (F,).
     """
     from mdtraj.formats import DCDTrajectoryFile
 
@@ -50,6 +63,8 @@ def assemble_replica(
     torsions = [atoms for group in backbone_torsions(system) for atoms in group]
     angles: list[list[np.ndarray]] = [[] for _ in torsions]
     scalars: dict[str, list] = {"energies": [], "walkers": [], "moved": []}
+    if plan.flattening is not None:
+        scalars["log_weights"] = []
     with replacing(trajectory) as temporary:
         with DCDTrajectoryFile(str(temporary), "w") as file:
             for arrays in segments(folder, plan, n_atoms):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import openmm
 from openmm import app, unit
@@ -115,10 +116,19 @@ def make_integrator(system: MolecularSystem, temperature: float, seed: int) -> o
 
 
 def make_simulation(
-    system: MolecularSystem, temperature: float, seed: int, platform: str
+    system: MolecularSystem,
+    temperature: float,
+    seed: int,
+    platform: str,
+    forces: Sequence[openmm.Force] = (),
 ) -> app.Simulation:
-    """Return a simulation at the structure's positions, one thread on the CPU platform."""
+    """Return a simulation at the structure's positions, one thread on the CPU platform.
+
+    `forces` are added to those of the force field.
+    """
     built, topology = build(system)
+    for force in forces:
+        built.addForce(force)
     integrator = make_integrator(system, temperature, seed)
     if system.pressure is not None:
         barostat = openmm.MonteCarloBarostat(system.pressure, temperature)

@@ -15,11 +15,13 @@ import numpy as np
 import openmm
 
 import molflow
+from molflow.analysis.flattened import flattened_record
 from molflow.errors import MolflowError
 from molflow.files import read_arrays, read_json, replacing, sha256_of, write_json
-from molflow.md.assemble import assemble_replica
+from molflow.md.assemble import assemble_replica, flattened_angles
 from molflow.md.build import fastest_platform
 from molflow.md.energies import potential_energies
+from molflow.md.flattening import names_of
 from molflow.md.replica import ReplicaPlan
 from molflow.md.runner import part_folder
 from molflow.seeds import derive_seed
@@ -115,6 +117,8 @@ def _check_parts(system: MolecularSystem, plan: ReplicaPlan, folder: Path) -> No
         len(text["states"]) == len(plan.temperatures)
         and text["segment"] <= plan.segments
         and text["iteration"] == frames * plan.exchanges_per_frame
+        and text.get("bias") is None
+        and plan.flattening is None
     )
     if consistent and text["segment"]:
         first = read_arrays(folder / "segment-00000.npz")
@@ -131,6 +135,9 @@ def _check_parts(system: MolecularSystem, plan: ReplicaPlan, folder: Path) -> No
 
 def finish(system, plans: list[ReplicaPlan], out: Path, manifest: dict) -> dict:
     summaries, hashes = [], {}
+    flattening = plans[0].flattening
+    if flattening is not None:
+        hashes["bias.npz"] = sha256_of(out / "bias.npz")
     for replica, plan in enumerate(plans):
         names = f"replica-{replica}.dcd", f"replica-{replica}.npz"
         folder = part_folder(out, replica)
@@ -142,12 +149,24 @@ def finish(system, plans: list[ReplicaPlan], out: Path, manifest: dict) -> dict:
         "moved": float(np.mean([summary["moved"] for summary in summaries])),
         "sha256": hashes,
     }
+    if flattening is not None:
+        manifest["flattened"] = _flattened(system, plans, out)
     write_json(out / "simulation.json", manifest)
     remove_parts(out, len(plans))
     return manifest
 
 
+def _flattened(system: MolecularSystem, plans: list[ReplicaPlan], out: Path) -> dict:
+    found = [
+        flattened_angles(system, part_folder(out, replica), plan)
+        for replica, plan in enumerate(plans)
+    ]
+    angles, log_weights = zip(*found, strict=True)
+    names = names_of(system, plans[0].flattening)
+    return flattened_record(names, angles, log_weights, plans[0].frame_interval)
+
+
 def remove_parts(out: Path, replicas: int) -> None:
-    for replica in range(replicas):
-        if part_folder(out, replica).is_dir():
-            shutil.rmtree(part_folder(out, replica))
+    for folder in (out / "metadynamics", *(part_folder(out, r) for r in range(replicas))):
+        if folder.is_dir():
+            shutil.rmtree(folder)

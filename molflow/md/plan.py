@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from molflow.errors import MolflowError
+from molflow.md.flattening import FlatteningPlan, parse_flatten
 from molflow.md.replica import ReplicaPlan
 from molflow.systems import MolecularSystem
 from molflow.units import parse_quantity
@@ -13,6 +16,8 @@ from molflow.units import parse_quantity
 _EXCHANGE_INTERVAL = 0.5
 #: Frames between checkpoints.
 _SEGMENT_FRAMES = 100
+#: kJ/mol up to which a bias flattens the free energy, and the time of the metadynamics.
+CAP, BUILDING = 45.0, "4ns"
 
 
 def parse_tempering(text: str | None, temperature: float) -> tuple[float, ...]:
@@ -60,6 +65,9 @@ def plan_of(
     equilibration="100ps",
     seed: int = 0,
     platform: str = "Reference",
+    flatten: str | Sequence[str] | None = None,
+    cap: float = CAP,
+    building=BUILDING,
 ) -> ReplicaPlan:
     """Return the plan of one replica, with the times checked against the time step.
 
@@ -80,9 +88,28 @@ def plan_of(
     frames = _whole(parse_quantity(time, "time", "time"), interval, "time", f"{interval:g} ps")
     dropped = parse_quantity(equilibration, "time", "equilibration")
     start = 0 if dropped == 0 else _whole(dropped, interval, "equilibration", f"{interval:g} ps")
+    flattening = None
+    if flatten is not None:
+        flattening = _flattening(system, flatten, cap, building)
+        if len(temperatures) > 1:
+            raise MolflowError(
+                f"tempering is '{tempering}' and flatten is '{flatten}': give one of them."
+            )
     return ReplicaPlan(
-        temperatures, frames, interval, exchanges, start, _SEGMENT_FRAMES, seed, platform
-    )
+        temperatures, frames, interval, exchanges, start, _SEGMENT_FRAMES, seed, platform,
+        flattening,
+    )  # fmt: skip
+
+
+def _flattening(system: MolecularSystem, flatten, cap: float, building) -> FlatteningPlan:
+    terms = parse_flatten(system, flatten)
+    if isinstance(cap, bool) or not isinstance(cap, (int, float)) or not 0 < cap < float("inf"):
+        raise MolflowError(f"cap is {cap!r}: give a positive energy in kJ/mol, such as {CAP:g}.")
+    time = parse_quantity(building, "time", "building")
+    interval = FlatteningPlan.frame_interval
+    _whole(interval, system.timestep * 1e-3, "the time between Gaussians of metadynamics, 0.5 ps,",
+           f"the time step, {system.timestep:g} fs")  # fmt: skip
+    return FlatteningPlan(terms, float(cap), _whole(time, interval, "building", f"{interval:g} ps"))
 
 
 def _whole(value: float, unit: float, name: str, shown: str) -> int:

@@ -1,4 +1,4 @@
-"""One independent replica: plain MD or parallel tempering, in resumable segments."""
+"""One independent replica: plain MD, tempering or a static bias, in resumable segments."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from openmm.app import ReplicaExchangeSampler
 
 from molflow.errors import MolflowError
 from molflow.files import read_arrays, write_arrays
+from molflow.md.bias import TorsionBias
 from molflow.md.build import make_simulation
+from molflow.md.flattening import FlatteningPlan
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem
+from molflow.units import thermal_energy
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class ReplicaPlan:
     segment_frames: int
     seed: int
     platform: str
+    flattening: FlatteningPlan | None = None
 
     @property
     def segments(self) -> int:
@@ -45,16 +49,26 @@ class Replica:
     temperature, taken before the exchange that follows them. The checkpoint holds the states of
     all walkers, the context's own checkpoint (for the random numbers of the thermostat) and the
     state of the generator that decides exchanges, so that a resumed run makes the same frames.
+
+    Under a static bias V the energies are those of the system without it, and every frame has the
+    logarithm of its weight, V / kT.
     """
 
-    def __init__(self, system: MolecularSystem, plan: ReplicaPlan, folder: Path):
-        self.system, self.plan, self.folder = system, plan, Path(folder)
+    def __init__(
+        self,
+        system: MolecularSystem,
+        plan: ReplicaPlan,
+        folder: Path,
+        bias: TorsionBias | None = None,
+    ):
+        self.system, self.plan, self.folder, self.bias = system, plan, Path(folder), bias
         self.folder.mkdir(parents=True, exist_ok=True)
         self.simulation = make_simulation(
             system,
             plan.temperatures[0],
             derive_seed(plan.seed, "thermostat", bits=31),
             plan.platform,
+            () if bias is None else bias.forces(),
         )
         interval = plan.frame_interval / plan.exchanges_per_frame
         steps = round(interval * 1e3 / system.timestep)
@@ -99,7 +113,7 @@ class Replica:
 
     def _record(self, frames: int) -> dict[str, np.ndarray]:
         sampler = self.sampler
-        positions, energies, walkers, accepted = [], [], [], 0
+        positions, energies, walkers, biases, accepted = [], [], [], [], 0
         for _ in range(frames):
             for exchange in range(self.plan.exchanges_per_frame):
                 before = list(sampler.replicaStateIndex)
@@ -107,7 +121,7 @@ class Replica:
                 sampler.reporters = (
                     []
                     if exchange
-                    else [lambda current: self._frame(current, positions, energies, walkers)]
+                    else [lambda _: self._frame(positions, energies, walkers, biases)]
                 )
                 sampler.simulate(1)
                 accepted += sum(
@@ -118,7 +132,11 @@ class Replica:
                 f"the simulation in '{self.folder}' blew up (its energy is not finite): "
                 "check the structure and the time step."
             )
-        return {
+        weights = {}
+        if self.bias is not None:
+            kt = thermal_energy(self.system.temperature)
+            weights["log_weights"] = np.asarray(biases, dtype=np.float64) / kt
+        return weights | {
             "positions": np.asarray(positions, dtype=np.float32),
             "energies": np.asarray(energies),
             "walkers": np.asarray(walkers, dtype=np.int16),
@@ -128,13 +146,17 @@ class Replica:
             ),
         }
 
-    @staticmethod
-    def _frame(sampler, positions: list, energies: list, walkers: list) -> None:
+    def _frame(self, positions: list, energies: list, walkers: list, biases: list) -> None:
+        sampler = self.sampler
         walker = sampler.replicaStateIndex.index(0)
         xyz = sampler.replicaConformation[walker].getPositions(asNumpy=True)
         positions.append(xyz.value_in_unit(unit.nanometer))
-        energy = sampler.replicaStateEnergy[walker][0]
-        energies.append(energy.value_in_unit(unit.kilojoule_per_mole))
+        energy = sampler.replicaStateEnergy[walker][0].value_in_unit(unit.kilojoule_per_mole)
+        if self.bias is not None:
+            # There is one walker then, and the context is where the walker is.
+            biases.append(self.bias.energy(self.simulation.context))
+            energy -= biases[-1]
+        energies.append(energy)
         walkers.append(walker)
 
     def _save(self, segment: int) -> None:
@@ -146,6 +168,7 @@ class Replica:
             "state_index": sampler.replicaStateIndex,
             "previous_state_index": sampler._previousReplicaStateIndex,
             "random": [version, list(internal), gauss],
+            "bias": None if self.bias is None else self.bias.digest,
             "states": [openmm.XmlSerializer.serialize(s) for s in sampler.replicaConformation],
         }
         write_arrays(
@@ -157,6 +180,10 @@ class Replica:
     def _restore(self) -> int:
         stored = read_arrays(self.checkpoint_path)
         text = json.loads(stored["text"].tobytes())
+        if text.get("bias") != (None if self.bias is None else self.bias.digest):
+            raise MolflowError(
+                f"'{self.folder}' was begun under another bias: choose another folder."
+            )
         self.simulation.context.loadCheckpoint(stored["context"].tobytes())
         version, internal, gauss = text["random"]
         random.setstate((version, tuple(internal), gauss))

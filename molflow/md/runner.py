@@ -1,15 +1,20 @@
-"""Run the replicas of a simulation in parallel processes, with progress."""
+"""Run the parts of a simulation in processes of their own, with progress."""
 
 from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 
 from molflow.errors import MolflowError
-from molflow.md.replica import ReplicaPlan
+from molflow.md.bias import TorsionBias, load_bias
+from molflow.md.metadynamics import Metadynamics, built_bias
+from molflow.md.replica import Replica, ReplicaPlan
 from molflow.md.workers import caller_not_rerun, end_with_parent, spawning
 from molflow.systems import MolecularSystem
 
@@ -22,55 +27,106 @@ def part_folder(out: Path, replica: int) -> Path:
     return out / f"replica-{replica}"
 
 
-def _work(system: MolecularSystem, plan: ReplicaPlan, folder: Path, failure) -> None:
+@dataclass(frozen=True)
+class _Part:
+    """What runs in one process: its name, folder, plan, and what makes the object that runs."""
+
+    name: str
+    folder: Path
+    plan: object
+    make: Callable
+
+
+def _work(part: _Part, failure) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C for all
     end_with_parent()
-    from molflow.md.replica import Replica
-
     try:
-        Replica(system, plan, folder).run()
+        part.make().run()
     except MolflowError as error:
         failure.send(str(error))
     except OSError as error:
-        failure.send(f"cannot write in '{folder}' ({error.strerror or error}).")
+        failure.send(f"cannot write in '{part.folder}' ({error.strerror or error}).")
     except Exception as error:  # whatever OpenMM raises has to reach the caller as well
         failure.send(f"{type(error).__name__}: {error}")
 
 
 def run_replicas(
-    system: MolecularSystem, plans: list[ReplicaPlan], out: Path, jobs: int, progress: bool
+    system: MolecularSystem,
+    plans: list[ReplicaPlan],
+    out: Path,
+    jobs: int,
+    progress: bool,
+    bias: TorsionBias | None = None,
 ) -> None:
-    """Run every replica to its end, at most `jobs` at once, each in a process of its own.
-
-    One process a replica, because OpenMM's Reference platform and Python's ``random`` keep one
-    generator a process. On any exception, Ctrl-C included, the workers are ended first.
+    """Run every replica to its end, at most `jobs` at once.
 
     Raises
     ------
     MolflowError
         If a replica fails or its process dies.
     """
-    waiting = list(range(len(plans)))
-    running: dict[int, tuple] = {}
+    parts = [
+        _Part(f"replica {replica}", folder, plan, partial(Replica, system, plan, folder, bias))
+        for replica, plan in enumerate(plans)
+        for folder in [part_folder(out, replica)]
+    ]
+    _run(parts, jobs, progress, "simulating")
+
+
+def run_metadynamics(
+    system: MolecularSystem, draft: ReplicaPlan, platform: str, out: Path, progress: bool
+) -> TorsionBias:
+    """Return the bias of a simulation, from its file or from metadynamics that builds it now.
+
+    Parameters
+    ----------
+    draft : ReplicaPlan
+        With a `flattening`; its seed is that of the whole simulation.
+    out : Path
+        ``bias.npz`` is written there; the parts of the metadynamics are in ``metadynamics``.
+
+    Raises
+    ------
+    MolflowError
+        If the metadynamics fails or its process dies.
+    """
+    path, plan, folder = out / "bias.npz", draft.flattening, out / "metadynamics"
+    if not path.exists():
+        make = partial(Metadynamics, system, plan, folder, draft.seed, platform)
+        _run([_Part("the metadynamics", folder, plan, make)], 1, progress, "building the bias")
+        built_bias(plan, folder).save(path)
+    return load_bias(path)
+
+
+def _run(parts: list[_Part], jobs: int, progress: bool, title: str) -> None:
+    """Run parts to their end, at most `jobs` at once, each in a process of its own.
+
+    One process a part, because OpenMM's Reference platform and Python's ``random`` keep one
+    generator a process. On any exception, Ctrl-C included, the workers are ended first.
+
+    Raises
+    ------
+    MolflowError
+        If a part fails or its process dies.
+    """
+    waiting = list(parts)
+    running: dict[str, tuple] = {}
     try:
-        with _progress(plans, out, progress) as update:
+        with _progress(parts, progress, title) as update:
             while waiting or running:
                 while waiting and len(running) < jobs:
-                    replica = waiting.pop(0)
+                    part = waiting.pop(0)
                     receiver, sender = spawning.Pipe(duplex=False)
-                    process = spawning.Process(
-                        target=_work,
-                        args=(system, plans[replica], part_folder(out, replica), sender),
-                    )
+                    process = spawning.Process(target=_work, args=(part, sender))
                     with caller_not_rerun():
                         process.start()
                     sender.close()
-                    running[replica] = process, receiver
+                    running[part.name] = process, receiver
                 wait([process.sentinel for process, _ in running.values()], timeout=_POLL)
                 update()
-                for replica in [r for r, (p, _) in running.items() if p.exitcode is not None]:
-                    process, receiver = running.pop(replica)
-                    _check(replica, process, receiver)
+                for name in [n for n, (p, _) in running.items() if p.exitcode is not None]:
+                    process, receiver = running.pop(name)
+                    _check(name, process, receiver)
     finally:
         for process, _ in running.values():
             process.terminate()
@@ -78,23 +134,23 @@ def run_replicas(
             process.join()
 
 
-def _check(replica: int, process, receiver) -> None:
+def _check(name: str, process, receiver) -> None:
     message = None
     try:
         message = receiver.recv() if receiver.poll() else None
     except EOFError:
         pass  # the worker closed its end without a word
     if message:
-        raise MolflowError(f"replica {replica} failed: {message}")
+        raise MolflowError(f"{name} failed: {message}")
     if process.exitcode != 0:
         raise MolflowError(
-            f"the process of replica {replica} died (exit code {process.exitcode}), perhaps for "
+            f"the process of {name} died (exit code {process.exitcode}), perhaps for "
             "lack of memory: run the same command again to resume."
         )
 
 
 @contextmanager
-def _progress(plans: list[ReplicaPlan], out: Path, show: bool):
+def _progress(parts: list[_Part], show: bool, title: str):
     if not show:
         yield lambda: None
         return
@@ -102,7 +158,7 @@ def _progress(plans: list[ReplicaPlan], out: Path, show: bool):
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("simulating"),
+        TextColumn(title),
         BarColumn(),
         TextColumn("{task.completed:.3g} of {task.total:.3g} ns"),
         TextColumn("{task.fields[speed]}"),
@@ -111,12 +167,12 @@ def _progress(plans: list[ReplicaPlan], out: Path, show: bool):
 
     def done() -> float:
         total = 0.0
-        for replica, plan in enumerate(plans):
-            segments = sum(1 for _ in part_folder(out, replica).glob("segment-*.npz"))
+        for part in parts:
+            plan, segments = part.plan, sum(1 for _ in part.folder.glob("segment-*.npz"))
             total += min(plan.frames, segments * plan.segment_frames) * plan.frame_interval
         return total * 1e-3
 
-    whole = sum(plan.frames * plan.frame_interval for plan in plans) * 1e-3
+    whole = sum(part.plan.frames * part.plan.frame_interval for part in parts) * 1e-3
     with Progress(*columns, console=Console(stderr=True)) as bar:
         first, start = done(), time.monotonic()
         task = bar.add_task("", total=whole, completed=first, speed="")

@@ -1,9 +1,10 @@
-"""Reference simulations: independent replicas of plain MD or of parallel tempering."""
+"""Reference simulations: independent replicas of plain MD, tempering or a static bias."""
 
 from __future__ import annotations
 
 import sys
 import time as clock
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import openmm
 from molflow.errors import MolflowError
 from molflow.files import writable_folder
 from molflow.md.folder import alone_in, begin, finish, remove_parts, replica_plans
-from molflow.md.plan import plan_of
-from molflow.md.runner import run_replicas
+from molflow.md.plan import BUILDING, CAP, plan_of
+from molflow.md.runner import run_metadynamics, run_replicas
 from molflow.md.workers import number_of_jobs
 from molflow.systems import MolecularSystem, load_system
 
@@ -24,6 +25,9 @@ def simulate(
     replicas: int = 4,
     out: str | Path = "simulation",
     tempering: str | None = None,
+    flatten: str | Sequence[str] | None = None,
+    cap: float = CAP,
+    building=BUILDING,
     seed: int = 0,
     frame_interval="1ps",
     platform: str | None = None,
@@ -47,6 +51,16 @@ def simulate(
     tempering : str, optional
         ``"300K:600K:6"``: parallel tempering on a geometric ladder. The frames of the lowest
         temperature are kept. By default plain MD.
+    flatten : str or sequence of str, optional
+        ``"phi,psi"``: metadynamics builds a bias in one or two torsions, and the replicas run
+        under that bias, which is static then. Their frames have weights, ``log_weights`` in the
+        files of energies, and are Boltzmann distributed with them. Several terms of the bias as a
+        sequence; see `molflow.md.flattening.parse_flatten` for the names of torsions.
+    cap : float
+        kJ/mol above the lowest point up to which the free energy is flattened: higher than the
+        barriers, and no higher than need be.
+    building : str, float or quantity
+        Time of the metadynamics.
     seed : int
         Everything random follows from it.
     frame_interval, equilibration : str, float or quantity
@@ -84,6 +98,9 @@ def simulate(
         system,
         time,
         tempering=tempering,
+        flatten=flatten,
+        cap=cap,
+        building=building,
         frame_interval=frame_interval,
         equilibration=equilibration,
         seed=seed,
@@ -100,7 +117,10 @@ def simulate(
         if (out / "replica-0").is_dir():
             say(f"going on with the simulation in '{out}'")
         start = clock.monotonic()
-        run_replicas(system, plans, out, jobs, progress)
+        bias = None
+        if draft.flattening is not None:
+            bias = run_metadynamics(system, draft, manifest["platform"], out, progress)
+        run_replicas(system, plans, out, jobs, progress, bias)
         manifest["seconds_of_last_session"] = round(clock.monotonic() - start, 1)
         return finish(system, plans, out, manifest)
 

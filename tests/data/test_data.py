@@ -1,6 +1,6 @@
 """Training sets and references made of a tiny simulation."""
 
-import json
+import shutil
 
 import mdtraj
 import numpy as np
@@ -18,6 +18,8 @@ from molflow.md.energies import potential_energies
 from molflow.md.simulate import simulate
 from molflow.systems import load_system
 
+PHI, PSI = [4, 6, 8, 14], [6, 8, 14, 16]
+
 
 @pytest.fixture(scope="module")
 def simulation(tmp_path_factory):
@@ -34,6 +36,36 @@ def simulation(tmp_path_factory):
         progress=False,
     )
     return out
+
+
+@pytest.fixture(scope="module")
+def flattened(tmp_path_factory):
+    """Three runs of 20 frames under a bias."""
+    out = tmp_path_factory.mktemp("flattened")
+    simulate(
+        "alanine_dipeptide",
+        "1ps",
+        replicas=3,
+        out=out,
+        flatten="phi,psi",
+        building="2ps",
+        frame_interval="50fs",
+        equilibration="1ps",
+        platform="Reference",
+        progress=False,
+    )
+    return out
+
+
+def flattened_copy(flattened, tmp_path, ensemble_hash=None, delta_f_alpha_l=None):
+    """A copy whose manifest says something else."""
+    folder = tmp_path / "biased"
+    shutil.copytree(flattened, folder)
+    manifest = read_json(folder / "simulation.json")
+    manifest["ensemble_hash"] = ensemble_hash or manifest["ensemble_hash"]
+    manifest["flattened"]["delta_f_alpha_l"] = delta_f_alpha_l
+    write_json(folder / "simulation.json", manifest)
+    return folder
 
 
 @pytest.fixture
@@ -174,19 +206,18 @@ def test_wrong_splits_are_refused(arguments, sentence):
         split_runs(*arguments)
 
 
-def test_reference_round_trip(simulation, tmp_path):
-    stored = {
-        "ensemble_hash": load_system("alanine_dipeptide").ensemble_hash,
-        "plan": {"windows": 2},
-        "delta_f_alpha_l": {"value": 3.5, "error": 0.1, "interval": [3.3, 3.7], "by_run": [3.4]},
-    }
-    (tmp_path / "metadynamics.json").write_text(json.dumps(stored))
+def test_reference_round_trip(simulation, flattened, tmp_path):
+    stored = {"value": 3.5, "error": 0.1, "interval": [3.3, 3.7], "by_run": [3.4], "blocks": 20}
+    biased = flattened_copy(flattened, tmp_path, delta_f_alpha_l=stored)
     arguments = [str(simulation), "--out", str(tmp_path / "reference"), "--thin", "7"]
-    main([*arguments, "--held-out", "1,3", "--metadynamics", str(tmp_path)])
+    main([*arguments, "--held-out", "1,3", "--flattened", str(biased)])
     reference = load_reference(tmp_path / "reference")
+    assert reference.delta_f_alpha_l["method"] == "static bias in phi and psi"
+    assert reference.delta_f_alpha_l["plan"]["flattening"]["terms"] == [[PHI, PSI]]
+    assert reference.log_weights is None
     assert reference.held_out_runs == (1, 3) and reference.runs == (0, 1, 2, 3)
     assert reference.delta_f_alpha_l["value"] == 3.5
-    assert reference.ensemble_hash == stored["ensemble_hash"]
+    assert reference.ensemble_hash == load_system("alanine_dipeptide").ensemble_hash
     assert reference.position_frame.tolist() == [
         20 * run + i for run in range(4) for i in (0, 7, 14)
     ]
@@ -200,15 +231,49 @@ def test_reference_round_trip(simulation, tmp_path):
     assert np.abs(energies - reference.energies[reference.position_frame]).max() < 0.05
 
 
-def test_reference_defaults_and_refusals(simulation, tmp_path):
+def test_weights_of_a_bias_go_into_the_reference(flattened, tmp_path):
+    main([str(flattened), "--out", str(tmp_path), "--thin", "5"])
+    reference = load_reference(tmp_path)
+    runs = [read_arrays(flattened / f"replica-{run}.npz")["log_weights"] for run in range(3)]
+    assert np.ptp(runs) > 0.1 and reference.log_weights.dtype == np.float64
+    assert np.array_equal(reference.log_weights, np.concatenate(runs))
+    assert np.array_equal(reference.select([2]).log_weights, runs[2])
+    assert reference.delta_f_alpha_l is None  # it was never seen
+    energies = potential_energies(load_system("alanine_dipeptide"), reference.positions)
+    assert np.abs(energies - reference.energies[reference.position_frame]).max() < 0.05
+
+
+def test_weights_of_a_bias_go_into_the_training_set(flattened, tmp_path):
+    manifest = prepare(flattened, tmp_path)
+    data = load_training_data(tmp_path)
+    runs = [read_arrays(flattened / f"replica-{run}.npz")["log_weights"] for run in range(3)]
+    assert manifest["split"] == {"train": [0], "validation": [1], "held_out": [2]}
+    assert np.array_equal(data.train_log_weights, runs[0])
+    assert np.array_equal(data.validation_log_weights, runs[1])
+    weights = np.exp(runs[0]) / np.exp(runs[0]).sum()
+    squares = np.mean(data.train.astype(np.float64) ** 2, axis=(1, 2))
+    assert data.scale == pytest.approx(np.sqrt(weights @ squares), rel=1e-9)
+    assert data.scale != pytest.approx(np.sqrt(squares.mean()), rel=1e-6)
+    arrays = read_arrays(tmp_path / "train.npz")
+    write_arrays(tmp_path / "train.npz", **arrays | {"log_weights": arrays["log_weights"] + 1e-3})
+    with pytest.raises(MolflowError, match="hash"):
+        load_training_data(tmp_path)
+    write_arrays(tmp_path / "train.npz", positions=arrays["positions"])
+    with pytest.raises(MolflowError, match="hash"):
+        load_training_data(tmp_path)
+
+
+def test_reference_defaults_and_refusals(simulation, flattened, tmp_path):
     assert reference_from_simulation(simulation).held_out_runs == (3,)
     with pytest.raises(MolflowError, match="thin is 0"):
         reference_from_simulation(simulation, thin=0)
     with pytest.raises(MolflowError, match="held_out is"):
         reference_from_simulation(simulation, held_out=[4])
-    write_json(tmp_path / "metadynamics.json", {"ensemble_hash": "other"})
+    with pytest.raises(MolflowError, match="knows no free energy of alpha-L"):
+        reference_from_simulation(simulation, flattened=flattened)
+    other = flattened_copy(flattened, tmp_path, "other")
     with pytest.raises(MolflowError, match="another ensemble"):
-        reference_from_simulation(simulation, metadynamics=tmp_path)
+        reference_from_simulation(simulation, flattened=other)
 
 
 def test_simulation_folder_gives_times(simulation):
