@@ -21,6 +21,7 @@ from molflow.files import read_arrays, read_json, replacing, sha256_of, write_js
 from molflow.md.assemble import assemble_replica, flattened_angles
 from molflow.md.build import fastest_platform
 from molflow.md.energies import potential_energies
+from molflow.md.exchange import unpacked
 from molflow.md.flattening import names_of
 from molflow.md.replica import ReplicaPlan
 from molflow.md.runner import part_folder
@@ -111,7 +112,7 @@ def _check_parts(system: MolecularSystem, plan: ReplicaPlan, folder: Path) -> No
     """Refuse a part folder without a manifest unless its content can only be of this plan."""
     if not (folder / "checkpoint.npz").exists():
         return
-    text = json.loads(read_arrays(folder / "checkpoint.npz")["text"].tobytes())
+    text = unpacked(read_arrays(folder / "checkpoint.npz"))
     frames = plan.equilibration_frames + min(text["segment"] * plan.segment_frames, plan.frames)
     consistent = (
         len(text["states"]) == len(plan.temperatures)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import openmm
 from openmm import unit
 from openmm.app import ReplicaExchangeSampler
 
@@ -16,6 +14,7 @@ from molflow.errors import MolflowError
 from molflow.files import read_arrays, write_arrays
 from molflow.md.bias import TorsionBias
 from molflow.md.build import make_simulation
+from molflow.md.exchange import packed, restore, unpacked
 from molflow.md.flattening import FlatteningPlan
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem
@@ -160,36 +159,15 @@ class Replica:
         walkers.append(walker)
 
     def _save(self, segment: int) -> None:
-        sampler = self.sampler
-        version, internal, gauss = random.getstate()
-        text = {
-            "segment": segment,
-            "iteration": sampler.currentIteration,
-            "state_index": sampler.replicaStateIndex,
-            "previous_state_index": sampler._previousReplicaStateIndex,
-            "random": [version, list(internal), gauss],
-            "bias": None if self.bias is None else self.bias.digest,
-            "states": [openmm.XmlSerializer.serialize(s) for s in sampler.replicaConformation],
-        }
-        write_arrays(
-            self.checkpoint_path,
-            context=np.frombuffer(self.simulation.context.createCheckpoint(), dtype=np.uint8),
-            text=np.frombuffer(json.dumps(text).encode(), dtype=np.uint8),
-        )
+        bias = None if self.bias is None else self.bias.digest
+        write_arrays(self.checkpoint_path, **packed(self.sampler, segment=segment, bias=bias))
 
     def _restore(self) -> int:
         stored = read_arrays(self.checkpoint_path)
-        text = json.loads(stored["text"].tobytes())
+        text = unpacked(stored)
         if text.get("bias") != (None if self.bias is None else self.bias.digest):
             raise MolflowError(
                 f"'{self.folder}' was begun under another bias: choose another folder."
             )
-        self.simulation.context.loadCheckpoint(stored["context"].tobytes())
-        version, internal, gauss = text["random"]
-        random.setstate((version, tuple(internal), gauss))
-        sampler = self.sampler
-        sampler.currentIteration = text["iteration"]
-        sampler.replicaStateIndex = text["state_index"]
-        sampler._previousReplicaStateIndex = text["previous_state_index"]
-        sampler.replicaConformation = [openmm.XmlSerializer.deserialize(s) for s in text["states"]]
+        restore(self.sampler, stored)
         return text["segment"]

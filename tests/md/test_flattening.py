@@ -31,7 +31,7 @@ SETTINGS = {
     "time": "24ps",
     "replicas": 2,
     "flatten": "bond:1,bond:2",
-    "building": "150ps",
+    "building": "100ps",
     "seed": 3,
     "frame_interval": "80fs",
     "equilibration": "4ps",
@@ -208,7 +208,7 @@ def exact_density(atoms, kt, bins):
 
 def test_weighted_density_is_the_boltzmann_density(chain, tmp_path):
     simulate(
-        chain, "3ns", replicas=1, out=tmp_path, flatten=["bond:1", "bond:2"], building="400ps",
+        chain, "2ns", replicas=1, out=tmp_path, flatten=["bond:1", "bond:2"], building="300ps",
         frame_interval="400fs", equilibration="20ps", platform="Reference", progress=False,
     )  # fmt: skip
     import mdtraj
