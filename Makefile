@@ -5,14 +5,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test lint notebooks clean
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+EXECUTED := docs/notebooks
+
+.PHONY: help demo test lint notebooks docs clean
 
 help:
 	@echo "make demo       sample the built-in system and compare it with reference MD (outputs/demo)"
 	@echo "make test       run the tests"
 	@echo "make lint       check the style"
-	@echo "make notebooks  run the notebooks"
-	@echo "make clean      remove .venv and the demo's output"
+	@echo "make notebooks  run the notebooks, and keep them with their pictures in $(EXECUTED)"
+	@echo "make docs       build the documentation from them (docs/_build/html/index.html)"
+	@echo "make clean      remove .venv, the demo's output and what the documentation was built of"
 
 demo: $(INSTALLED)
 	$(BIN)/molflow demo --out outputs/demo
@@ -23,11 +27,24 @@ test: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 
+# Copies are run and keep what came of it: the notebooks themselves stay without output.
 notebooks: $(INSTALLED)
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks
+	rm -rf .notebooks $(EXECUTED)
+	cp -r notebooks .notebooks
+	$(BIN)/python -m pytest --nbmake --overwrite --nbmake-timeout=600 .notebooks/*.ipynb
+	mv .notebooks $(EXECUTED)
+	@touch $(EXECUTED)/.done
+
+# Runs the notebooks only if they have not been run since they were changed.
+$(EXECUTED)/.done: $(NOTEBOOKS)
+	$(MAKE) notebooks
+
+docs: $(INSTALLED) $(EXECUTED)/.done
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 clean:
-	rm -rf $(VENV) outputs/demo
+	rm -rf $(VENV) outputs/demo docs/_build docs/api docs/generated $(EXECUTED)
 
 # torch comes first and alone, so that the pinned build is chosen before anything else asks for one
 $(INSTALLED): pyproject.toml constraints.txt

@@ -1,6 +1,7 @@
 """Dependency runs one way, and `import molflow` is light."""
 
 import ast
+import importlib
 import os
 import subprocess
 import sys
@@ -151,9 +152,23 @@ def test_modules_are_short():
     assert max(lengths.values()) <= 500, max(lengths, key=lengths.get)
 
 
-def test_every_name_of_the_package_can_be_loaded():
-    for name in molflow.__all__:
-        assert getattr(molflow, name) is not None
-    assert set(molflow.__all__) <= set(dir(molflow))
-    with pytest.raises(AttributeError, match="no attribute 'smaple'"):
-        _ = molflow.smaple
+OFFERING = ["molflow", *(f"molflow.{stub.parent.name}" for stub in PACKAGE.glob("*/__init__.pyi"))]
+
+
+@pytest.mark.parametrize("name", OFFERING)
+def test_every_name_that_is_offered_can_be_loaded(name):
+    package = importlib.import_module(name)
+    for offered in package.__all__:
+        assert getattr(package, offered) is not None
+    assert set(package.__all__) <= set(dir(package))
+    with pytest.raises(AttributeError, match="attribute smaple"):
+        _ = package.smaple
+
+
+def test_an_offered_function_is_not_hidden_by_the_module_of_its_name():
+    code = "import molflow.brownian.mean_path as _, molflow; print(molflow.brownian.mean_path)"
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("<function mean_path")

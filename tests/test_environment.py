@@ -18,6 +18,7 @@ import molflow
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CONDA_NAMES = {
+    "lazy-loader": "lazy_loader",
     "torch": "pytorch",
     "torch-geometric": "pytorch_geometric",
     "matplotlib": "matplotlib-base",

@@ -7,3 +7,7 @@
 The last two share entrance, exit and edges (`graph_network`, `edges`). A configuration chooses by
 ``network.kind``.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
