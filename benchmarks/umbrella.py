@@ -7,6 +7,7 @@ weights (Shirts and Chodera, J. Chem. Phys. 129, 124105 (2008)), and the same fo
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import openmm
 from openmm import unit
 from openmm.app import ReplicaExchangeSampler
 from scipy.special import logsumexp
+from scipy.stats import t as student
 
 from molflow.files import read_arrays, write_arrays
 from molflow.md.build import make_simulation
@@ -21,7 +23,6 @@ from molflow.md.exchange import packed, restore, unpacked
 from molflow.md.torsions import torsion
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem
-from molflow.units import thermal_energy
 
 #: Windows round the circle, and the strength of a bias K (1 - cos(phi - centre)), kJ/mol.
 WINDOWS, K = 24, 80.0
@@ -29,6 +30,8 @@ WINDOWS, K = 24, 80.0
 INTERVAL, SEGMENT = 0.5, 40
 #: ps that every window runs by itself first, and ps with exchanges that are thrown away.
 ALONE, DROPPED = 20.0, 50.0
+#: Blocks of the jackknife: so many at least, equally many in every run.
+BLOCKS = 20
 
 
 def centres() -> np.ndarray:
@@ -95,32 +98,83 @@ def umbrella_run(
     return np.concatenate(parts)[round(DROPPED / INTERVAL) :]
 
 
-def mbar_log_weights(first: np.ndarray, kt: float) -> np.ndarray:
-    """Return the logarithms of the weights of samples without a bias, like `first`.
+def mbar_log_weights(
+    first: np.ndarray, kt: float, guess: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the logarithms of the weights of samples without a bias, and what MBAR solved for.
 
     Parameters
     ----------
-    first : ndarray, (iterations, WINDOWS)
+    first : ndarray, (n, WINDOWS)
         The biased torsion of the samples of every window, rad.
     kt : float
         kJ/mol.
+    guess : ndarray, (WINDOWS,), optional
+        Reduced free energies of the windows to begin with.
+
+    Returns
+    -------
+    tuple
+        Log weights, like `first`, whose exponentials sum to 1, and the free energies (WINDOWS,).
     """
     from pymbar import MBAR
 
     angles = first.T.ravel()  # window by window
     reduced = K / kt * (1 - np.cos(angles - centres()[:, None]))
     counts = np.full(len(reduced), len(first))
-    mbar = MBAR(reduced, counts)
+    f = MBAR(reduced, counts, initial_f_k=guess).f_k
     # Eq. 13 of the paper for the state without a bias.
-    unbiased = -logsumexp(mbar.f_k[:, None] + np.log(counts)[:, None] - reduced, axis=0)
-    return unbiased.reshape(len(reduced), len(first)).T
+    unbiased = -logsumexp(f[:, None] + np.log(counts)[:, None] - reduced, axis=0)
+    unbiased -= logsumexp(unbiased)
+    return unbiased.reshape(len(reduced), len(first)).T, f
+
+
+def umbrella_free_energy(
+    runs: list[np.ndarray], inside: Callable[[np.ndarray], np.ndarray], kt: float
+) -> dict:
+    """Return -ln[P(inside) / P(rest)] of umbrella sampling with its error, in kT.
+
+    Parameters
+    ----------
+    runs : list of ndarray, (n, WINDOWS, k)
+        Torsions of independent runs, in order of time.
+    inside : callable
+        Torsions (m, k) to marks (m,).
+    kt : float
+        kJ/mol.
+
+    Returns
+    -------
+    dict
+        ``value``, ``error`` and ``interval`` (95 %) by a jackknife over blocks of time of all
+        windows, for each of which MBAR is solved anew; ``by_run``; ``blocks``.
+    """
+
+    def energy(torsions: np.ndarray, guess: np.ndarray | None) -> tuple[float, np.ndarray]:
+        log_weights, f = mbar_log_weights(torsions[..., 0], kt, guess)
+        marks = inside(torsions.reshape(-1, torsions.shape[-1]))
+        weights = np.exp(log_weights).ravel()
+        return float(np.log(weights[~marks].sum() / weights[marks].sum())), f
+
+    each = -(-BLOCKS // len(runs))
+    parts = [part for run in runs for part in np.array_split(run, each)]
+    value, f = energy(np.concatenate(parts), None)
+    without = np.array([
+        energy(np.concatenate(parts[:k] + parts[k + 1 :]), f)[0] for k in range(len(parts))
+    ])  # fmt: skip
+    count = len(parts)
+    error = float(np.sqrt((count - 1) / count * np.sum((without - without.mean()) ** 2)))
+    half = float(student.ppf(0.975, count - 1)) * error
+    return {
+        "value": value, "error": error, "interval": [value - half, value + half],
+        "by_run": [energy(run, f)[0] for run in runs], "blocks": count,
+    }  # fmt: skip
 
 
 def run_of(system: MolecularSystem, torsions, length: float, seed: int, out: Path) -> Path:
-    """Write the torsions and log weights of one run as ``.npz``, if they are not there yet."""
+    """Write the torsions of one run as ``.npz``, if they are not there yet."""
     path = out.with_suffix(".npz")
     if not path.exists():
         found = umbrella_run(system, torsions, length, seed, out)
-        log_weights = mbar_log_weights(found[..., 0], thermal_energy(system.temperature))
-        write_arrays(path, torsions=found.astype(np.float32), log_weights=log_weights)
+        write_arrays(path, torsions=found.astype(np.float32))
     return path

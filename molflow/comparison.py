@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 import molflow
 from molflow.errors import MolflowError
 from molflow.files import writable_folder, write_json, write_text
-from molflow.systems import MolecularSystem, built_in_systems, load_system, recorded_system
+from molflow.systems import (
+    MolecularSystem,
+    built_in_systems,
+    load_system,
+    recorded_system,
+    systems_folder,
+)
 from molflow.units import parse_quantity
 
 if TYPE_CHECKING:
@@ -231,7 +237,7 @@ def find_reference(
                 "give its folder."
             )
         return load_reference(folder, built_in.topology())
-    for place in (folder, folder / "reference"):
+    for place in (folder, folder / "reference", systems_folder() / folder):
         if (place / "reference.json").is_file():
             return load_reference(place)
     if (folder / "simulation.json").is_file():

@@ -19,7 +19,7 @@ def energy(phi):
     return 15 * (1 - np.cos(2 * phi - 1)) + 4 * np.sin(phi)
 
 
-def test_weights_of_a_known_density():
+def test_weights_of_a_known_density(monkeypatch):
     kt, rng = thermal_energy(300.0), np.random.default_rng(0)
     grid = np.linspace(-np.pi, np.pi, 7200, endpoint=False)
     samples = []
@@ -27,17 +27,24 @@ def test_weights_of_a_known_density():
         density = np.exp(-(energy(grid) + umbrella.K * (1 - np.cos(grid - centre))) / kt)
         samples.append(rng.choice(grid, 400, p=density / density.sum()))
     first = np.array(samples).T
-    weights = np.exp(umbrella.mbar_log_weights(first, kt))
+    weights = np.exp(umbrella.mbar_log_weights(first, kt)[0])
     assert weights.shape == first.shape == (400, umbrella.WINDOWS)
+    assert weights.sum() == pytest.approx(1.0)
     exact = np.exp(-energy(grid) / kt)
     edges = np.linspace(-np.pi, np.pi, 25)
-    found, _ = np.histogram(first, edges, weights=weights / weights.sum())
+    found, _ = np.histogram(first, edges, weights=weights)
     expected, _ = np.histogram(grid, edges, weights=exact / exact.sum())
     seen = expected > 1e-4
     assert np.abs(np.log(found[seen] / expected[seen])).max() < 0.3
     inside = (first > 0) & (first < 2), (grid > 0) & (grid < 2)
-    shares = weights[inside[0]].sum() / weights.sum(), exact[inside[1]].sum() / exact.sum()
-    assert np.log(shares[0] / shares[1]) == pytest.approx(0.0, abs=0.25)
+    left, rest = exact[inside[1]].sum(), exact[~inside[1]].sum()
+    runs = [part[..., None] for part in np.split(first, 2)]
+    monkeypatch.setattr(umbrella, "BLOCKS", 6)
+    found = umbrella.umbrella_free_energy(runs, lambda x: (x[:, 0] > 0) & (x[:, 0] < 2), kt)
+    weight = weights[inside[0]].sum()
+    assert found["value"] == pytest.approx(np.log((1 - weight) / weight), abs=1e-6)
+    assert 0.01 < found["error"] < 0.25 and len(found["by_run"]) == 2 and found["blocks"] == 6
+    assert abs(found["value"] - np.log(rest / left)) < 3 * found["error"]
 
 
 def _run(folder, length, queue):
