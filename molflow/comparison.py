@@ -466,6 +466,8 @@ def format_table(result: dict) -> str:
                 f"By their weights they are worth {first['n_model_effective']:,.0f} and "
                 f"{first['n_reference_effective']:,.0f}; the floor is drawn at that size."
             )
-        for name, why in result.get("not_scored", {}).items():
-            console.print(f"Not scored: {name}. {why}")
+        reasons = result.get("not_scored", {})
+        for why in dict.fromkeys(reasons.values()):
+            names = ", ".join(name for name, reason in reasons.items() if reason == why)
+            console.print(f"Not scored: {names}. {why}")
     return captured.get()

@@ -45,10 +45,9 @@ def _angles(axes: Axes) -> Axes:
 
 
 def sizes_in_words(n: int, weights: np.ndarray | None) -> str:
-    """Return how many samples there are and what they are worth."""
-    return f"n = {n:,}" + (
-        "" if weights is None else f", worth {effective_size(n, weights):,.0f} by their weights"
-    )
+    """Return how many samples there are and, if they are weighted, what they are worth."""
+    worth = "" if weights is None else f", worth {effective_size(n, weights):,.0f}"
+    return f"n = {n:,}{worth}"
 
 
 def free_energy_map(

@@ -59,11 +59,11 @@ def _weights(result: dict) -> dict | None:
         levels += [tail, _level(w["largest_share"], LARGEST_SHARE)]
         of = "ensemble" if side == "model" else "reference"
         text = (
-            f"those of the {of} are worth {w['effective']:,.0f} of {w['n']:,} equal ones "
+            f"the {of}'s weights are worth {w['effective']:,.0f} of {w['n']:,} equal ones "
             f"({w['effective_share']:.1%}), the largest holds {w['largest_share']:.2%}"
         )
         if w["pareto_k"] is not None:
-            text += f", their tail index is {k:.2f}"
+            text += f", their tail index is {k:.2f}".replace("-", "−")
             text += {
                 "good": f" (good up to {w['largest_k']:.2f})",
                 "fair": f": above {w['largest_k']:.2f} what they say converges slowly",
@@ -71,7 +71,7 @@ def _weights(result: dict) -> dict | None:
             }[tail]
         sentences.append(text)
     level = max(levels, key=_LEVELS.index)
-    return _check("Weights", level, f"Of the weights {'; '.join(sentences)}.")
+    return _check("Weights", level, f"T{'; '.join(sentences)[1:]}.")
 
 
 def _basins(result: dict) -> dict | None:
