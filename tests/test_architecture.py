@@ -14,7 +14,7 @@ import molflow
 PACKAGE = Path(molflow.__file__).parent
 FOUNDATION = {
     "units", "errors", "files", "parts", "seeds", "progress", "trajectories", "bonded_terms",
-    "registry", "potentials", "system_files",
+    "registry", "potentials", "system_files", "colours",
 }  # fmt: skip
 # What each folder may import of molflow besides itself.
 MATHEMATICS = {
@@ -22,11 +22,12 @@ MATHEMATICS = {
     "sde": FOUNDATION | {"brownian"},
     "solvers": FOUNDATION | {"brownian", "sde"},
     "nn": FOUNDATION,
+    "valence": FOUNDATION,
     "flow_map": FOUNDATION | {"brownian", "sde", "nn"},
     "objectives": FOUNDATION | {"brownian", "sde", "nn", "flow_map"},
 }
 ALLOWED = MATHEMATICS | {
-    "analysis": {"units", "errors", "files", "registry"},
+    "analysis": {"units", "errors", "files", "registry", "colours"},
     "data": FOUNDATION | {"systems", "analysis"},
     "md": FOUNDATION | {"systems", "data", "analysis"},
     "training": FOUNDATION | {"systems", "data", "analysis", "maps", *MATHEMATICS},

@@ -30,7 +30,7 @@ IMPORT_NAMES = {"yaml": "pyyaml", "ot": "pot", "torch_geometric": "torch-geometr
 # Lightning loads the one when a run is logged, mdtraj the other for HDF5; molflow names neither
 LOADED_BY_OTHERS = {"tensorboard", "tables"}
 # molflow asks for them when structures are shown or a system names a potential, and does without
-OPTIONAL = {"py3dmol", "ase", "openmmml", "tblite"}
+OPTIONAL = {"py3dmol", "ase", "openmmml", "tblite", "threadpoolctl"}
 
 
 def requirements(lines):

@@ -6,6 +6,7 @@ import mdtraj
 import numpy as np
 
 from molflow.analysis.graph import neighbours
+from molflow.colours import refined
 
 
 def stereocentres(
@@ -31,13 +32,8 @@ def stereocentres(
         the triple product; indices into `kept` if it is given.
     """
     table = neighbours(topology)
-    colours = [atom.element.atomic_number if atom.element else 0 for atom in topology.atoms]
-    for _ in range(topology.n_atoms):
-        keys = [(colours[i], *sorted(colours[j] for j in table[i])) for i in range(len(table))]
-        ranks = {key: rank for rank, key in enumerate(sorted(set(keys)))}
-        if len(ranks) == len(set(colours)):
-            break
-        colours = [ranks[key] for key in keys]
+    elements = [atom.element.atomic_number if atom.element else 0 for atom in topology.atoms]
+    colours = refined(elements, table)
     place = {int(a): i for i, a in enumerate(range(topology.n_atoms) if kept is None else kept)}
     found = []
     for atom in topology.atoms:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 
 from molflow.errors import MolflowError
@@ -14,19 +13,23 @@ _OPTIONS = ("accuracy", "electronic_temperature", "max_iterations")
 
 def _calculator(method: str, settings: PotentialSettings):
     import ase
-    from ase.calculators.calculator import Calculator, CalculatorError, all_changes
+    from ase.calculators.calculator import CalculatorError, all_changes
+    from tblite.ase import TBLite
+    from threadpoolctl import ThreadpoolController
 
-    TBLite = _library()
+    # Molecules are small and processes work beside each other: threads would only wait.
+    threads = ThreadpoolController()
 
     class Anew(TBLite):
         # From the wave function of the last conformation SCF takes a tenth less time, and the
         # forces depend on that conformation by some tenths of a kJ/mol/nm.
         def calculate(self, atoms=None, properties=None, system_changes=all_changes):
             self.reset()
-            super().calculate(atoms, properties, all_changes)
+            with threads.limit(limits=1, user_api="openmp"):
+                super().calculate(atoms, properties, all_changes)
 
     solvation = None if settings.solvent is None else ("alpb", settings.solvent)
-    made: type[Calculator] = partial(
+    made = partial(
         Anew, method=method, solvation=solvation, cache_api=False, verbosity=0, **settings.options
     )
     # What is wrong with the settings is wrong for hydrogen, too.
@@ -40,20 +43,6 @@ def _calculator(method: str, settings: PotentialSettings):
             f"{settings.options}: {error}."
         ) from error
     return made(charge=settings.charge, multiplicity=settings.multiplicity)
-
-
-def _library():
-    """Import tblite with one thread: processes work beside each other, molecules are small."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"  # read when the library is loaded
-    try:
-        from tblite.ase import TBLite
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
-    return TBLite
 
 
 def _xtb(method: str):

@@ -1,0 +1,1 @@
+"""Bonds, angles, torsions and their couplings as a formula that is fitted to forces."""
