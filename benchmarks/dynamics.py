@@ -31,9 +31,9 @@ from molflow.analysis.slow_modes import fit_slow_modes
 from molflow.analysis.temperatures import width_temperatures
 from molflow.analysis.time_series import time_ordered
 from molflow.comparison import find_reference
+from molflow.devices import find_device
 from molflow.errors import MolflowError
 from molflow.files import read_json, write_json
-from molflow.sampling.ensemble import find_device
 from molflow.systems import load_system
 from molflow.training.checkpoint import Checkpoint, load_checkpoint
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import molflow
-from molflow.cli_arguments import CheckpointName, Quiet, Seed, SystemName
+from molflow.cli_arguments import CheckpointName, Device, Quiet, Seed, SystemName, Threads
 from molflow.cli_verb import app, verb
 from molflow.errors import MolflowError
 
@@ -123,6 +123,7 @@ def simulate(
         int | None, typer.Option(min=1, help="Replicas that run at once. Default: one a core.")
     ] = None,
     seed: Seed = 0,
+    threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
     """Run reference molecular dynamics with OpenMM.
@@ -185,6 +186,7 @@ def prepare(
         str | None,
         typer.Option(help="Range of their friction: 0.1/ps,10/ps. Default: about the system's."),
     ] = None,
+    threads: Threads = None,
 ) -> None:
     """Make a training set of a simulation, split by replica.
 
@@ -238,6 +240,8 @@ def train(
             "--compile", help="Compile the network first; needs a C++ compiler, pays in long runs."
         ),
     ] = False,
+    device: Device = "auto",
+    threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a strong flow map.
@@ -258,6 +262,7 @@ def train(
         start=start,
         compiled=compiled,
         progress=not quiet,
+        device=device,
     )
     following = "propagate" if load_checkpoint(checkpoint).dynamics else "sample"
     typer.echo(f"Checkpoint in {checkpoint}. Next: molflow {following} {checkpoint}")
@@ -280,7 +285,7 @@ def sample(
             "number of steps gives the same conformations as nearly as the map is exact.",
         ),
     ] = 0,
-    device: Annotated[str, typer.Option(help="Where torch runs: cpu, cuda, cuda:1.")] = "cpu",
+    device: Device = "auto",
     batch_size: Annotated[int, typer.Option(help="Conformations a network call.")] = 256,
     energies: Annotated[
         bool, typer.Option(help="Compute potential energies with OpenMM beside the file.")
@@ -294,6 +299,7 @@ def sample(
             "does; 200 bring energies to temperature.",
         ),
     ] = None,
+    threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
     """Sample independent conformations from a trained map.
@@ -337,6 +343,8 @@ def check(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Processes at once. Default: one a core.")
     ] = None,
+    device: Device = "auto",
+    threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
     """Check a trained map: does it do what such a map must?
@@ -351,7 +359,14 @@ def check(
     from molflow.checking.check import format_findings
 
     result = run(
-        checkpoint, steps=steps, n=n, out=out, path_seed=path_seed, jobs=jobs, progress=not quiet
+        checkpoint,
+        steps=steps,
+        n=n,
+        out=out,
+        path_seed=path_seed,
+        jobs=jobs,
+        progress=not quiet,
+        device=device,
     )
     typer.echo(format_findings(result))
     if result["verdict"] == "fail":
@@ -374,6 +389,8 @@ def study(
             "that of the checkpoint's system."
         ),
     ] = None,
+    device: Device = "auto",
+    threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
     """Measure quality against the number of evaluations.
@@ -388,7 +405,14 @@ def study(
 
     numbers = _numbers(steps, "--steps", "numbers of steps", "1,2,4")
     result = run(
-        checkpoint, out, steps=numbers, n=n, seeds=seeds, reference=reference, progress=not quiet
+        checkpoint,
+        out,
+        steps=numbers,
+        n=n,
+        seeds=seeds,
+        reference=reference,
+        progress=not quiet,
+        device=device,
     )
     typer.echo(format_study(result))
     typer.echo(f"Table, figure and numbers in {out}.")
@@ -404,6 +428,7 @@ def demo(
     n: Annotated[int, typer.Option("--n", "-n", help="Number of conformations.")] = 10000,
     steps: Annotated[int, typer.Option(help="Jumps from noise to molecule.")] = 4,
     path_seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
     """Sample the built-in system from the shipped checkpoint and compare it with reference MD."""

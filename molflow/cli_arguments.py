@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Annotated
 
 import typer
+
+
+def _use_threads(count: int | None) -> int | None:
+    """Set the number of threads before anything that makes some is imported."""
+    if count is not None:
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ[name] = str(count)
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(count)
+    return count
+
 
 SystemName = Annotated[
     str,
@@ -22,4 +35,16 @@ CheckpointName = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Everything random follows from it.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda:N", help="Where torch runs; auto is a GPU if there is one."
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1, callback=_use_threads, help="Threads a process. Default: as many as cores."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]

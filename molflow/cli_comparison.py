@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from molflow.cli_arguments import Seed
+from molflow.cli_arguments import Seed, Threads
 from molflow.cli_verb import verb
 
 
@@ -88,6 +88,7 @@ def compare(
         int | None, typer.Option(min=1, help="Processes at once. Default: one a core.")
     ] = None,
     seed: Seed = 0,
+    threads: Threads = None,
 ) -> None:
     """Compare an ensemble with reference MD.
 
@@ -148,6 +149,7 @@ def resample(
         Path | None, typer.Option(help="Topology. Default: topology.pdb beside the trajectory.")
     ] = None,
     seed: Seed = 0,
+    threads: Threads = None,
 ) -> None:
     """Draw conformations of equal weight from a weighted ensemble.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from molflow.cli_arguments import CheckpointName, Quiet, Seed
+from molflow.cli_arguments import CheckpointName, Device, Quiet, Seed, Threads
 from molflow.cli_verb import verb
 
 
@@ -40,7 +40,7 @@ def propagate(
             "same paths.",
         ),
     ] = 0,
-    device: Annotated[str, typer.Option(help="Where torch runs: cpu, cuda, cuda:1.")] = "cpu",
+    device: Device = "auto",
     batch_size: Annotated[int, typer.Option(help="Chains a network call.")] = 256,
     compiled: Annotated[
         bool,
@@ -60,6 +60,7 @@ def propagate(
     energies: Annotated[
         bool, typer.Option(help="Compute potential energies with OpenMM beside the file.")
     ] = True,
+    threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
     """Propagate molecules in large steps by a trained map of Langevin dynamics.
@@ -109,6 +110,7 @@ def kinetics(
     lag: Annotated[str, typer.Option(help="Lag time of the models: 10ps.")] = "10ps",
     states: Annotated[int, typer.Option(min=2, help="States of the Markov model.")] = 50,
     seed: Seed = 0,
+    threads: Threads = None,
 ) -> None:
     """Fit the slow modes of plain molecular dynamics and tell how fast they are.
 

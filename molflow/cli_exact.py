@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from molflow.cli_arguments import Quiet, Seed
+from molflow.cli_arguments import Quiet, Seed, Threads
 from molflow.cli_verb import verb
 
 
@@ -38,6 +38,7 @@ def refine(
         int | None, typer.Option(min=1, help="Processes at once. Default: one a core.")
     ] = None,
     seed: Seed = 0,
+    threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
     """Refine conformations by short, strongly damped dynamics under the system's forces.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from molflow.files import replacing
 
 #: CHARMM's unit of time in ps, in which a DCD file gives the time between frames.
 _AKMA = 0.04888821
+#: The file beside trajectories that names their atoms.
+TOPOLOGY = "topology.pdb"
 #: Formats that `write_trajectory` knows.
 EXTENSIONS = (".dcd", ".h5", ".xtc", ".pdb")
 
@@ -61,6 +64,52 @@ def write_trajectory(path: str | Path, positions: np.ndarray, topology) -> None:
             ) from error
         if path.suffix.lower() == ".dcd":
             finish_dcd(temporary, 1.0)
+
+
+def check_topology(out: Path, topology) -> None:
+    """Make sure that the topology beside a file, if there is one, is of the same atoms.
+
+    Parameters
+    ----------
+    out : Path
+        A trajectory that is to be written.
+    topology : mdtraj.Topology
+
+    Raises
+    ------
+    MolflowError
+        If ``topology.pdb`` beside it is of others, or cannot be read.
+    """
+    import mdtraj
+
+    beside = out.with_name(TOPOLOGY)
+    if not beside.exists():
+        return
+    try:
+        same = _identity(mdtraj.load_topology(str(beside))) == _identity(topology)
+    except Exception:  # of whatever kind a file of unknown contents provokes
+        same = False
+    if not same:
+        raise MolflowError(
+            f"'{beside}' is there and is not of the atoms of '{out.name}', which would need a file "
+            "of that name: choose another folder."
+        )
+
+
+def write_topology(out: Path, source: Path) -> None:
+    """Write ``topology.pdb`` beside a file; one that is there is left as it is."""
+    beside = out.with_name(TOPOLOGY)
+    if not beside.exists():
+        with replacing(beside) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+def _identity(topology) -> list[tuple]:
+    """Return what tells atoms of one topology from those of another, in their order."""
+    return [
+        (atom.name, atom.element.symbol, atom.residue.index, atom.residue.name)
+        for atom in topology.atoms
+    ]
 
 
 def finish_dcd(path: Path, frame_interval: float) -> None:

@@ -57,8 +57,10 @@ class Basis:
 
     def scaled_steps(self, h: Tensor) -> Tensor:
         """Return q = p h for each rate; (..., P) float64 for h of shape (...)."""
-        rates = torch.tensor(self.rates, dtype=torch.float64).to(h.device)
-        return h.double()[..., None] * rates
+        h = h.double()
+        # Multiplied one by one: a table of the rates would have to be sent to the device.
+        columns = [rate * h for rate in self.rates]
+        return torch.stack(columns, dim=-1) if columns else h.new_zeros(*h.shape, 0)
 
     def legendre_scales(self, h: Tensor) -> Tensor:
         """Return the standard deviations sqrt(h/(2n + 1)) of I^n; (..., order) float64."""

@@ -37,7 +37,7 @@ def join(left: Increment, right: Increment) -> Increment:
             f"left has {one[0]}, shape {one[1]} and {one[2]}, right {other[0]}, {other[1]} and "
             f"{other[2]}: only increments of one path can be joined."
         )
-    matrix = join_matrix(left.basis, left.h, right.h).to(left.features.dtype)
+    matrix = join_matrix(left.basis, left.h, right.h)
     children = torch.cat([left.whitened(), right.whitened()], dim=-1)
     return Increment.from_whitened(left.basis, left.h + right.h, apply_matrix(matrix, children))
 

@@ -42,7 +42,7 @@ def features_by_start(increment: Increment) -> Tensor:
     edge = torch.cat([signs.expand(*increment.h.shape, -1), decay], dim=-1)
     rate = path_rate_at_start(increment)[..., None]
     return apply_matrix(_padded(increment, inner), increment.features) - apply_matrix(
-        edge[..., None].to(rate.dtype), rate
+        edge[..., None], rate
     )
 
 
@@ -64,19 +64,18 @@ def whitened_by_start(increment: Increment) -> Tensor:
     `features_by_start` would divide rounding errors by the small rest of F_p.
     """
     matrix = _shrink_matrix(increment.basis, increment.h.double(), at_start=True)
-    return -apply_matrix(matrix.to(increment.features.dtype), increment.whitened())
+    return -apply_matrix(matrix, increment.whitened())
 
 
 def whitened_by_end(increment: Increment) -> Tensor:
     """Return the derivative of the whitened features with respect to t; (B, *shape, size)."""
     matrix = _shrink_matrix(increment.basis, increment.h.double(), at_start=False)
-    return apply_matrix(matrix.to(increment.features.dtype), increment.whitened())
+    return apply_matrix(matrix, increment.whitened())
 
 
 def _path_rate(increment: Increment, at_start: bool) -> Tensor:
     kernels = _edge_kernels(increment.basis, increment.h.double(), at_start)
-    row = kernels[..., None, :].to(increment.features.dtype)
-    return apply_matrix(row, increment.whitened())[..., 0]
+    return apply_matrix(kernels[..., None, :], increment.whitened())[..., 0]
 
 
 def _edge_kernels(basis: Basis, h: Tensor, at_start: bool) -> Tensor:
@@ -132,4 +131,4 @@ def _padded(increment: Increment, inner: Tensor, rates: tuple[float, ...] = ()) 
     matrix[..., :order, :order] = inner / increment.h.double()[..., None, None]
     for index, rate in enumerate(rates, start=order):
         matrix[..., index, index] = -rate
-    return matrix.to(increment.features.dtype)
+    return matrix

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from molflow.brownian.legendre import constant
+from molflow.devices import kept_on
 
 #: Terms kept of the tail of the Legendre series; see `tail_limit` for where that is enough.
 TAIL_TERMS = 24
@@ -47,7 +48,7 @@ _POISSON_NODES, _POISSON_WEIGHTS = _poisson_table()
 
 def _reduced(x: Tensor, count: int) -> Tensor:
     """exp(-x) i_n(x) / x^n for 0 <= x <= 40; (..., count)."""
-    v, weights = _POISSON_NODES.to(x.device), _POISSON_WEIGHTS.to(x.device)
+    v, weights = (kept_on(x.device, table) for table in (_POISSON_NODES, _POISSON_WEIGHTS))
     return torch.exp(-x[..., None] * v) @ weights[:, :count]
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from molflow.brownian.basis import Basis
 from molflow.brownian.exponential import projection, residual_factor
+from molflow.devices import like, upload
 from molflow.errors import MolflowError
 
 
@@ -35,6 +36,7 @@ class Increment:
     h: Tensor
     features: Tensor
     _whitened: Tensor | None = field(default=None, init=False, repr=False, compare=False)
+    _factor: Tensor | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_shapes(self.basis, self.h, self.features)
@@ -62,7 +64,8 @@ class Increment:
         """
         if self._whitened is not None:
             return self._whitened
-        h = self.h.double().clamp(min=torch.finfo(torch.float32).tiny)
+        h = upload(self.h.double(), self.features.device)
+        h = h.clamp(min=torch.finfo(torch.float32).tiny)
         order, raw = self.basis.order, self.features.double()
         coefficients = raw[..., :order]
         z = coefficients / self._over_batch(self.basis.legendre_scales(h))
@@ -72,6 +75,26 @@ class Increment:
             rest = rest / self._over_batch(torch.sqrt(h)[..., None])
             z = torch.cat([z, self._solve_rest(*residual_factor(q, order), rest)], dim=-1)
         return z.to(self.features.dtype)
+
+    def factor(self) -> Tensor:
+        """Return L of features = L z, `Basis.cholesky` in float64."""
+        return self.basis.cholesky(self.h.double()) if self._factor is None else self._factor
+
+    def with_whitened(self, z: Tensor) -> Increment:
+        """Return the increment over the same step whose whitened features are z."""
+        return Increment.from_whitened(self.basis, self.h, z, self._factor)
+
+    def on(self, device: torch.device | str) -> Increment:
+        """Return the increment with its features on a device.
+
+        They are made there of the same whitened numbers. A length of shape () stays on the
+        processor, where all that follows from it alone is computed.
+        """
+        if self.features.device == torch.device(device):
+            return self
+        z = upload(self.whitened(), device)
+        h = self.h if self.h.ndim == 0 else upload(self.h, device)
+        return Increment.from_whitened(self.basis, h, z, self._factor)
 
     def _solve_rest(self, size: Tensor, factor: Tensor, rest: Tensor) -> Tensor:
         factor = size[..., None] * factor
@@ -108,8 +131,10 @@ class Increment:
             `Basis.cholesky` of h in float64, where it is known.
         """
         check_shapes(basis, h, z)
-        factor = basis.cholesky(h.double()) if factor is None else factor
-        return _remember(basis, h, apply_matrix(factor.to(z.dtype), z), z)
+        known = basis.cholesky(h.double()) if factor is None else factor
+        found = _remember(basis, h, apply_matrix(known, z), z)
+        object.__setattr__(found, "_factor", factor)
+        return found
 
     def rotate(self, rotation: Tensor) -> Increment:
         """Rotate every feature as a vector: features (B, atoms, 3, size), rotation (3, 3) or
@@ -144,7 +169,9 @@ def sample_increment(
 
 
 def apply_matrix(matrix: Tensor, values: Tensor) -> Tensor:
-    """Apply (r, c) or (B, r, c) to the last axis of (B, *shape, c)."""
+    """Apply (r, c) or (B, r, c), taken to the dtype and device of the values, to the last axis of
+    (B, *shape, c)."""
+    matrix = like(matrix, values)
     if matrix.ndim == 2:
         return values @ matrix.mT
     flat = values.reshape(values.shape[0], -1, values.shape[-1]) @ matrix.mT

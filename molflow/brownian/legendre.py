@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molflow.devices import kept_on
 from molflow.errors import MolflowError
 
 #: The largest number of coefficients of a basis.
@@ -54,6 +55,17 @@ def shifted_legendre(theta: Tensor, count: int) -> Tensor:
     return torch.stack(values[:count], dim=-1)
 
 
+def legendre_integrals(theta: Tensor, count: int) -> Tensor:
+    """Return the integrals of P_n(2 u - 1) from 0 to theta, n = 0..count-1, on a new last axis.
+
+    (P_{n+1} - P_{n-1})/(2 (2n + 1)) for n > 0.
+    """
+    values = shifted_legendre(theta, count + 1)
+    odd = 2.0 * torch.arange(1, count, dtype=theta.dtype, device=theta.device) + 1.0
+    rise = (values[..., 2:] - values[..., :-2]) / (2.0 * odd)
+    return torch.cat([theta[..., None], rise], dim=-1)
+
+
 def restriction(rows: int, columns: int, a: Tensor) -> Tensor:
     """Return A_nm(a) with P_n(2 a theta - 1) = sum_m A_nm(a) P_m(2 theta - 1).
 
@@ -73,7 +85,8 @@ def restriction(rows: int, columns: int, a: Tensor) -> Tensor:
     """
     _check_count("rows", rows, 2 * MAX_ORDER)
     _check_count("columns", columns, min(MAX_ORDER, 2 * MAX_ORDER + 1 - rows))
-    theta, weight = (table.to(a.device) for table in _QUADRATURES[(rows + columns) // 2])
+    tables = _QUADRATURES[(rows + columns) // 2]
+    theta, weight = (kept_on(a.device, table) for table in tables)
     outer = shifted_legendre(a.double()[..., None] * theta, rows)
     return outer.mT @ weight[:, :columns]
 

@@ -38,4 +38,4 @@ def mean_path(increment: Increment, theta: Tensor) -> Tensor:
     # gives the means of the parts.
     seen = join_matrix(increment.basis, h * theta, h * (1.0 - theta))[..., 0]
     weights = torch.sqrt(h * theta)[..., None] * seen
-    return apply_matrix(weights.to(increment.features.dtype), increment.whitened())
+    return apply_matrix(weights, increment.whitened())

@@ -14,6 +14,7 @@ from molflow.brownian.basis import Basis
 from molflow.brownian.chen import join_matrix
 from molflow.brownian.increment import Increment
 from molflow.brownian.refine import split_matrix
+from molflow.devices import upload
 from molflow.errors import MolflowError
 from molflow.seeds import derive_seed
 
@@ -40,7 +41,7 @@ class BrownianPath:
         Times are whole multiples of (t1 - t0) 2^-depth after t0. A step between two points of
         a uniform grid of 2^k steps costs one node of the tree, any other up to 2 depth nodes.
     dtype, device
-        Of the increments handed out.
+        Of the features of the increments handed out; their lengths are on the processor.
     """
 
     def __init__(
@@ -84,11 +85,10 @@ class BrownianPath:
                 f"The step runs from {s} to {t}: t must come after s by at least "
                 f"{self._time(1) - self.t0:.3g}, the spacing of the path's grid."
             )
-        z = self._query(0, 0, first, last).to(self.device, self.dtype)
+        z = upload(self._query(0, 0, first, last).to(self.dtype), self.device)
         h = torch.tensor(self._length(last - first), dtype=self.dtype)
-        factor = _cholesky(self.basis, float(h)).to(self.device)
-        h = h.to(self.device)
-        return Increment.from_whitened(self.basis, h, z, factor)
+        # The length stays on the processor, where all that follows from it alone is computed.
+        return Increment.from_whitened(self.basis, h, z, _cholesky(self.basis, float(h)))
 
     def _tick(self, t: float) -> int:
         if torch.is_tensor(t) and t.numel() != 1:

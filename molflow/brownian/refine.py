@@ -47,7 +47,7 @@ def split(parent: Increment, fraction: Tensor | float, xi: Tensor) -> tuple[Incr
         )
     h_left = parent.h.double() * fraction
     h_right = parent.h.double() - h_left
-    matrix = split_matrix(parent.basis, h_left, h_right).to(xi.dtype)
+    matrix = split_matrix(parent.basis, h_left, h_right)
     parts = apply_matrix(matrix, torch.cat([parent.whitened(), xi], dim=-1))
     left, right = parts.chunk(2, dim=-1)
     return (

@@ -17,7 +17,7 @@ from molflow.checking.subject import Subject
 from molflow.errors import MolflowError
 from molflow.files import writable_folder, write_json
 from molflow.progress import track
-from molflow.training.checkpoint import Checkpoint, load_checkpoint
+from molflow.training.checkpoint import Checkpoint, open_checkpoint
 
 _PROPERTIES = (equivariance, semigroup, convergence, chirality, energy_tail, stationarity)
 
@@ -30,6 +30,7 @@ def check(
     path_seed: int = 0,
     jobs: int | None = None,
     progress: bool = True,
+    device: str | None = None,
 ) -> dict:
     """Examine a trained map without looking at how it was made.
 
@@ -51,6 +52,8 @@ def check(
         Processes for energies and molecular dynamics; by default one per core.
     progress : bool
         Whether to show a progress bar.
+    device : str, optional
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``, as for `molflow.sample`.
 
     Returns
     -------
@@ -72,8 +75,7 @@ def check(
         if out.is_dir() or out.suffix.lower() != ".json":
             raise MolflowError(f"out is '{out}': give the name of a JSON file, such as check.json.")
         writable_folder(out.parent)
-    if not isinstance(checkpoint, Checkpoint):
-        checkpoint = load_checkpoint(checkpoint)
+    checkpoint = open_checkpoint(checkpoint, device)
     checkpoint.check_use(dynamics=False)
     subject = Subject(checkpoint, steps, n, path_seed, jobs)
     started = time.perf_counter()

@@ -15,7 +15,7 @@ from molflow.brownian.increment import Increment
 from molflow.brownian.path import BrownianPath
 from molflow.comparison import find_reference
 from molflow.errors import MolflowError
-from molflow.flow_map.rollout import centre_increment
+from molflow.flow_map.rollout import centre_increment, jump
 from molflow.maps.denoiser.draw import start_positions
 from molflow.sampling.energies import energy_system
 from molflow.sampling.ensemble import sample
@@ -130,9 +130,8 @@ class Subject:
 
     def step(self, s: Tensor, t: Tensor, x: Tensor, increment: Increment) -> Tensor:
         """Jump from s to t, each of shape (), as the sampler does."""
-        ends = (value.expand(len(x)) for value in (s, t))
         with torch.no_grad():
-            return self.flow_map(*ends, x, centre_increment(increment))
+            return jump(self.flow_map, s, t, x, increment)
 
     def integrator_step(self, s: Tensor, t: Tensor, x: Tensor, increment: Increment) -> Tensor:
         """Jump as an integrator would: the drift stays what it is at s (exponential Euler)."""

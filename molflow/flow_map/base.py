@@ -32,6 +32,12 @@ class FlowMap(nn.Module, ABC):
     basis: Basis
     network: nn.Module
 
+    def __setattr__(self, name: str, value) -> None:
+        super().__setattr__(name, value)
+        if name == "sde" and value.constants is not None:
+            # Part of the map, so that they follow it to a device.
+            self.add_module("equation", value.constants)
+
     @abstractmethod
     def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
         """Return n̄, (B, *shape).
@@ -45,6 +51,14 @@ class FlowMap(nn.Module, ABC):
         whitened : Tensor, (B, *shape, features)
             Whitened features of the increment, without influence when s = t.
         """
+
+    def planned_mean(self, s: float, t: float, x: Tensor, whitened: Tensor) -> Tensor:
+        """Return n̄ as `mean` does, for ends that are numbers and the same for all.
+
+        A walk knows them on the processor, so that nothing has to be asked of another device.
+        """
+        ends = (torch.tensor(end, dtype=torch.float64) for end in (s, t))
+        return self.mean(*ends, x, whitened)
 
     def unit(self, s: Tensor) -> Tensor:
         """Return the size of an ordinary error of n̄ at s, shaped as s: the unit of losses."""

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from functools import partial
 
-import torch
 from torch import Tensor
 
 from molflow.brownian.increment import Increment
+from molflow.brownian.path import BrownianPath
+from molflow.brownian.walk import end_of, timed, walk
 from molflow.flow_map.base import FlowMap
 from molflow.flow_map.centring import centre
 
 
-class Path(Protocol):
-    """Anything that hands out increments of one Brownian path, as `BrownianPath` does."""
-
-    def snap(self, t: float) -> float:
-        """Return the nearest time that the path knows."""
-
-    def increment(self, s: float, t: float) -> Increment:
-        """Return the increment from s to t."""
-
-
-def rollout(flow_map: FlowMap, x: Tensor, path: Path, times: Sequence[float]) -> Tensor:
+def rollout(flow_map: FlowMap, x: Tensor, path: BrownianPath, times: Sequence[float]) -> Tensor:
     """Jump along the times, one network call each.
 
     Parameters
@@ -41,11 +32,13 @@ def rollout(flow_map: FlowMap, x: Tensor, path: Path, times: Sequence[float]) ->
     Tensor, (batch, atoms, 3)
     """
     times = [path.snap(time) for time in times]
-    for s, t in zip(times[:-1], times[1:], strict=True):
-        increment = centre_increment(path.increment(s, t))
-        ends = torch.tensor([s, t], dtype=x.dtype, device=x.device).unsqueeze(1).expand(2, len(x))
-        x = flow_map(ends[0], ends[1], x, increment)
-    return x
+    return end_of(walk(timed(partial(jump, flow_map)), x, path, times))
+
+
+def jump(flow_map: FlowMap, s: Tensor, t: Tensor, x: Tensor, increment: Increment) -> Tensor:
+    """Return the states at t, (), from x at s along a path whose centre of mass is dropped."""
+    ends = (end.expand(len(x)) for end in (s, t))
+    return flow_map(*ends, x, centre_increment(increment))
 
 
 def centre_increment(increment: Increment) -> Increment:
@@ -57,4 +50,4 @@ def centre_increment(increment: Increment) -> Increment:
         Features of shape (batch, atoms, 3, size).
     """
     z = centre(increment.whitened().movedim(-1, 1)).movedim(1, -1)
-    return Increment.from_whitened(increment.basis, increment.h, z)
+    return increment.with_whitened(z)

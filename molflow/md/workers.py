@@ -12,6 +12,8 @@ from multiprocessing.connection import wait
 
 from molflow.errors import MolflowError
 
+#: What tells numerical libraries how many threads to use.
+_THREADS = "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 #: The start method of every worker.
 spawning = multiprocessing.get_context("spawn")
 
@@ -36,15 +38,22 @@ def number_of_jobs(jobs: int | None, tasks: int) -> int:
 def caller_not_rerun() -> Iterator[None]:
     """Start processes in this context without running the caller's script again in each.
 
+    Each computes with one thread, unless the environment says otherwise: on busy cores several
+    would mostly wait for each other.
+
     A spawned process imports the main script, so that a script without the ``__main__`` guard
     would start itself anew. Our workers need nothing from it, so its file is hidden meanwhile.
     """
     main = sys.modules["__main__"]
     hidden = {name: main.__dict__.pop(name) for name in ("__file__",) if name in main.__dict__}
     spec, main.__spec__ = getattr(main, "__spec__", None), None
+    added = [name for name in _THREADS if name not in os.environ]
+    os.environ.update(dict.fromkeys(added, "1"))
     try:
         yield
     finally:
+        for name in added:
+            del os.environ[name]
         main.__dict__.update(hidden)
         main.__spec__ = spec
 

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from molflow.brownian.increment import Increment
+from molflow.brownian.walk import end_of, walk
 from molflow.flow_map.base import FlowMap
 from molflow.propagation.paths import ChainPaths, ChainResiduals
 from molflow.seeds import derive_seed
 
 
 def start_state(flow_map: FlowMap, positions: np.ndarray, seed: int) -> Tensor:
-    """Return the first state of chains, float64.
+    """Return the first state of chains, float64, on the processor: the same for every device.
 
     Parameters
     ----------
@@ -55,8 +56,9 @@ def positions_of(x: Tensor) -> Tensor:
 class Motion:
     """Steps of a flow map: what it learned in its own precision, the equation in float64.
 
-    The mean force does not change when a molecule moves as a whole, so the network sees molecules
-    with their middle at the origin: no digits are lost when they have diffused far away.
+    States stay on the device of the map. The mean force does not change when a molecule moves as a
+    whole, so the network sees molecules with their middle at the origin: no digits are lost when
+    they have diffused far away.
 
     Parameters
     ----------
@@ -75,30 +77,33 @@ class Motion:
         parameter = next(flow_map.parameters(), torch.zeros((), dtype=torch.float64))
         self._like = parameter.detach()
 
+    @property
+    def device(self) -> torch.device:
+        """Where the states are."""
+        return self._like.device
+
     def step(self, x: Tensor, increment: Increment) -> Tensor:
         """Return the states after a step.
 
         Parameters
         ----------
         x : Tensor, (chains, 2, n_atoms, 3) or (chains, n_atoms, 3)
-            float64, on the CPU.
+            float64, on the device of the map.
         increment : Increment
-            Features (chains, n_atoms, 3, size).
+            Features (chains, n_atoms, 3, size), its length of shape () on the processor.
         """
-        h = increment.h
+        h, increment = float(increment.h), increment.on(x.device)
         middle = positions_of(x).mean(dim=1, keepdim=True)
         seen = x - middle if x.ndim == 3 else torch.stack([x[:, 0] - middle, x[:, 1]], dim=1)
-        ends = torch.zeros_like(h).to(self._like.device), h.to(self._like.device)
+        pairs = zip(
+            seen.to(self._like.dtype).split(self.batch_size),
+            increment.whitened().to(self._like.dtype).split(self.batch_size),
+            strict=True,
+        )
         with torch.no_grad():
-            means = [
-                self.flow_map.mean(*ends, part.to(self._like), z.to(self._like)).to(x)
-                for part, z in zip(
-                    seen.split(self.batch_size),
-                    increment.whitened().split(self.batch_size),
-                    strict=True,
-                )
-            ]
-            return self.flow_map.sde.apply(0.0 * h, h, x, torch.cat(means), increment)
+            means = [self.flow_map.planned_mean(0.0, h, part, z).to(x) for part, z in pairs]
+            ends = (torch.tensor(end, dtype=torch.float64) for end in (0.0, h))
+            return self.flow_map.sde.apply(*ends, x, torch.cat(means), increment)
 
     def walk(
         self,
@@ -119,11 +124,12 @@ class Motion:
         look : callable, optional
             Called with time and states after each step; returns the states to go on with.
         """
-        for k in range(steps):
-            s, t = (start + interval * i / steps for i in (k, k + 1))
-            x = self.step(x, paths.increment(s, t))
+
+        def step(s: float, t: float, x: Tensor, increment: Increment) -> Tensor:
+            x = self.step(x, increment)
             if self.residuals is not None:
                 x = self.residuals.added(s, t - s, x)
-            if look is not None:
-                x = look(t, x)
-        return x
+            return x if look is None else look(t, x)
+
+        times = [start + interval * k / steps for k in range(steps + 1)]
+        return end_of(walk(step, x, paths, times))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from molflow.brownian.basis import Basis
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
 from molflow.brownian.path import BrownianPath
+from molflow.devices import upload
 from molflow.errors import MolflowError
 from molflow.maps.langevin.residual_noise import ResidualNoise
 from molflow.seeds import derive_seed
@@ -91,8 +92,13 @@ class ChainResiduals:
     """
 
     def __init__(self, noise: ResidualNoise, temperature: float, friction: float, seed: int):
-        self.noise, self.seed = noise, seed
-        self._factor = lru_cache(partial(noise.factor, temperature=temperature, friction=friction))
+        self.seed = seed
+
+        @lru_cache
+        def factor(h: float, device: torch.device) -> Tensor:
+            return noise.factor(h, temperature, friction).to(device)
+
+        self._factor, self._noise_on = factor, lru_cache(noise.on)
 
     def added(self, s: float, h: float, x: Tensor) -> Tensor:
         """Return states (chains, 2, n_atoms, 3), float64, with the noise of the step to them.
@@ -104,10 +110,10 @@ class ChainResiduals:
         """
         key = derive_seed(self.seed, "residual", round(s / WINDOW * 2**DEPTH))
         generator = np.random.Generator(np.random.Philox(key=key))
-        normal = generator.standard_normal((len(x), x[0].numel()))
+        normal = torch.from_numpy(generator.standard_normal((len(x), x[0].numel())))
         # Rounding of times must not count as another length.
-        factor = self._factor(round(h, 9))
-        return x + self.noise.draw(x[:, 0], factor, torch.from_numpy(normal))
+        factor = self._factor(round(h, 9), x.device)
+        return x + self._noise_on(x.device).draw(x[:, 0], factor, upload(normal, x.device))
 
 
 def steps_between_frames(interval: float, lag: float) -> int:

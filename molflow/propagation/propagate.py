@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import copy
 import shutil
 import time as clock
-from dataclasses import asdict
 from pathlib import Path
 
 import mdtraj
-import numpy as np
-import torch
 
-from molflow.analysis.temperatures import masses_of
 from molflow.errors import MolflowError
-from molflow.files import read_arrays, writable_folder, write_arrays
-from molflow.flow_map.base import FlowMap
+from molflow.files import writable_folder
 from molflow.parts import claim_parts, finished
-from molflow.propagation.motion import Motion, inertial, positions_of, start_state
-from molflow.propagation.paths import ChainPaths, ChainResiduals
-from molflow.propagation.progress import Gauge
+from molflow.propagation.paths import ChainResiduals
 from molflow.propagation.record import read_result, write_result
-from molflow.propagation.request import Request, parse_request, start_positions
-from molflow.propagation.watch import Break, Watch
-from molflow.sampling.ensemble import find_device
-from molflow.training.checkpoint import Checkpoint, load_checkpoint
-from molflow.trajectories import check_extension, write_trajectory
-
-#: Frames between writes to the disk.
-SEGMENT = 20
+from molflow.propagation.request import parse_request, start_positions
+from molflow.propagation.run import ChainBroke, Run
+from molflow.propagation.watch import Break
+from molflow.training.checkpoint import Checkpoint, open_checkpoint
+from molflow.trajectories import check_extension, check_topology, write_trajectory
 
 
 def propagate(
@@ -43,7 +33,7 @@ def propagate(
     temperature=None,
     friction=None,
     path_seed: int = 0,
-    device: str = "cpu",
+    device: str | None = None,
     batch_size: int = 256,
     compiled: bool = False,
     keep_going: bool = False,
@@ -80,8 +70,9 @@ def propagate(
         ``"350K"`` and ``"10/ps"``; by default those of training.
     path_seed : int
         Of velocities at the start and Brownian paths.
-    device : str
-        ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+    device : str, optional
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; the paths are the same on each. By
+        default a loaded checkpoint stays where it is, and others go to a GPU if there is one.
     batch_size : int
         Chains a network call.
     compiled : bool
@@ -110,8 +101,7 @@ def propagate(
         If an argument is impossible, all chains break, or one does and the others are not to go
         on; then with its frames in a file of the name of `out` with ``.broken.dcd``.
     """
-    if not isinstance(checkpoint, Checkpoint):
-        checkpoint = load_checkpoint(checkpoint, find_device(device))
+    checkpoint = open_checkpoint(checkpoint, device)
     checkpoint.check_use(dynamics=True)
     topology = checkpoint.topology()
     request = parse_request(
@@ -121,6 +111,7 @@ def propagate(
         raise MolflowError(f"batch_size is {batch_size!r}: give a whole number, 1 or more.")
     out = check_extension(out)
     writable_folder(out.parent)
+    check_topology(out, topology)
     first = start_positions(start, topology, chains)
     if residual_noise and checkpoint.residual is None:
         raise MolflowError(
@@ -134,6 +125,8 @@ def propagate(
         parts = claim_parts(out, plan)
         flow_map = checkpoint.flow_map.at(request.temperature, request.friction)
         if compiled:
+            # Of a copy: the caller's map stays what it is.
+            flow_map = copy.deepcopy(flow_map)
             flow_map.compile_parts()
         residuals = None
         if residual_noise:
@@ -149,143 +142,6 @@ def propagate(
         write_result(out, checkpoint, topology, run, plan, seconds, energies)
         shutil.rmtree(parts)
     return read_result(out, topology)
-
-
-class ChainBroke(Exception):
-    """Chains are broken; `found` says which and how."""
-
-    def __init__(self, found: list[Break]):
-        super().__init__(found[0].what)
-        self.found = found
-
-
-class Run:
-    """A propagation in a folder of parts: segments of frames, and the state after the last.
-
-    Parameters
-    ----------
-    flow_map : FlowMap
-        In the state that was asked for.
-    topology : mdtraj.Topology
-    start : ndarray, (chains, n_atoms, 3)
-        nm.
-    request : Request
-    parts : Path
-    batch_size : int
-    keep_going : bool
-        Whether to go on with the other chains when one breaks. It is put back to where it
-        started, so that numbers stay numbers, and is not counted from then on.
-    residuals : ChainResiduals, optional
-        Noise to add to every step.
-    """
-
-    def __init__(
-        self,
-        flow_map: FlowMap,
-        topology: mdtraj.Topology,
-        start: np.ndarray,
-        request: Request,
-        parts: Path,
-        batch_size: int,
-        keep_going: bool = False,
-        residuals: ChainResiduals | None = None,
-    ):
-        self.request, self.parts, self.topology = request, parts, topology
-        self.motion = Motion(flow_map, batch_size, residuals)
-        self.inertial = inertial(flow_map)
-        self.masses = masses_of(topology)
-        if self.inertial:
-            self.masses = flow_map.sde.masses.double().cpu().numpy().ravel()
-        self.paths = ChainPaths(flow_map.basis, request.chains, len(self.masses), request.path_seed)
-        self.watch = Watch(topology, start, self.masses, request.temperature)
-        self.keep_going, self.broken = keep_going, {}
-        self.frames, self.x = 0, start_state(flow_map, start, request.path_seed)
-        self.first = self.x
-        if (parts / "state.npz").exists():
-            stored = read_arrays(parts / "state.npz")
-            self.frames, self.x = int(stored["frames"]), torch.from_numpy(stored["x"])
-            rows = json.loads(str(stored["broken"]))
-            self.broken = {row["chain"]: Break(**row) for row in rows}
-
-    @property
-    def segments(self) -> list[Path]:
-        """Files of the finished segments, in order."""
-        return [self._segment(k) for k in range(-(-self.frames // SEGMENT))]
-
-    def to_the_end(self, progress: bool) -> None:
-        """Propagate until all frames are there.
-
-        Raises
-        ------
-        ChainBroke
-            If one breaks.
-        """
-        with Gauge(self.request, progress) as gauge:
-            for path in self.segments:
-                gauge.show(read_arrays(path)["kinetic"])
-            while self.frames < self.request.frames:
-                count = min(SEGMENT, self.request.frames - self.frames)
-                index, arrays = self.frames // SEGMENT, self._advance(count, gauge)
-                write_arrays(self._segment(index), **arrays)
-                self.frames += count
-                broken = json.dumps([asdict(found) for found in self.broken.values()])
-                write_arrays(
-                    self.parts / "state.npz", x=self.x.numpy(), frames=np.array(self.frames),
-                    broken=np.array(broken),
-                )  # fmt: skip
-
-    def _segment(self, index: int) -> Path:
-        return self.parts / f"segment-{index:06d}.npz"
-
-    def _advance(self, count: int, gauge: Gauge) -> dict[str, np.ndarray]:
-        kept = {"positions": [], "velocities": [], "kinetic": []}
-        request, x = self.request, self.x
-        self.unsaved = kept["positions"]
-        for k in range(self.frames, self.frames + count):
-            start = k * request.interval
-            x = self.motion.walk(x, self.paths, start, request.interval, request.steps, self._look)
-            found = self.watch.at_frame(start + request.interval, positions_of(x).numpy())
-            x = self._without_broken(x, found)
-            positions = positions_of(x).numpy()
-            kept["positions"].append(positions.astype(np.float32))
-            if self.inertial:
-                velocities = x[:, 1].numpy()
-                kept["velocities"].append(velocities.astype(np.float32))
-                kept["kinetic"].append(self.watch.kinetic_temperatures(velocities))
-            else:
-                kept["kinetic"].append(np.zeros(0))
-            gauge.show(np.array(kept["kinetic"][-1:]))
-        self.x = x
-        return {name: np.array(values) for name, values in kept.items() if values}
-
-    def _look(self, time: float, x: torch.Tensor) -> torch.Tensor:
-        velocities = x[:, 1].numpy() if self.inertial else None
-        found = self.watch.after_step(time, positions_of(x).numpy(), velocities)
-        return self._without_broken(x, found)
-
-    def _without_broken(self, x: torch.Tensor, found: list[Break]) -> torch.Tensor:
-        """Stop, or put chains that broke back to where they started."""
-        if not found:
-            return x
-        new = [one for one in found if one.chain not in self.broken]
-        whole = self.request.chains - len(self.broken) - len(new)
-        if new and not (self.keep_going and whole):
-            raise ChainBroke(new)
-        self.broken |= {one.chain: one for one in new}
-        x, chains = x.clone(), [one.chain for one in found]
-        x[chains] = self.first[chains]
-        return x
-
-    @property
-    def whole(self) -> np.ndarray:
-        """Numbers of the chains that did not break."""
-        return np.array([i for i in range(self.request.chains) if i not in self.broken])
-
-    def frames_of(self, chain: int) -> np.ndarray:
-        """Return all frames of one chain that there are, (frames, n_atoms, 3)."""
-        stored = [read_arrays(path)["positions"][:, chain] for path in self.segments]
-        none = np.empty((0, len(self.masses), 3), np.float32)
-        return np.concatenate([none, *stored, *(frame[chain][None] for frame in self.unsaved)])
 
 
 def _sentence(found: list[Break], run: Run, out: Path) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mdtraj
 import numpy as np
@@ -15,12 +13,10 @@ from molflow.analysis.samples import evenly_spaced
 from molflow.analysis.temperatures import kinetic_table
 from molflow.files import read_arrays, read_json, sha256_of, write_arrays, write_json
 from molflow.propagation.progress import drift
-from molflow.sampling.energies import energies_of
+from molflow.propagation.run import Run
+from molflow.sampling.energies import energies_of, energy_system
 from molflow.training.checkpoint import TOPOLOGY, Checkpoint
-from molflow.trajectories import write_trajectory
-
-if TYPE_CHECKING:
-    from molflow.propagation.propagate import Run
+from molflow.trajectories import write_topology, write_trajectory
 
 #: Frames of which temperatures of modes are taken, evenly spaced.
 _MEASURED = 20_000
@@ -36,7 +32,7 @@ def write_result(
     energies: bool,
 ) -> None:
     """Write the trajectory, chain after chain, with topology, arrays and record beside it."""
-    shutil.copyfile(checkpoint.folder / TOPOLOGY, out.with_name("topology.pdb"))
+    write_topology(out, checkpoint.folder / TOPOLOGY)
     segments = [read_arrays(path) for path in run.segments]
     chains = run.whole
     whole = {
@@ -54,12 +50,15 @@ def write_result(
     description, hash_ = checkpoint.description, checkpoint.description["ensemble_hash"]
     if request.temperature != checkpoint.flow_map.temperature:
         hash_ += f"@{request.temperature:g}K"
-    elif energies and (found := energies_of(checkpoint, positions)) is not None:
+    # The energy is the same function at every temperature.
+    found = energies_of(checkpoint, positions) if energies else None
+    if found is not None:
         arrays["energies"] = found
     record = {
         "system": description["system"],
         "system_path": description.get("system_path"),
         "ensemble_hash": hash_,
+        **({"no_energies": energy_system(description)} if energies and found is None else {}),
         "n": len(positions),
         "temperature": request.temperature,
         "friction": request.friction,
@@ -143,5 +142,7 @@ def summary(out: Path) -> str:
         change, error = watched["drift"]["value"], watched["drift"]["error"]
         known = "" if error is None else f" ± {error:.1f}"
         lines.append(f"The second half is {change:+.1f}{known} K hotter than the first.")
+    if "no_energies" in record:
+        lines.append(record["no_energies"])
     lines.append(f"{record['n']} frames in {out}, velocities and topology.pdb beside it.")
     return "\n".join(lines)

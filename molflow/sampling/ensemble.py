@@ -19,8 +19,13 @@ from molflow.refinement.pieces import refine_positions
 from molflow.refinement.refine import outcome, plan_of, walk_of, warn_of
 from molflow.sampling.energies import energies_of, energy_system
 from molflow.seeds import derive_seed
-from molflow.training.checkpoint import TOPOLOGY, Checkpoint, load_checkpoint
-from molflow.trajectories import check_extension, write_trajectory
+from molflow.training.checkpoint import TOPOLOGY, Checkpoint, open_checkpoint
+from molflow.trajectories import (
+    check_extension,
+    check_topology,
+    write_topology,
+    write_trajectory,
+)
 
 
 def sample(
@@ -29,7 +34,7 @@ def sample(
     n: int = 1000,
     out: str | Path | None = None,
     path_seed: int = 0,
-    device: str = "cpu",
+    device: str | None = None,
     batch_size: int = 256,
     energies: bool = True,
     progress: bool = True,
@@ -55,8 +60,9 @@ def sample(
         beside it until the end: the same call resumes.
     path_seed : int
         Seed of the start and of the Brownian paths.
-    device : str
-        ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; the paths are the same on each.
+    device : str, optional
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; the paths are the same on each. By
+        default a loaded checkpoint stays where it is, and others go to a GPU if there is one.
     batch_size : int
         Conformations per network call, rounded up to a multiple of 64.
     energies : bool
@@ -81,8 +87,7 @@ def sample(
     for name, value in (("steps", steps), ("n", n), ("batch_size", batch_size)):
         if not isinstance(value, int) or value < 1:
             raise MolflowError(f"{name} is {value!r}: it must be a whole number, at least 1.")
-    if not isinstance(checkpoint, Checkpoint):
-        checkpoint = load_checkpoint(checkpoint, find_device(device))
+    checkpoint = open_checkpoint(checkpoint, device)
     checkpoint.check_use(dynamics=False)
     walk = None if refine is None else _walk(checkpoint, refine, path_seed)
     topology = checkpoint.topology()
@@ -106,6 +111,7 @@ def sample(
                 "choose another folder."
             )
         writable_folder(out.parent)
+        check_topology(out, topology)
         if out.suffix.lower() == ".xtc":
             warnings.warn(
                 "XTC rounds positions to 0.001 nm, which raises all-atom energies by tenths of kT; "
@@ -141,28 +147,6 @@ def _walk(checkpoint: Checkpoint, steps: int, path_seed: int):
     return walk_of(system, steps, seed=derive_seed(path_seed, "refine"))
 
 
-def find_device(name: str) -> torch.device:
-    """Return the device of a name.
-
-    Raises
-    ------
-    MolflowError
-        If it is not one that torch can use here.
-    """
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise MolflowError(f"device is '{name}': choose cpu, cuda or cuda:N.") from error
-    if device.type not in ("cpu", "cuda"):
-        raise MolflowError(f"device is '{name}': choose cpu, cuda or cuda:N.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise MolflowError(
-            f"device is '{name}', and torch sees {torch.cuda.device_count()} GPUs on this machine: "
-            "choose cpu, or a GPU that is there."
-        )
-    return device
-
-
 def _draw_all(checkpoint, steps, n, path_seed, batch, parts, progress) -> np.ndarray:
     blocks = -(-n // BLOCK)
     pieces = []
@@ -187,7 +171,7 @@ def _top(out: Path, topology) -> dict:
 
 
 def _write(out, checkpoint, topology, positions, plan, seconds, stored, walked) -> None:
-    shutil.copyfile(checkpoint.folder / TOPOLOGY, out.with_name("topology.pdb"))
+    write_topology(out, checkpoint.folder / TOPOLOGY)
     write_trajectory(out, positions, topology)
     digest = sha256_of(out)
     if stored is None:
@@ -214,7 +198,7 @@ def _write(out, checkpoint, topology, positions, plan, seconds, stored, walked) 
                 "data_hash": description["data_hash"],
                 "split": description["split"],
             },
-            "device": str(next(checkpoint.flow_map.parameters()).device),
+            "device": str(checkpoint.device),
             "threads": torch.get_num_threads(),
             "seconds": round(seconds, 2),
             "trajectory": out.name,

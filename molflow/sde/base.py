@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from molflow.brownian.increment import Increment
+from molflow.devices import like
 from molflow.errors import MolflowError
+from molflow.sde.constants import Constants
 from molflow.sde.quadrature import legendre_rule
 
 #: n(t, x): the part of the drift that is not solved exactly; (B, *shape) from () or (B,) and x.
@@ -34,7 +36,14 @@ class AdditiveSDE(ABC):
     Gauss-Legendre quadrature in float64, those of equations with closed forms are exact. Where
     noise differs between atoms or components, `kernel` and what is made of it have their axes
     after those of the times.
+
+    Attributes
+    ----------
+    constants : Constants, optional
+        The tensors of the equation, if it has some. A flow map takes them along to a device.
     """
+
+    constants: Constants | None = None
 
     @abstractmethod
     def rates(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -55,18 +64,18 @@ class AdditiveSDE(ABC):
         coefficients = increment.coefficients
         if factors.ndim == 2:
             factors = factors.reshape(len(factors), *[1] * (coefficients.ndim - 2), -1)
-        return (factors.to(coefficients.dtype) * coefficients).sum(-1)
+        return (like(factors, coefficients) * coefficients).sum(-1)
 
     def martingale_projection(self, s: Tensor, t: Tensor, order: int) -> Tensor:
         """Return c_n with E[M | I^0..I^{order-1}] = sum_n c_n I^n; (..., order) float64."""
         u, _ = _nodes(s, t)
-        _, weight, legendre = (part.to(u.device) for part in legendre_rule(order))
+        _, weight, legendre = legendre_rule(order, u.device)
         return (self._kernel_at(u, t) * weight) @ legendre
 
     def martingale_variance(self, s: Tensor, t: Tensor) -> Tensor:
         """Return the variance of M, float64; less sum c_n^2 h/(2n + 1) it is what is unseen."""
         u, _ = _nodes(s, t)
-        mean = self._kernel_at(u, t).square() @ legendre_rule(0)[1].to(u.device)
+        mean = self._kernel_at(u, t).square() @ legendre_rule(0, u.device)[1]
         h = (time_tensor(t) - time_tensor(s)).double()
         return h.reshape(h.shape + (1,) * (mean.ndim - h.ndim)) * mean
 
@@ -103,13 +112,16 @@ def over_batch(value: Tensor | float, x: Tensor) -> Tensor:
 
     A value with two axes or more is taken to broadcast against x as it is.
     """
-    value = torch.as_tensor(value, dtype=x.dtype, device=x.device)
+    if not torch.is_tensor(value):
+        return torch.full((), value, dtype=x.dtype, device=x.device)
+    # The device reads a single number of the processor with its command.
+    value = like(value, x) if value.ndim else value.to(x.dtype)
     return value.reshape(value.shape + (1,) * (x.ndim - 1)) if value.ndim == 1 else value
 
 
 def act(matrix: Tensor, state: Tensor) -> Tensor:
     """Apply (r, c) or (B, r, c) to axis 1 of a state (B, c, *shape)."""
-    matrix = matrix.to(state)
+    matrix = like(matrix, state)
     pattern = "ij,bj...->bi..." if matrix.ndim == 2 else "bij,bj...->bi..."
     return torch.einsum(pattern, matrix, state)
 
@@ -138,5 +150,5 @@ def _nodes(s: Tensor | float, t: Tensor | float) -> tuple[Tensor, Tensor]:
     """Nodes in [s, t] and their weights, (..., nodes) float64."""
     s, t = time_tensor(s).double(), time_tensor(t).double()
     h = (t - s)[..., None]
-    theta, weight, _ = (part.to(h.device) for part in legendre_rule(0))
+    theta, weight, _ = legendre_rule(0, h.device)
     return s[..., None] + h * theta, h * weight

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from molflow.brownian.legendre import shifted_legendre
 from molflow.errors import MolflowError
 from molflow.sde.base import AdditiveSDE, time_tensor
 from molflow.sde.quadrature import legendre_rule
@@ -79,14 +80,15 @@ class GaussianPathReversal(AdditiveSDE):
         # evenly there.
         s, t = time_tensor(s).double()[..., None], time_tensor(t).double()[..., None]
         first, last = self._at(s)[1], self._at(t)[1]
-        theta, weight, _ = (part.to(s.device) for part in legendre_rule(1))
+        theta, weight, _ = legendre_rule(1, s.device)
         log_kappa = first + (last - first) * theta
         u = self.time(log_kappa)
         fall = -torch.func.jvp(lambda u: self.logarithms(u)[1], (u,), (torch.ones_like(u),))[1]
         share = torch.exp(self.eta**2 * (last - log_kappa)) * torch.sqrt(2.0 / fall)
         h = t - s
         measure = self.eta * self.sigma(t) * share * weight * (first - last) / h
-        return (measure[..., None] * _legendre((u - s) / h, order)).sum(-2)
+        odd = 2.0 * torch.arange(order, dtype=u.dtype, device=u.device) + 1.0
+        return (measure[..., None] * (shifted_legendre((u - s) / h, order) * odd)).sum(-2)
 
     def _at(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
         return self.logarithms(time_tensor(t))
@@ -181,13 +183,3 @@ def _check(eta: float, cut: float) -> None:
         raise MolflowError(f"eta is {eta}: give a number that is not negative.")
     if not 0 < cut < 1:
         raise MolflowError(f"cut is {cut}: give a number between 0 and 1.")
-
-
-def _legendre(theta: Tensor, order: int) -> Tensor:
-    """(2n + 1) P_n(2 theta − 1) for n < order; (..., order)."""
-    x = 2.0 * theta - 1.0
-    values = [torch.ones_like(x), x]
-    for n in range(1, order - 1):
-        values.append(((2 * n + 1) * x * values[n] - n * values[n - 1]) / (n + 1))
-    odd = 2.0 * torch.arange(order, dtype=x.dtype, device=x.device) + 1.0
-    return torch.stack(values[:order], dim=-1) * odd

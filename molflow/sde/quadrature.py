@@ -13,8 +13,12 @@ NODES = 48
 
 
 @lru_cache
-def legendre_rule(order: int) -> tuple[Tensor, Tensor, Tensor]:
+def legendre_rule(
+    order: int, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return nodes and weights on [0, 1], and (2n + 1) P_n(2 node - 1) for n < order.
+
+    They stay on a device once they are there.
 
     Returns
     -------
@@ -23,8 +27,5 @@ def legendre_rule(order: int) -> tuple[Tensor, Tensor, Tensor]:
     """
     node, weight = np.polynomial.legendre.leggauss(NODES)
     legendre = np.polynomial.legendre.legvander(node, max(order - 1, 0))[:, :order]
-    return (
-        torch.from_numpy(0.5 + 0.5 * node),
-        torch.from_numpy(0.5 * weight),
-        torch.from_numpy(legendre * (2 * np.arange(order) + 1)),
-    )
+    found = 0.5 + 0.5 * node, 0.5 * weight, legendre * (2 * np.arange(order) + 1)
+    return tuple(torch.from_numpy(values).to(device) for values in found)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Self
+
 import torch
 from torch import Tensor
 
 from molflow.brownian.basis import Basis
 from molflow.brownian.increment import Increment
+from molflow.devices import like
 from molflow.errors import MolflowError
 from molflow.sde.base import AdditiveSDE, act, time_tensor
-from molflow.sde.overdamped import Force, check_langevin
+from molflow.sde.constants import Constants
+from molflow.sde.overdamped import Force, check_masses, check_state
 from molflow.units import thermal_energy
 
 
@@ -41,10 +46,32 @@ class UnderdampedLangevin(AdditiveSDE):
     """
 
     def __init__(self, force: Force, masses: Tensor, friction: float, temperature: float) -> None:
-        check_langevin(masses, friction, temperature)
+        check_masses(masses)
+        self._set_state(force, masses[:, None], friction, temperature)
+
+    def at(self, force: Force, friction: float, temperature: float) -> Self:
+        """Return the equation in another state, on the same device."""
+        found = copy.copy(self)
+        found._set_state(force, self.masses, friction, temperature)
+        return found
+
+    def _set_state(
+        self, force: Force, masses: Tensor, friction: float, temperature: float
+    ) -> None:
+        check_state(friction, temperature)
         self.force, self.friction = force, float(friction)
-        self.masses = masses[:, None]
-        self.sigma = torch.sqrt(2.0 * friction * thermal_energy(temperature) / self.masses)
+        sigma = torch.sqrt(2.0 * friction * thermal_energy(temperature) / masses)
+        self.constants = Constants(masses=masses, sigma=sigma)
+
+    @property
+    def masses(self) -> Tensor:
+        """(atoms, 1) in amu."""
+        return self.constants.masses
+
+    @property
+    def sigma(self) -> Tensor:
+        """sqrt(2 γ kT/m), (atoms, 1) in nm/ps^(3/2)."""
+        return self.constants.sigma
 
     def basis(self, order: int) -> Basis:
         """Return the basis in which the martingale is exact."""
@@ -91,13 +118,13 @@ class UnderdampedLangevin(AdditiveSDE):
                 f"rate {self.friction:g}: take the basis that the equation proposes."
             )
         # E2 from the whitened features: I^0 − E1 would cancel on short steps.
-        factor = basis.cholesky(increment.h.double())
+        factor = increment.factor()
         row = basis.order + basis.rates.index(self.friction)
         rows = torch.stack([(factor[..., 0, :] - factor[..., row, :]) / self.friction,
                             factor[..., row, :]], dim=-2)  # fmt: skip
         z = increment.whitened()
         pattern = "...ck,...k->...c" if rows.ndim == 2 else "bck,b...k->b...c"
-        both = torch.einsum(pattern, rows.to(z.dtype), z).movedim(-1, 1)
+        both = torch.einsum(pattern, like(rows, z), z).movedim(-1, 1)
         return self.sigma.to(both) * both
 
     def apply(self, s: Tensor, t: Tensor, x: Tensor, mean: Tensor, increment: Increment) -> Tensor:

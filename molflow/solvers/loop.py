@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-import torch
 from torch import Tensor
 
-from molflow.brownian.increment import Increment
 from molflow.brownian.path import BrownianPath
+from molflow.brownian.walk import Step, end_of, timed, walk
 from molflow.errors import MolflowError
-
-Step = Callable[[Tensor, Tensor, Tensor, Increment], Tensor]
 
 
 def uniform_times(path: BrownianPath, steps: int) -> list[float]:
@@ -39,9 +36,7 @@ def integrate(step: Step, x: Tensor, path: BrownianPath, times: Sequence[float])
     times : sequence of float
         Increasing, inside the path. They are snapped to the path's grid.
     """
-    for state in trajectory(step, x, path, times):
-        x = state
-    return x
+    return end_of(trajectory(step, x, path, times))
 
 
 def trajectory(
@@ -50,8 +45,4 @@ def trajectory(
     """Yield the state at each of times[1:]; arguments as for `integrate`."""
     if len(times) < 2:
         raise MolflowError(f"There are {len(times)} times: give the two ends of a step at least.")
-    points = [path.snap(time) for time in times]
-    for s, t in zip(points[:-1], points[1:], strict=True):
-        ends = (torch.tensor(value, dtype=x.dtype, device=x.device) for value in (s, t))
-        x = step(*ends, x, path.increment(s, t))
-        yield x
+    return walk(timed(step), x, path, [path.snap(time) for time in times])

@@ -14,7 +14,7 @@ from molflow.progress import track
 from molflow.step_study.figure import draw
 from molflow.step_study.pieces import FINEST, SAME_PATH_N, Pieces
 from molflow.step_study.summary import summarise, table
-from molflow.training.checkpoint import Checkpoint, load_checkpoint
+from molflow.training.checkpoint import Checkpoint, open_checkpoint
 
 
 def study(
@@ -25,6 +25,7 @@ def study(
     seeds: int = 3,
     reference: str | Path | None = None,
     progress: bool = True,
+    device: str | None = None,
 ) -> dict:
     """Sample at several numbers of steps, score every ensemble, and put the scores together.
 
@@ -49,6 +50,8 @@ def study(
         that of the checkpoint's system.
     progress : bool
         Whether to show a progress bar.
+    device : str, optional
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``, as for `molflow.sample`.
 
     Returns
     -------
@@ -68,8 +71,7 @@ def study(
             raise MolflowError(f"{name} is {value!r}: it must be a whole number, at least 1.")
     if not steps:
         raise MolflowError("steps is empty: give one number of evaluations at least.")
-    if not isinstance(checkpoint, Checkpoint):
-        checkpoint = load_checkpoint(checkpoint)
+    checkpoint = open_checkpoint(checkpoint, device)
     checkpoint.check_use(dynamics=False)
     if reference is None:
         described = checkpoint.description

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import platform
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 import molflow
+from molflow.devices import find_device
 from molflow.errors import MolflowError
 from molflow.files import read_json, replacing, sha256_of, writable_folder, write_json, write_text
 from molflow.flow_map.base import FlowMap
@@ -63,6 +65,11 @@ class Checkpoint:
     def n_atoms(self) -> int:
         """Number of atoms."""
         return len(self.description["graph"]["elements"])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the map is."""
+        return next(self.flow_map.parameters()).device
 
     @property
     def weights_hash(self) -> str:
@@ -190,6 +197,32 @@ def find_checkpoint(name: str | Path) -> Path:
     raise MolflowError(
         f"the system '{name}' comes without a checkpoint: train one, or give a path."
     )
+
+
+def open_checkpoint(
+    checkpoint: str | Path | Checkpoint, device: str | torch.device | None = None
+) -> Checkpoint:
+    """Return a checkpoint by built-in name or path, or a loaded one, with its map on a device.
+
+    Parameters
+    ----------
+    checkpoint : str, Path or Checkpoint
+        The map of a loaded one stays where it is: another device gets a copy.
+    device : str or torch.device, optional
+        See `molflow.devices.find_device`. By default a loaded one stays where it is, and others go
+        to a GPU if there is one.
+
+    Raises
+    ------
+    MolflowError
+        As `load_checkpoint` and `find_device` do.
+    """
+    if not isinstance(checkpoint, Checkpoint):
+        return load_checkpoint(checkpoint, find_device("auto" if device is None else device))
+    wanted = checkpoint.device if device is None else find_device(device)
+    if wanted in (checkpoint.device, torch.device(checkpoint.device.type)):
+        return checkpoint
+    return replace(checkpoint, flow_map=copy.deepcopy(checkpoint.flow_map).to(wanted))
 
 
 def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Checkpoint:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from molflow.data.dataset import HOT, ForceData, TrainingData, load_forces, load_training_data
 from molflow.data.paths import PathData
+from molflow.devices import find_device
 from molflow.errors import MolflowError
 from molflow.files import writable_folder
 from molflow.maps.denoiser.batches import StepBatches, TimeLaw, local_counts, scaled_positions
@@ -80,6 +81,7 @@ def train(
     start: str | Path | None = None,
     compiled: bool = False,
     progress: bool = True,
+    device: str | None = None,
 ) -> Path:
     """Train a strong flow map; run the same call again to resume.
 
@@ -104,6 +106,8 @@ def train(
         digits, differ from those of a run without.
     progress : bool
         Whether to show a progress bar.
+    device : str, optional
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; by default a GPU if there is one.
 
     Returns
     -------
@@ -116,6 +120,7 @@ def train(
         If the data are of another system, the configuration is wrong, `out` holds another run,
         or the weights of `start` do not fit.
     """
+    place = find_device("auto" if device is None else device)
     system = system if isinstance(system, MolecularSystem) else load_system(system)
     settings = load_configuration(_configuration_files(system, config), overrides)
     training = load_training_data(data)
@@ -166,7 +171,7 @@ def train(
     callbacks = [history, Export(export, history)]
     if len(training.validation):
         callbacks.insert(0, validation)
-    _fit(module, _Batches(settings, make), settings, out, callbacks, progress)
+    _fit(module, _Batches(settings, make), settings, out, callbacks, progress, place)
     if paths is not None and graph.n_atoms > 2:
         trained = load_checkpoint(out / "checkpoint").flow_map
         steps = PathSteps(paths, settings.map.longest_lag)
@@ -283,7 +288,13 @@ def _validation(topology, training: TrainingData, settings: TrainingConfig) -> V
 
 
 def _fit(
-    module, batches, settings: TrainingConfig, out: Path, callbacks: list, progress: bool
+    module,
+    batches,
+    settings: TrainingConfig,
+    out: Path,
+    callbacks: list,
+    progress: bool,
+    device: torch.device,
 ) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -302,8 +313,8 @@ def _fit(
         callbacks.append(RichProgressBar())
     epochs = -(-settings.steps // settings.steps_per_epoch)
     trainer = lightning.Trainer(
-        accelerator="auto",
-        devices=1,
+        accelerator=device.type,
+        devices=1 if device.index is None else [device.index],
         # Not max_steps: with it Lightning resumes inside the epoch that the state has finished.
         max_epochs=epochs,
         reload_dataloaders_every_n_epochs=1,

@@ -11,11 +11,12 @@ from scipy.linalg import expm
 
 from molflow.bonded_terms import BondedTerms
 from molflow.brownian.increment import Increment
+from molflow.brownian.legendre import legendre_integrals, shifted_legendre
 from molflow.comparison import find_reference
 from molflow.errors import MolflowError
-from molflow.maps.langevin import known_motion
+from molflow.maps.langevin import step_plan
 from molflow.maps.langevin.bonded_force import BondedForce
-from molflow.maps.langevin.known_motion import KnownMotion, between, expansion, integrals, legendre
+from molflow.maps.langevin.known_motion import KnownMotion, between, expansion
 from molflow.md.bonded import bonded_terms
 from molflow.md.build import build
 from molflow.sde.underdamped import UnderdampedLangevin
@@ -101,10 +102,10 @@ def test_impossible_terms_are_sentences():
 def test_polynomials_and_their_integrals():
     node, weight = np.polynomial.legendre.leggauss(20)
     share = torch.linspace(0.0, 1.0, 7).double()
-    found = integrals(share, 6)
+    found = legendre_integrals(share, 6)
     for row, theta in zip(found, share.tolist(), strict=True):
         at = torch.from_numpy(theta * (0.5 + 0.5 * node))
-        expected = 0.5 * theta * torch.from_numpy(weight) @ legendre(at, 6)
+        expected = 0.5 * theta * torch.from_numpy(weight) @ shifted_legendre(at, 6)
         assert torch.allclose(row, expected, atol=1e-14)
     # A parabola is met, and another curve to order 4.
     theta = torch.linspace(0.0, 1.0, 9).double()
@@ -115,7 +116,8 @@ def test_polynomials_and_their_integrals():
         theta = torch.linspace(0.0, 1.0, points).double()
         wanted = torch.zeros(6).double()
         wanted[4] = 1.0
-        errors.append(float((expansion(points, 6) @ legendre(theta, 5)[:, 4] - wanted).abs().max()))
+        found = expansion(points, 6) @ shifted_legendre(theta, 5)[:, 4]
+        errors.append(float((found - wanted).abs().max()))
     assert errors[0] / errors[1] == pytest.approx(16.0, rel=0.1)
 
 
@@ -158,12 +160,13 @@ def test_a_vibration_is_that_of_the_matrix_exponential(monkeypatch, friction):
     matrix = np.array([[0.0, 1.0], [-(rate**2), -friction]])
     errors = []
     for substep in (0.00125, 0.000625, 0.0003125):
-        monkeypatch.setattr(known_motion, "SUBSTEP", substep)
-        nodes, free = motion.free(h, x, torch.zeros(1, 2, 3, 9).double())
-        assert len(nodes) == round(0.04 / substep) + 1
-        path, end = motion.respond(h, nodes, free)
+        monkeypatch.setattr(step_plan, "SUBSTEP", substep)
+        plan = motion.plan(h, x)
+        free = motion.free(plan, x, torch.zeros(1, 2, 3, 9).double())
+        assert len(free) == round(0.04 / substep) + 1
+        path, end = motion.respond(plan, free)
         length = path[:, 0, 1, 0] - path[:, 0, 0, 0] - 0.1
-        exact = np.array([expm(0.02 * t * matrix) @ [0.004, -1.2] for t in nodes.tolist()])
+        exact = np.array([expm(0.02 * t * matrix) @ [0.004, -1.2] for t in plan.nodes.tolist()])
         slow = -1.2 * math.exp(-0.02 * friction) + float(end[0, 1, 1, 0] - end[0, 1, 0, 0])
         off = abs(length.numpy() - exact[:, 0])
         errors.append([off[::2].max(), off[1::2].max(), abs(slow - exact[-1, 1]) / rate])
@@ -185,8 +188,9 @@ def test_a_vibration_keeps_its_energy():
         x[0, 0, 1, 0] = 0.1
         x[0, 0, :, 0] -= length * stretch
         x[0, 1, :, 0] = -speed * stretch
-        nodes, free = motion.free(h, x, torch.zeros(1, 2, 3, 3).double())
-        path, end = motion.respond(h, nodes, free)
+        plan = motion.plan(h, x)
+        free = motion.free(plan, x, torch.zeros(1, 2, 3, 3).double())
+        path, end = motion.respond(plan, free)
         v = x[0, 1] + end[0, 1]
         ends.append([
             float(path[-1, 0, 1, 0] - path[-1, 0, 0, 0] - 0.1) / 1e-6,
@@ -204,8 +208,9 @@ def test_without_forces_the_path_is_the_free_one_and_ends_where_the_equation_say
     x = torch.randn(3, 2, 2, 3, generator=generator, dtype=torch.float64)
     z = torch.randn(3, 2, 3, 3, generator=generator, dtype=torch.float64)
     h = torch.tensor([0.001, 0.01, 0.04]).double()
-    nodes, free = motion.free(h, x, z)
-    path, end = motion.respond(h, nodes, free)
+    plan = motion.plan(h, x)
+    free = motion.free(plan, x, z)
+    path, end = motion.respond(plan, free)
     assert torch.equal(path, free) and not end.any()
     increment = Increment.from_whitened(motion.basis, h, z)
     wanted = motion.sde.apply(0 * h, h, x, torch.zeros_like(x), increment)
@@ -215,20 +220,21 @@ def test_without_forces_the_path_is_the_free_one_and_ends_where_the_equation_say
 
 def test_a_given_force_pushes_as_the_equation_says(monkeypatch):
     """The response to a constant is the gain; to P₁ and P₂ that of the integral, by quadrature."""
-    monkeypatch.setattr(known_motion, "SUBSTEP", 1e-3)
+    monkeypatch.setattr(step_plan, "SUBSTEP", 1e-3)
     motion, _, _ = oscillator(friction=60.0)
     motion.bonded = BondedForce(BondedTerms(), 2)
     h = torch.tensor([0.03]).double()
     x = torch.zeros(1, 2, 2, 3).double()
-    nodes, free = motion.free(h, x, torch.zeros(1, 2, 3, 3).double())
+    plan = motion.plan(h, x)
+    free = motion.free(plan, x, torch.zeros(1, 2, 3, 3).double())
     node, weight = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(40))
     u = 0.03 * (0.5 + 0.5 * node)
     for n in range(3):
         given = torch.zeros(3, 1, 2, 3).double()
         given[n] = 7.0
-        end = motion.respond(h, nodes, free, given)[1][0, :, 0, 0]
+        end = motion.respond(plan, free, given)[1][0, :, 0, 0]
         left = 0.03 - u
-        push = 0.5 * 0.03 * weight * 7.0 * legendre(u / 0.03, 3)[:, n]
+        push = 0.5 * 0.03 * weight * 7.0 * shifted_legendre(u / 0.03, 3)[:, n]
         wanted = [
             -(torch.expm1(-60.0 * left) / 60.0 * push).sum(),
             (torch.exp(-60.0 * left) * push).sum(),

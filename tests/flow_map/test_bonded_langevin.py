@@ -9,10 +9,11 @@ from torch import nn
 
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment, sample_increment
-from molflow.maps.langevin import known_motion
+from molflow.brownian.legendre import shifted_legendre
+from molflow.maps.langevin import step_plan
 from molflow.maps.langevin.bonded_force import BondedForce
 from molflow.maps.langevin.bonded_semigroup import composed_rest, joined
-from molflow.maps.langevin.known_motion import expansion, legendre
+from molflow.maps.langevin.known_motion import expansion
 from molflow.maps.langevin.path_quadrature import PathQuadratureMap
 from molflow.maps.langevin.rest_norm import rest_error
 from molflow.units import thermal_energy
@@ -160,7 +161,7 @@ def fine(flow_map, matrix, h, x, z):
 
 def test_path_quadrature_is_right_to_high_order(monkeypatch):
     """Its error is the curvature of the rest's own response: halving the step shows the order."""
-    monkeypatch.setattr(known_motion, "SUBSTEP", 2e-4)
+    monkeypatch.setattr(step_plan, "SUBSTEP", 2e-4)
     flow_map, matrix = field_map()
     x, generator = thermal_state("langevin", 2)
     x[:, 0] = chain() + 0.002 * x[:, 0]
@@ -189,13 +190,14 @@ def test_path_quadrature_says_all_coefficients():
     h = torch.full((2,), 0.012).double()
     found = PathQuadratureMap(flow_map).rest(h, x, z)
     motion = flow_map.motion
-    nodes, free = motion.free(h, x, z)
-    path = motion.respond(h, nodes, free)[0]
-    mean = torch.einsum("p,pbax->bax", expansion(len(nodes), 1)[0], path)
+    plan = motion.plan(h, x)
+    free = motion.free(plan, x, z)
+    path = motion.respond(plan, free)[0]
+    mean = torch.einsum("p,pbax->bax", expansion(len(free), 1)[0], path)
     constant = flow_map.rest_force(mean) / flow_map.sde.masses
-    path = motion.respond(h, nodes, free, constant[None])[0]
+    path = motion.respond(plan, free, constant[None])[0]
     forces = torch.einsum("ij,pbjx->pbix", matrix, path) / flow_map.sde.masses
-    expected = torch.einsum("np,pbax->nbax", expansion(len(nodes), 6), forces)
+    expected = torch.einsum("np,pbax->nbax", expansion(len(free), 6), forces)
     size = expected.square().mean(dim=(1, 2, 3)).sqrt()
     assert size[5] > 1e-3 * size[0] and len(found) == 6
     off = (found - expected).square().mean(dim=(1, 2, 3)).sqrt()
@@ -243,23 +245,23 @@ def test_coefficients_of_a_step_follow_from_those_of_its_halves():
     found = joined(3) @ torch.cat([early, late])
     theta = (torch.arange(200000).double() + 0.5) / 200000
     own = torch.where(theta < 0.5, 2.0 * theta, 2.0 * theta - 1.0)
-    values = legendre(own, 3) @ torch.stack([early, late], dim=1)
+    values = shifted_legendre(own, 3) @ torch.stack([early, late], dim=1)
     values = torch.where(theta < 0.5, values[:, 0], values[:, 1])
     odd = torch.tensor([1.0, 3.0, 5.0]).double()
-    expected = odd * (legendre(theta, 3) * values[:, None]).mean(0)
+    expected = odd * (shifted_legendre(theta, 3) * values[:, None]).mean(0)
     assert torch.allclose(found, expected, atol=1e-8)
     # One quadratic, cut in two, stays what it is.
     whole = torch.tensor([0.3, -1.0, 0.7]).double()
     parts = []
     for shift in (0.0, 0.5):
         node = 0.5 * theta[::100] + shift
-        matrix = legendre(theta[::100], 3)
-        parts.append(torch.linalg.lstsq(matrix, legendre(node, 3) @ whole).solution)
+        matrix = shifted_legendre(theta[::100], 3)
+        parts.append(torch.linalg.lstsq(matrix, shifted_legendre(node, 3) @ whole).solution)
     assert torch.allclose(joined(3) @ torch.cat(parts), whole, atol=1e-10)
 
 
 def test_two_half_steps_are_a_step(monkeypatch):
-    monkeypatch.setattr(known_motion, "SUBSTEP", 3e-4)
+    monkeypatch.setattr(step_plan, "SUBSTEP", 3e-4)
     flow_map, matrix = field_map()
     x, generator = thermal_state("langevin", 2)
     x[:, 0] = chain() + 0.002 * x[:, 0]

@@ -6,6 +6,7 @@ import mdtraj
 import numpy as np
 import pytest
 import torch
+from counting import DEVICE, counted
 from harmonic_map import MASS, REST, SYSTEM, HarmonicMap, thermal_state
 from typer.testing import CliRunner
 
@@ -19,8 +20,13 @@ from molflow.errors import MolflowError
 from molflow.files import read_arrays
 from molflow.maps.dynamics.scales import LangevinScales
 from molflow.maps.langevin.residual_noise import ResidualNoise, frame_neighbours
+from molflow.md.energies import potential_energies
 from molflow.nn.graph import MolecularGraph
+from molflow.propagation.motion import Motion
 from molflow.propagation.record import summary
+from molflow.propagation.request import Request
+from molflow.propagation.run import Run
+from molflow.propagation.watch import Watch
 from molflow.training.checkpoint import Checkpoint
 from molflow.training.map_configuration import LangevinConfig
 from molflow.training.maps import build_flow_map
@@ -82,7 +88,7 @@ def test_frames_at_equal_times_one_chain_after_the_other(checkpoint, tmp_path):
 
 def test_a_resumed_run_is_the_run(checkpoint, tmp_path, monkeypatch):
     whole, out = propagated(checkpoint, tmp_path, time="3ps")
-    step, count = verb.Motion.step, []
+    step, count = Motion.step, []
 
     def interrupted(self, x, increment):
         count.append(1)
@@ -90,7 +96,7 @@ def test_a_resumed_run_is_the_run(checkpoint, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return step(self, x, increment)
 
-    monkeypatch.setattr(verb.Motion, "step", interrupted)
+    monkeypatch.setattr(Motion, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         propagated(checkpoint, tmp_path, "other", "3ps")
     parts = tmp_path / "other" / ".run.dcd.parts"
@@ -167,12 +173,64 @@ def test_temperature_and_friction_of_another_state(checkpoint, tmp_path):
     found = record["watched"]["temperatures"]["all"]["atoms"]
     assert found["value"] == pytest.approx(expected, rel=0.03)
     assert record["ensemble_hash"] == f"{SYSTEM.ensemble_hash}@450K"
-    assert "energies" not in read_arrays(out.with_suffix(".npz"))
+    # A potential energy knows no temperature.
+    found = read_arrays(out.with_suffix(".npz"))["energies"]
+    np.testing.assert_allclose(found, potential_energies(SYSTEM, trajectory.xyz), atol=0.01)
     assert trajectory.n_frames == 640
 
 
+def test_energies_that_there_are_not_are_told(checkpoint, tmp_path):
+    description = checkpoint.description | {"ensemble_hash": "of another force field"}
+    other = Checkpoint(HarmonicMap(), description, checkpoint.folder)
+    _, out = propagated(other, tmp_path, time="0.2ps")
+    assert "energies" not in read_arrays(out.with_suffix(".npz"))
+    assert json.loads(out.with_suffix(".json").read_text())["no_energies"] in summary(out)
+    _, out = propagated(other, tmp_path, "unasked", time="0.2ps", energies=False)
+    assert "no_energies" not in json.loads(out.with_suffix(".json").read_text())
+
+
+def test_a_topology_that_is_there_stays_and_one_of_others_is_refused(checkpoint, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    own = mdtraj.Trajectory(REST.numpy() + 1.0, SYSTEM.topology())
+    own.save_pdb(str(folder / "topology.pdb"))
+    before = (folder / "topology.pdb").read_bytes()
+    propagated(checkpoint, tmp_path, time="0.2ps", energies=False)
+    assert (folder / "topology.pdb").read_bytes() == before
+    own.atom_slice(range(10)).save_pdb(str(folder / "topology.pdb"))
+    with pytest.raises(MolflowError, match="is not of the atoms of 'run.dcd'"):
+        propagated(checkpoint, tmp_path, time="0.3ps")
+    (folder / "topology.pdb").write_text("no structure")
+    with pytest.raises(MolflowError, match="choose another folder"):
+        propagated(checkpoint, tmp_path, time="0.3ps")
+    assert (folder / "topology.pdb").read_text() == "no structure"
+
+
+def test_on_a_device_numbers_come_back_with_frames_alone(checkpoint, tmp_path, monkeypatch):
+    """On one without numbers, where what is read counts as zeros."""
+    config = LangevinConfig(kind="langevin", order=4)
+    scales = LangevinScales((12.0,) * 22, (1e3,) * 22, 0.2, 300.0, 1.0, 0.04)
+    network = DenseConfig(scalars=8, vectors=4, heads=1, layers=1, pair_width=4)
+    graph = MolecularGraph.from_topology(SYSTEM.topology())
+    flow_map = build_flow_map(graph, network, config, scales).to(DEVICE)
+    monkeypatch.setattr(Watch, "at_frame", lambda *given: [])
+    start = np.broadcast_to(REST.numpy(), (3, 22, 3))
+    reads = []
+    for k, save in enumerate((0.005, 0.02)):
+        steps = (3, round(0.06 / save), save, round(save / 0.005), 300.0, 1.0, 0)
+        parts = tmp_path / f"parts-{k}"
+        parts.mkdir()
+        with counted():  # masses and widths of velocities, once
+            run = Run(flow_map, SYSTEM.topology(), start, Request(*steps), parts, 256)
+        with counted() as trips:
+            run.to_the_end(progress=False)
+        assert trips.blocking.total() <= 1 - k  # a table, which stays there
+        reads.append(trips.read.total())
+    assert reads == [2 * 12 + 1, 2 * 3 + 1]
+
+
 def test_a_broken_chain_stops_the_run_with_a_sentence(checkpoint, tmp_path, monkeypatch):
-    step, count = verb.Motion.step, []
+    step, count = Motion.step, []
 
     def breaking(self, x, increment):
         x = step(self, x, increment)
@@ -181,7 +239,7 @@ def test_a_broken_chain_stops_the_run_with_a_sentence(checkpoint, tmp_path, monk
             x[4, 0, 5] += 0.1
         return x
 
-    monkeypatch.setattr(verb.Motion, "step", breaking)
+    monkeypatch.setattr(Motion, "step", breaking)
     with pytest.raises(MolflowError) as told:
         propagated(checkpoint, tmp_path)
     assert "chain 4 broke after 0.3 ps: the bond 1:C – 1:O is" in str(told.value)
@@ -199,15 +257,15 @@ def test_a_broken_chain_stops_the_run_with_a_sentence(checkpoint, tmp_path, monk
      (lambda x: x[2, 0, 3].fill_(torch.nan), "a coordinate is not finite")],
 )  # fmt: skip
 def test_a_chain_that_blows_up_is_seen_in_the_step(checkpoint, tmp_path, monkeypatch, change, word):
-    step = verb.Motion.step
-    monkeypatch.setattr(verb.Motion, "step", lambda *given: (x := step(*given), change(x))[0])
+    step = Motion.step
+    monkeypatch.setattr(Motion, "step", lambda *given: (x := step(*given), change(x))[0])
     with pytest.raises(MolflowError, match=rf"chain 2 broke after 0.02 ps: {word}.*No frame had"):
         propagated(checkpoint, tmp_path)
 
 
 def test_the_others_go_on_where_that_is_wanted(checkpoint, tmp_path, monkeypatch):
     whole, _ = propagated(checkpoint, tmp_path, time="3ps")
-    step, count = verb.Motion.step, []
+    step, count = Motion.step, []
 
     def breaking(self, x, increment):
         count.append(1)
@@ -220,7 +278,7 @@ def test_the_others_go_on_where_that_is_wanted(checkpoint, tmp_path, monkeypatch
             raise KeyboardInterrupt
         return x
 
-    monkeypatch.setattr(verb.Motion, "step", breaking)
+    monkeypatch.setattr(Motion, "step", breaking)
     with pytest.raises(KeyboardInterrupt):
         propagated(checkpoint, tmp_path, "others", "3ps", keep_going=True)
     found, out = propagated(checkpoint, tmp_path, "others", "3ps", keep_going=True)
@@ -234,7 +292,7 @@ def test_the_others_go_on_where_that_is_wanted(checkpoint, tmp_path, monkeypatch
     assert set(read_arrays(out.with_suffix(".npz"))["chain"]) == {0, 2, 3, 5}
     told = summary(out)
     assert "; 2 broke." in told and "Chain 4 broke after 0.3 ps: the bond 1:C – 1:O" in told
-    monkeypatch.setattr(verb.Motion, "step", lambda *given: step(*given).fill_(torch.nan))
+    monkeypatch.setattr(Motion, "step", lambda *given: step(*given).fill_(torch.nan))
     with pytest.raises(MolflowError, match=r"chain 0 broke after 0.02 ps \(6 chains broke"):
         propagated(checkpoint, tmp_path, "all", keep_going=True)
 
@@ -245,21 +303,21 @@ def test_the_others_go_on_where_that_is_wanted(checkpoint, tmp_path, monkeypatch
         return x
 
     count.clear()
-    monkeypatch.setattr(verb.Motion, "step", one_by_one)
+    monkeypatch.setattr(Motion, "step", one_by_one)
     with pytest.raises(MolflowError, match=r"chain 0 broke after 0.12 ps, the last of 6 to break"):
         propagated(checkpoint, tmp_path, "all", keep_going=True)
 
 
 def test_a_molecule_on_its_head_is_seen(checkpoint, tmp_path, monkeypatch):
     """Mirrored as a whole, with every bond as it was."""
-    step = verb.Motion.step
+    step = Motion.step
 
     def mirrored(self, x, increment):
         x = step(self, x, increment)
         x[1, 0, :, 0] = 0.001 * increment.h - x[1, 0, :, 0]
         return x
 
-    monkeypatch.setattr(verb.Motion, "step", mirrored)
+    monkeypatch.setattr(Motion, "step", mirrored)
     with pytest.raises(MolflowError, match="chain 1 broke after 0.02 ps: the stereocentre 2:CA"):
         propagated(checkpoint, tmp_path, save="20fs")
 
@@ -313,7 +371,7 @@ def test_analysis_reads_it_as_runs_of_plain_dynamics(checkpoint, tmp_path):
 
 
 def test_the_verb(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(verb, "load_checkpoint", lambda name, device: checkpoint)
+    monkeypatch.setattr(verb, "open_checkpoint", lambda name, device: checkpoint)
     arguments = ["propagate", "alanine_dipeptide", "--start", str(tmp_path / "start.dcd"), "-q",
                  "--time", "0.4ps", "--lag", "20fs", "--save", "0.1ps", "--chains", "6",
                  "--friction", "5/ps", "--out", str(tmp_path / "run.dcd")]  # fmt: skip
@@ -347,6 +405,7 @@ def test_untrained_maps_move_freely_until_the_watch_stops_them(checkpoint, tmp_p
     assert moved == pytest.approx(free[kind], rel=0.12)
     assert ("velocities" in read_arrays(out.with_suffix(".npz"))) == (kind == "langevin")
     assert compiled == [{"dynamic": False}]
+    assert untrained.flow_map.network._compiled_call_impl is None
     with pytest.raises(MolflowError, match="broke after .*the bond"):
         propagated(untrained, tmp_path, "long", "10ps", "20fs", friction=friction, save="20fs")
 

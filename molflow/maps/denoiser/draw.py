@@ -10,6 +10,7 @@ from torch import Tensor
 from molflow.brownian.basis import Basis
 from molflow.brownian.increment import Increment
 from molflow.brownian.path import BrownianPath
+from molflow.devices import upload
 from molflow.flow_map.centring import centre
 from molflow.flow_map.rollout import rollout
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
@@ -47,9 +48,9 @@ class BlockPaths:
 
     def __init__(self, basis: Basis, duration: float, seeds: list[int], n_atoms: int, device):
         shape = (BLOCK, n_atoms, 3)
-        self.paths = [
-            BrownianPath(basis, 0.0, duration, shape, seed, device=device) for seed in seeds
-        ]
+        # Put together on the processor, so that they are sent in one piece.
+        self.paths = [BrownianPath(basis, 0.0, duration, shape, seed) for seed in seeds]
+        self.device = torch.device(device)
 
     def snap(self, t: float) -> float:
         """Return the nearest time that the paths know."""
@@ -58,8 +59,8 @@ class BlockPaths:
     def increment(self, s: float, t: float) -> Increment:
         """Return the increment of all blocks, features (blocks * BLOCK, atoms, 3, size)."""
         parts = [path.increment(s, t) for path in self.paths]
-        z = torch.cat([part.whitened() for part in parts])
-        return Increment.from_whitened(parts[0].basis, parts[0].h, z)
+        together = parts[0].with_whitened(torch.cat([part.whitened() for part in parts]))
+        return together.on(self.device)
 
 
 def draw_blocks(
@@ -68,7 +69,8 @@ def draw_blocks(
     """Draw ``len(blocks) * BLOCK`` samples at unit scale on the flow map's device."""
     device = next(flow_map.parameters()).device
     seeds = [derive_seed(seed, "block", block) for block in blocks]
-    x = torch.cat([start_positions(flow_map, BLOCK, n_atoms, value) for value in seeds]).to(device)
+    starts = [start_positions(flow_map, BLOCK, n_atoms, value) for value in seeds]
+    x = upload(torch.cat(starts), device)
     paths = BlockPaths(flow_map.basis, flow_map.sde.duration, seeds, n_atoms, device)
     return rollout(flow_map, x, paths, flow_map.clock.grid(steps))
 

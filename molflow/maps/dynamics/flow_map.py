@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Self
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from molflow.flow_map.base import FlowMap
 from molflow.maps.dynamics.scales import LangevinScales
+from molflow.sde.base import AdditiveSDE
 
 #: Length of the clock on which networks see lags.
 CLOCK = 8.0
@@ -37,13 +39,15 @@ class DynamicsFlowMap(FlowMap):
     ):
         super().__init__()
         self.network, self.scales, self.order = network, scales, order
-        self.temperature = scales.temperature if temperature is None else float(temperature)
-        self.friction = scales.friction if friction is None else float(friction)
         root_masses = torch.tensor(scales.masses, dtype=torch.float64).sqrt()
         self.register_buffer("root_masses", root_masses, persistent=False)
+        self.temperature = scales.temperature if temperature is None else float(temperature)
+        self.friction = scales.friction if friction is None else float(friction)
 
     def at(self, temperature: float, friction: float) -> Self:
-        """Return the map of the same force field in another state, with the same weights.
+        """Return the map of the same force field in another state.
+
+        It shares weights and buffers with this one, so that it is where this one is.
 
         Parameters
         ----------
@@ -56,4 +60,23 @@ class DynamicsFlowMap(FlowMap):
             If one is not positive, or the friction is too high for the longest lag of a map with
             inertia.
         """
-        return type(self)(self.network, self.scales, self.order, temperature, friction)
+        found = _view(self)
+        found.temperature, found.friction = float(temperature), float(friction)
+        found._set_equation(self.sde.at(found.force, found.friction, found.temperature))
+        return found
+
+    @abstractmethod
+    def _set_equation(self, sde: AdditiveSDE) -> None:
+        """Take an equation in the state of this map, and what else depends on the state."""
+
+
+def _view(module: nn.Module) -> nn.Module:
+    """Return a module with the same parameters, buffers and parts, whose own can be set anew.
+
+    What is set on it is not seen by the original; what is shared is not copied.
+    """
+    found = module.__new__(type(module))
+    found.__dict__ = module.__dict__.copy()
+    for kind in ("_parameters", "_buffers", "_modules"):
+        found.__dict__[kind] = found.__dict__[kind].copy()
+    return found

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from molflow.bonded_terms import BondedTerms
+from molflow.devices import upload
 from molflow.errors import MolflowError
+from molflow.sde.base import time_tensor
 from molflow.units import thermal_energy
 
 
@@ -82,6 +84,19 @@ class LangevinScales:
             **{name: data[name] for name in names},
             bonded=None if bonded is None else BondedTerms.from_dict(bonded),
         )
+
+
+def lengths(s: Tensor | float, t: Tensor | float, x: Tensor, longest: float) -> Tensor:
+    """Return t − s for each member of the batch, (batch,) float64 on the device of x.
+
+    Raises
+    ------
+    MolflowError
+        If a step is longer than what was trained; see `check_lag`.
+    """
+    h = (time_tensor(t) - time_tensor(s)).double()
+    check_lag(h, longest)
+    return upload(h, x.device).expand(len(x))
 
 
 def check_lag(h: Tensor, longest: float) -> None:

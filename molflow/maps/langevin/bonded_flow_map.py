@@ -7,12 +7,14 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from molflow.devices import like, upload
 from molflow.flow_map.centring import centre
 from molflow.maps.dynamics.flow_map import CLOCK
 from molflow.maps.dynamics.scales import LangevinScales, check_lag, without_drift
 from molflow.maps.langevin.bonded_force import BondedForce
 from molflow.maps.langevin.inertial import InertialFlowMap
-from molflow.maps.langevin.known_motion import KnownMotion, expansion
+from molflow.maps.langevin.known_motion import KnownMotion, expansion_like
+from molflow.maps.langevin.step_plan import StepPlan
 from molflow.sde.base import time_tensor
 
 #: Legendre coefficients of the rest of the force along a step, and those of the path beyond its
@@ -50,11 +52,9 @@ class BondedLangevinFlowMap(InertialFlowMap):
         order: int,
         temperature: float | None = None,
         friction: float | None = None,
-        bonded: BondedForce | None = None,
     ):
         super().__init__(network, scales, order, temperature, friction)
-        if bonded is None:
-            bonded = BondedForce(scales.bonded, len(scales.masses))
+        bonded = BondedForce(scales.bonded, len(scales.masses))
         self.motion = KnownMotion(self.sde, bonded, self.basis, self.longest_lag)
 
     @staticmethod
@@ -64,8 +64,10 @@ class BondedLangevinFlowMap(InertialFlowMap):
 
     def at(self, temperature: float, friction: float) -> Self:
         """Return the map of the same force field in another state; see `DynamicsFlowMap.at`."""
-        state = self.order, temperature, friction
-        return type(self)(self.network, self.scales, *state, self.motion.bonded)
+        found = super().at(temperature, friction)
+        bonded = self.motion.bonded
+        found.motion = KnownMotion(found.sde, bonded, found.basis, found.longest_lag)
+        return found
 
     def compile_parts(self) -> None:
         """Have machine code made of the network and of the bonded forces."""
@@ -75,21 +77,39 @@ class BondedLangevinFlowMap(InertialFlowMap):
     def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
         """Return n̄ = (F̄₂, F̄₁)/m, (batch, 2, atoms, 3) in nm/ps², for whitened features
         (batch, atoms, 3, size)."""
-        h = (time_tensor(t) - time_tensor(s)).double().to(x.device).expand(len(x))
+        h = (time_tensor(t) - time_tensor(s)).double().expand(len(x))
         check_lag(h, self.longest_lag)
         # The ratio of response and gain has a limit for short steps, which rounding must not drown.
         h = h.clamp(min=1e-6 * self.longest_lag)
         return self.implied(h, x, whitened, self.rest(h, self.path(h, x, whitened)))
 
+    def planned_mean(self, s: float, t: float, x: Tensor, whitened: Tensor) -> Tensor:
+        """Return n̄ for ends that are numbers and the same for all; see `FlowMap.planned_mean`."""
+        check_lag(torch.tensor(t - s, dtype=torch.float64), self.longest_lag)
+        plan = self.motion.plan_equal(max(t - s, 1e-6 * self.longest_lag), x)
+        free = self.motion.free(plan, x, whitened)
+        rest = self.rest(plan.h, self._path(plan, free))
+        return self._means(plan.h, x, self.motion.respond(plan, free, rest)[1])
+
     def path(self, h: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
         """Return y_n of the motion without the rest of the force, (`PATH` + 1, batch, atoms, 3)."""
         parts, groups = [], _alike(h)
         for rows in groups:
-            nodes, free = self.motion.free(h[rows], x[rows], whitened[rows])
-            shape = expansion(len(nodes), PATH + 1).to(free)
-            found = self.motion.respond(h[rows], nodes, free)[0]
-            parts.append(torch.einsum("np,pbax->nbax", shape, found))
+            plan, x_rows, z_rows = self._planned(h, rows, x, whitened)
+            parts.append(self._path(plan, self.motion.free(plan, x_rows, z_rows)))
         return _in_order(parts, groups, 1)
+
+    def _planned(
+        self, h: Tensor, rows: Tensor, x: Tensor, whitened: Tensor
+    ) -> tuple[StepPlan, Tensor, Tensor]:
+        """Return the plan of some steps, and their states and features."""
+        plan, chosen = self.motion.plan(h[rows.to(h.device)], x), upload(rows, x.device)
+        return plan, x[chosen], whitened[chosen]
+
+    def _path(self, plan: StepPlan, free: Tensor) -> Tensor:
+        shape = expansion_like(len(free), PATH + 1, free.dtype, free.device)
+        found = self.motion.respond(plan, free)[0]
+        return torch.einsum("np,pbax->nbax", shape, found)
 
     def still(self, positions: Tensor) -> Tensor:
         """Return y_n of a step of no length from positions (batch, atoms, 3)."""
@@ -100,10 +120,14 @@ class BondedLangevinFlowMap(InertialFlowMap):
         """Return n̄ of the motion under the bonded forces and a rest (count, batch, atoms, 3)."""
         parts, groups = [], _alike(h)
         for rows in groups:
-            nodes, free = self.motion.free(h[rows], x[rows], whitened[rows])
-            parts.append(self.motion.respond(h[rows], nodes, free, rest[:, rows])[1])
+            plan, x_rows, z_rows = self._planned(h, rows, x, whitened)
+            free, given = self.motion.free(plan, x_rows, z_rows), rest[:, upload(rows, x.device)]
+            parts.append(self.motion.respond(plan, free, given)[1])
+        return self._means(h, x, _in_order(parts, groups, 0))
+
+    def _means(self, h: Tensor, x: Tensor, response: Tensor) -> Tensor:
         gain = self.sde.gain(torch.zeros_like(h), h).diagonal(dim1=-2, dim2=-1)
-        return _in_order(parts, groups, 0) / gain[..., None, None].to(x)
+        return response / like(gain[..., None, None], x)
 
     def rest(self, h: Tensor, path: Tensor) -> Tensor:
         """Return f_n/m of the network, (count, batch, atoms, 3) in nm/ps².
@@ -114,6 +138,7 @@ class BondedLangevinFlowMap(InertialFlowMap):
         path : Tensor, (`PATH` + 1, batch, atoms, 3)
             y_n without the rest of the force.
         """
+        h = upload(h, path.device)
         y = centre(path.flatten(0, 1)).unflatten(0, path.shape[:2])
         longest = torch.sqrt(h.square() + self.response.min().square()).to(path)
         unit = self.thermal_velocity(path) * longest[:, None, None]
@@ -139,11 +164,16 @@ class BondedLangevinFlowMap(InertialFlowMap):
 
 
 def _alike(h: Tensor, most: int = 4) -> tuple[Tensor, ...]:
-    """Return the rows of steps of similar lengths, so that few are cut finer than they need."""
+    """Return the rows of steps of similar lengths, so that few are cut finer than they need.
+
+    They are on the processor; lengths on another device are waited for.
+    """
+    h = h.cpu()
     if bool((h == h[0]).all()):
-        return (torch.arange(len(h), device=h.device),)
+        return (torch.arange(len(h)),)
     return torch.argsort(h).chunk(most)
 
 
 def _in_order(parts: list[Tensor], rows: tuple[Tensor, ...], dim: int) -> Tensor:
-    return torch.cat(parts, dim).index_select(dim, torch.argsort(torch.cat(rows)))
+    order = upload(torch.argsort(torch.cat(rows)), parts[0].device)
+    return torch.cat(parts, dim).index_select(dim, order)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from molflow.brownian.increment import Increment
+from molflow.brownian.legendre import shifted_legendre
 from molflow.maps.langevin.bonded_flow_map import BondedLangevinFlowMap
-from molflow.maps.langevin.known_motion import legendre
 
 
 def composed_rest(
@@ -45,11 +45,16 @@ def composed_rest(
     mean = teacher.implied(half, x, first, early)
     middle = teacher.sde.apply(torch.zeros_like(h), half, x, mean, left)
     late = teacher.rest(half, teacher.path(half, middle, second))
-    joining = joined(len(early)).to(early)
+    joining = _joined_like(len(early), early.dtype, early.device)
     return torch.einsum("nk,kbax->nbax", joining, torch.cat([early, late])), middle, late
 
 
 @lru_cache
+def _joined_like(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return `joined` for coefficients of a dtype on a device, where it stays."""
+    return joined(count).to(device, dtype)
+
+
 def joined(count: int) -> Tensor:
     """Return what makes coefficients of a step of those of its halves, (count, 2 count) float64.
 
@@ -58,10 +63,10 @@ def joined(count: int) -> Tensor:
     """
     gauss, weight = np.polynomial.legendre.leggauss(count)
     share = torch.from_numpy(0.5 + 0.5 * gauss)
-    own = legendre(share, count)
+    own = shifted_legendre(share, count)
     odd = 2.0 * torch.arange(count, dtype=torch.float64) + 1.0
     halves = [
-        (legendre(0.5 * (share + later), count) * odd).mT
+        (shifted_legendre(0.5 * (share + later), count) * odd).mT
         @ (0.25 * torch.from_numpy(weight)[:, None] * own)
         for later in (0.0, 1.0)
     ]

@@ -8,10 +8,9 @@ from torch import Tensor
 from molflow.brownian.basis import Basis
 from molflow.flow_map.centring import centre
 from molflow.maps.dynamics.flow_map import CLOCK
-from molflow.maps.dynamics.scales import check_lag, without_drift
+from molflow.maps.dynamics.scales import lengths, without_drift
 from molflow.maps.langevin.free_path import free_velocity
 from molflow.maps.langevin.inertial import InertialFlowMap
-from molflow.sde.base import time_tensor
 
 
 class LangevinFlowMap(InertialFlowMap):
@@ -55,8 +54,7 @@ class LangevinFlowMap(InertialFlowMap):
     def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
         """Return n̄ = (F̄₂, F̄₁)/m, (batch, 2, atoms, 3) in nm/ps², for whitened features
         (batch, atoms, 3, size)."""
-        h = (time_tensor(t) - time_tensor(s)).double().to(x.device).expand(len(x))
-        check_lag(h, self.longest_lag)
+        h = lengths(s, t, x, self.longest_lag)
         visible = h / torch.sqrt(h.square() + self.response.min().square())
         seen = visible.to(x).reshape(-1, 1, 1, 1)
         vectors = seen * self.free_coefficients(h, x[:, 1], whitened)

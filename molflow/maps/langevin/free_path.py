@@ -49,6 +49,21 @@ def free_velocity(basis: Basis, h: Tensor, longest: float) -> Tensor:
     MolflowError
         If the basis has not one rate, or it is too high for such steps.
     """
+    # The next power of two, so that few tables serve many frictions.
+    bound = 2.0 ** max(0, math.ceil(math.log2(check_rate(basis, longest))))
+    q = basis.rates[0] * h.double()
+    x = (2.0 * q / bound - 1.0)[..., None]
+    values = [torch.ones_like(x), x]
+    for _ in range(_TERMS - 2):
+        values.append(2.0 * x * values[-1] - values[-2])
+    table = _chebyshev_table(basis.order, bound, q.device)
+    matrix = (torch.cat(values, dim=-1) @ table).unflatten(-1, (basis.order + 2, -1))
+    root = torch.sqrt(h.double())[..., None, None]
+    return torch.cat([matrix[..., :1], root * matrix[..., 1:]], dim=-1)
+
+
+def check_rate(basis: Basis, longest: float) -> float:
+    """Return the largest friction times lag; raise `MolflowError` as `free_velocity` does."""
     if len(basis.rates) != 1:
         raise MolflowError(
             f"the basis is {basis}: the free velocity needs the one rate of the friction."
@@ -59,21 +74,11 @@ def free_velocity(basis: Basis, h: Tensor, longest: float) -> Tensor:
             f"friction times lag is {most:.3g}: a map of velocities takes at most {LONGEST:g}; "
             "take shorter steps, less friction or overdamped dynamics."
         )
-    # The next power of two, so that few tables serve many frictions.
-    bound = 2.0 ** max(0, math.ceil(math.log2(most)))
-    q = basis.rates[0] * h.double()
-    x = (2.0 * q / bound - 1.0)[..., None]
-    values = [torch.ones_like(x), x]
-    for _ in range(_TERMS - 2):
-        values.append(2.0 * x * values[-1] - values[-2])
-    table = _chebyshev_table(basis.order, bound).to(q.device)
-    matrix = (torch.cat(values, dim=-1) @ table).unflatten(-1, (basis.order + 2, -1))
-    root = torch.sqrt(h.double())[..., None, None]
-    return torch.cat([matrix[..., :1], root * matrix[..., 1:]], dim=-1)
+    return most
 
 
 @lru_cache
-def _chebyshev_table(order: int, bound: float) -> Tensor:
+def _chebyshev_table(order: int, bound: float, device: torch.device) -> Tensor:
     """m at h = 1 as Chebyshev series in γ on [0, bound]; (terms, (order + 2)²).
 
     Entries are entire functions of γh, so that the series has all digits.
@@ -84,7 +89,7 @@ def _chebyshev_table(order: int, bound: float) -> Tensor:
     weights = 2.0 / _TERMS * np.cos(np.arange(_TERMS)[:, None] * angle)
     weights[0] *= 0.5
     with torch.inference_mode(False):
-        return torch.from_numpy(weights) @ values.flatten(1)
+        return (torch.from_numpy(weights) @ values.flatten(1)).to(device)
 
 
 def _by_quadrature(basis: Basis) -> Tensor:

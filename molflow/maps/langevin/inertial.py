@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from molflow.maps.dynamics.flow_map import DynamicsFlowMap
 from molflow.maps.dynamics.scales import LangevinScales
-from molflow.maps.langevin.free_path import free_velocity
+from molflow.maps.langevin.free_path import check_rate
 from molflow.sde.underdamped import UnderdampedLangevin
 from molflow.units import thermal_energy
 
@@ -37,13 +37,16 @@ class InertialFlowMap(DynamicsFlowMap):
         friction: float | None = None,
     ):
         super().__init__(network, scales, order, temperature, friction)
-        masses = torch.tensor(scales.masses, dtype=torch.float64)
-        self.sde = UnderdampedLangevin(self.force, masses, self.friction, self.temperature)
-        self.basis = self.sde.basis(order)
         times = torch.tensor(scales.response_times, dtype=torch.float64)
         self.register_buffer("response", times, persistent=False)
+        masses = torch.tensor(scales.masses, dtype=torch.float64)
+        state = self.force, masses, self.friction, self.temperature
+        self._set_equation(UnderdampedLangevin(*state))
+
+    def _set_equation(self, sde: UnderdampedLangevin) -> None:
+        self.sde, self.basis = sde, sde.basis(self.order)
         # Refused here rather than at the first step.
-        free_velocity(self.basis, times.new_zeros(()), self.longest_lag)
+        check_rate(self.basis, self.longest_lag)
 
     @property
     def longest_lag(self) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import numpy as np
@@ -10,12 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from molflow.brownian.basis import Basis
+from molflow.brownian.legendre import shifted_legendre
 from molflow.maps.langevin.bonded_force import BondedForce
-from molflow.maps.langevin.free_path import free_velocity
+from molflow.maps.langevin.step_plan import StepPlan, plan_equal_steps, plan_steps
 from molflow.sde.underdamped import UnderdampedLangevin
-
-#: ps. A bond with hydrogen takes six of them for one vibration.
-SUBSTEP = 0.0015
 
 
 class KnownMotion(nn.Module):
@@ -27,7 +24,7 @@ class KnownMotion(nn.Module):
     G n̄, n̄ the means of the whole force.
 
     With w = e^(γ(u−s)/2) r friction is out of the equation, ẅ = e^(γ(u−s)/2) (a + γ² r/4), a the
-    acceleration by both forces. It is integrated in equal substeps δ of `SUBSTEP` at most by scheme
+    acceleration by both forces. It is integrated in the equal substeps δ of a `StepPlan` by scheme
     4A of Chin (Phys. Lett. A 226, 344, 1997), of order 4 and symplectic: what a vibration loses in
     a step comes back as slowly as friction lets it. The force gradient that the scheme has in the
     middle of a substep is, up to its order, in the force at r + δ² (a + γ² r/4)/24.
@@ -48,43 +45,44 @@ class KnownMotion(nn.Module):
         super().__init__()
         self.sde, self.bonded, self.basis, self.longest = sde, bonded, basis, longest_lag
 
-    def free(self, h: Tensor, x: Tensor, whitened: Tensor) -> tuple[Tensor, Tensor]:
-        """Return X_free, the mean given the features, where substeps end and in their middle.
+    def plan(self, h: Tensor, x: Tensor) -> StepPlan:
+        """Return the plan of steps of lengths h, (batch,) float64 in ps, for states like x."""
+        return plan_steps(self.basis, h, self.longest, x)
+
+    def plan_equal(self, h: float, x: Tensor) -> StepPlan:
+        """Return the plan of steps from x that are all as long."""
+        return plan_equal_steps(self.basis, h, len(x), self.longest, x.dtype, x.device)
+
+    def free(self, plan: StepPlan, x: Tensor, whitened: Tensor) -> Tensor:
+        """Return X_free, the mean given the features, at the nodes of the plan.
 
         Parameters
         ----------
-        h : Tensor, (batch,) float64
+        plan : StepPlan
         x : Tensor, (batch, 2, atoms, 3)
             State at the start.
         whitened : Tensor, (batch, atoms, 3, size)
 
         Returns
         -------
-        nodes : Tensor, (points,) float64
-            Shares of the step, from 0 to 1.
-        positions : Tensor, (points, batch, atoms, 3)
+        Tensor, (points, batch, atoms, 3)
             nm.
         """
-        count = max(1, math.ceil(float(h.max()) / SUBSTEP - 1e-6))
-        nodes = torch.linspace(0.0, 1.0, 2 * count + 1, dtype=torch.float64, device=h.device)
-        known = free_velocity(self.basis, h, self.longest)
-        rows = h[:, None, None] * (integrals(nodes, self.basis.order + 2) @ known)
-        start, noise = rows.to(x).split([1, self.basis.size], dim=-1)
-        moved = torch.einsum("bpn,baxn->pbax", noise, whitened)
+        moved = torch.einsum("bpn,baxn->pbax", plan.noise, whitened)
         moved = self.sde.sigma.to(x) * moved
-        by_start = start.permute(1, 0, 2)[..., None]
-        return nodes, x[:, 0] + by_start * x[:, 1] + moved
+        by_start = plan.start.permute(1, 0, 2)[..., None]
+        return x[:, 0] + by_start * x[:, 1] + moved
 
     def respond(
-        self, h: Tensor, nodes: Tensor, free: Tensor, given: Tensor | None = None
+        self, plan: StepPlan, free: Tensor, given: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return positions at the nodes, and the response at the end.
 
         Parameters
         ----------
-        h : Tensor, (batch,) float64
-        nodes, free : Tensor
-            As `free` gives them.
+        plan : StepPlan
+        free : Tensor
+            As `free` gives it.
         given : Tensor, (count, batch, atoms, 3), optional
             f_n/m in nm/ps²; none if not given.
 
@@ -95,12 +93,12 @@ class KnownMotion(nn.Module):
         end : Tensor, (batch, 2, atoms, 3)
             Displacement and velocity of the response at the end of the step.
         """
-        half = (h / (len(nodes) - 1)).to(free).reshape(-1, 1, 1)
+        half, kept, points = plan.half, plan.kept, len(plan.nodes)
         rate, masses = self.sde.friction, self.sde.masses.to(free)
-        kept, step = torch.exp(-0.5 * rate * half), 2.0 * half
-        pushes = [None] * len(nodes)
+        step = 2.0 * half
+        pushes = [None] * points
         if given is not None:
-            shapes = legendre(nodes, len(given)).to(free)
+            shapes = nodes_shape(points, len(given), free.dtype, free.device)
             pushes = torch.einsum("pn,nbax->pbax", shapes, given)
 
         def acceleration(k: int, r: Tensor) -> Tensor:
@@ -110,7 +108,7 @@ class KnownMotion(nn.Module):
         # With e^(γ(u−s)/2) taken out again, w is r, and w' is q = r' + γ r/2.
         r, q = torch.zeros_like(free[0]), torch.zeros_like(free[0])
         rs, a = [r], acceleration(0, r)
-        for k in range(1, len(nodes), 2):
+        for k in range(1, points, 2):
             q = q + step / 6.0 * a
             r, q = kept * (r + half * q), kept * q
             rs.append(r + step.square() / 24.0 * acceleration(k, r))
@@ -122,21 +120,17 @@ class KnownMotion(nn.Module):
         return free + torch.stack(rs), torch.stack([r, q - 0.5 * rate * r], dim=1)
 
 
-def legendre(shares: Tensor, count: int) -> Tensor:
-    """Return P_n(2θ − 1) for n < count at shares θ of a step, (points, count)."""
-    x = 2.0 * shares - 1.0
-    values = [torch.ones_like(x), x]
-    for n in range(1, count - 1):
-        values.append(((2 * n + 1) * x * values[n] - n * values[n - 1]) / (n + 1))
-    return torch.stack(values[:count], dim=-1)
+@lru_cache
+def nodes_shape(points: int, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return P_n(2θ − 1) for n < count at equally spaced nodes, (points, count)."""
+    nodes = torch.linspace(0.0, 1.0, points, dtype=torch.float64)
+    return shifted_legendre(nodes, count).to(device, dtype)
 
 
-def integrals(shares: Tensor, count: int) -> Tensor:
-    """Return ∫₀^θ P_n(2ϑ − 1) dϑ = (P_(n+1) − P_(n−1))/(2 (2n + 1)), (points, count)."""
-    values = legendre(shares, count + 1)
-    odd = 2.0 * torch.arange(1, count, dtype=shares.dtype, device=shares.device) + 1.0
-    rise = (values[:, 2:] - values[:, :-2]) / (2.0 * odd)
-    return torch.cat([shares[:, None], rise], dim=1)
+@lru_cache
+def expansion_like(points: int, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return `expansion` for values of a dtype on a device, where it stays."""
+    return expansion(points, count).to(device, dtype)
 
 
 def between(points: int, shares: Tensor) -> Tensor:
@@ -181,4 +175,4 @@ def expansion(points: int, count: int) -> Tensor:
     shares = torch.from_numpy(shares).flatten()
     odd = 2.0 * torch.arange(count, dtype=torch.float64) + 1.0
     weights = torch.from_numpy(np.tile(0.5 * weight / substeps, substeps))[:, None] * odd
-    return (legendre(shares, count) * weights).mT @ between(points, shares)
+    return (shifted_legendre(shares, count) * weights).mT @ between(points, shares)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from molflow.brownian.legendre import alternating
+from molflow.devices import upload
 from molflow.flow_map.base import FlowMap
 from molflow.maps.langevin.flow_map import LangevinFlowMap
 from molflow.maps.langevin.free_path import free_velocity
@@ -44,7 +46,7 @@ class MeanPointMap(FlowMap):
         self.flow_map, self.sde, self.basis = flow_map, flow_map.sde, flow_map.basis
 
     def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
-        h = (time_tensor(t) - time_tensor(s)).double().to(x.device).expand(len(x))
+        h = upload((time_tensor(t) - time_tensor(s)).double(), x.device).expand(len(x))
         if isinstance(self.flow_map, OverdampedFlowMap):
             return self.flow_map.force(self._overdamped(h, x, whitened))
         masses = self.sde.masses.to(x)
@@ -61,16 +63,15 @@ class MeanPointMap(FlowMap):
     def _overdamped(self, h: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
         force = self.flow_map.force(x)
         # ∫ (W_u − W_s) du = h (I⁰ − I¹)/2
-        first = self.basis.legendre_scales(h)[:, :2] * torch.tensor([0.5, -0.5], device=h.device)[
-            : self.basis.order
-        ]
+        first = 0.5 * self.basis.legendre_scales(h)[:, :2]
+        first = first * alternating(first.shape[1], h.device)
         seen = torch.einsum("bn,baxn->bax", first.to(x), whitened[..., :2])
         moved = 0.5 * h.to(x).reshape(-1, 1, 1) * self.sde.mobility.to(x) * force
         return x + self.sde.diffusion.to(x) * seen + moved
 
     def _shares(self, h: Tensor) -> Tensor:
         """Weights ρ₂ and ρ₁ times those of the quadrature, (B, 2, nodes); their sums are 1."""
-        node, weight, _ = (part.to(h.device) for part in legendre_rule(1))
+        node, weight, _ = legendre_rule(1, h.device)
         late = self.flow_map.friction * h[:, None] * (1.0 - node)
         shares = weight * torch.stack([-torch.expm1(-late), torch.exp(-late)], dim=1)
         return shares / shares.sum(-1, keepdim=True)
@@ -87,7 +88,7 @@ class MeanPointMap(FlowMap):
     def _responses(self, h: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
         """Mean displacement by an acceleration of 1, and by one that has grown to 1 at ū, with
         both weights, (B, 2) in ps²."""
-        node, weight, legendre = (part.to(h.device) for part in legendre_rule(_SMOOTH))
+        node, weight, legendre = legendre_rule(_SMOOTH, h.device)
         later = h[:, None] * node
         gain = self.sde.gain(torch.zeros_like(later), later)[..., 0, 0]
         # What answers to a ramp is the integral of what answers to a step.
@@ -99,7 +100,7 @@ class MeanPointMap(FlowMap):
 
 def _integrals(count: int, device: torch.device) -> Tensor:
     """∫₀^θ P_n(2ϑ − 1) dϑ at the nodes, (nodes, count): (P_(n+1) − P_(n−1))/(2 (2n + 1))."""
-    node, _, legendre = (part.to(device) for part in legendre_rule(count + 1))
+    node, _, legendre = legendre_rule(count + 1, device)
     odd = 2.0 * torch.arange(count + 1, device=device) + 1.0
     legendre = legendre / odd
     rise = legendre[:, 2:] - legendre[:, :-2]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from molflow.brownian.legendre import shifted_legendre
 from molflow.flow_map.base import FlowMap
 from molflow.maps.langevin.bonded_flow_map import FORCES, BondedLangevinFlowMap
-from molflow.maps.langevin.known_motion import between, expansion, legendre
+from molflow.maps.langevin.known_motion import between, expansion_like
 from molflow.sde.base import time_tensor
 
 #: Where along a step the rest of the force is asked for.
@@ -32,21 +35,31 @@ class PathQuadratureMap(FlowMap):
         self.flow_map, self.sde, self.basis = flow_map, flow_map.sde, flow_map.basis
 
     def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
-        h = (time_tensor(t) - time_tensor(s)).double().to(x.device).expand(len(x))
+        h = (time_tensor(t) - time_tensor(s)).double().expand(len(x))
         return self.flow_map.implied(h, x, whitened, self.rest(h, x, whitened))
 
     def rest(self, h: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
         """Return f_n/m, (count, batch, atoms, 3) in nm/ps²; see `BondedLangevinFlowMap.rest`."""
         motion, masses = self.flow_map.motion, self.sde.masses.to(x)
-        nodes, free = motion.free(h, x, whitened)
-        path = motion.respond(h, nodes, free)[0]
-        mean = torch.einsum("p,pbax->bax", expansion(len(nodes), 1)[0].to(path), path)
+        plan = motion.plan(h, x)
+        free = motion.free(plan, x, whitened)
+        path = motion.respond(plan, free)[0]
+        place = x.dtype, x.device
+        mean = torch.einsum("p,pbax->bax", expansion_like(len(free), 1, *place)[0], path)
         constant = self.flow_map.rest_force(mean) / masses
-        path = motion.respond(h, nodes, free, constant[None])[0]
-        node, weight = np.polynomial.legendre.leggauss(POINTS)
-        node, weight = torch.from_numpy(0.5 + 0.5 * node), torch.from_numpy(0.5 * weight)
-        points = torch.einsum("kp,pbax->kbax", between(len(nodes), node).to(path), path)
+        path = motion.respond(plan, free, constant[None])[0]
+        at_points, coefficients = _quadrature(len(free), *place)
+        points = torch.einsum("kp,pbax->kbax", at_points, path)
         forces = self.flow_map.rest_force(points.flatten(0, 1)).unflatten(0, (POINTS, -1)) / masses
-        odd = 2.0 * torch.arange(FORCES) + 1.0
-        shape = (weight[:, None] * legendre(node, FORCES) * odd).to(forces)
-        return torch.einsum("pn,pbax->nbax", shape, forces)
+        return torch.einsum("pn,pbax->nbax", coefficients, forces)
+
+
+@lru_cache
+def _quadrature(points: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return what makes values at Gauss points of those at nodes, and Legendre coefficients of
+    them; (POINTS, points) and (POINTS, FORCES)."""
+    node, weight = np.polynomial.legendre.leggauss(POINTS)
+    node, weight = torch.from_numpy(0.5 + 0.5 * node), torch.from_numpy(0.5 * weight)
+    odd = 2.0 * torch.arange(FORCES) + 1.0
+    coefficients = weight[:, None] * shifted_legendre(node, FORCES) * odd
+    return between(points, node).to(device, dtype), coefficients.to(device, dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -46,6 +46,11 @@ class ResidualNoise:
     neighbours: Tensor
     masses: Tensor
     temperature: float
+
+    def on(self, device: torch.device) -> ResidualNoise:
+        """Return the noise with what `draw` needs on a device; covariances stay where they are."""
+        moved = {"neighbours": self.neighbours.to(device), "masses": self.masses.to(device)}
+        return replace(self, **moved)
 
     def covariance(self, h: float, temperature: float, friction: float) -> Tensor:
         """Return the covariance of a step of length h (ps), (6 atoms, 6 atoms) float64.

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from molflow.brownian.basis import Basis
 from molflow.flow_map.centring import centre
 from molflow.maps.dynamics.flow_map import CLOCK, DynamicsFlowMap
-from molflow.maps.dynamics.scales import LangevinScales, check_lag, without_drift
-from molflow.sde.base import time_tensor
+from molflow.maps.dynamics.scales import LangevinScales, lengths, without_drift
 from molflow.sde.overdamped import OverdampedLangevin
 from molflow.units import thermal_energy
 
@@ -56,12 +55,16 @@ class OverdampedFlowMap(DynamicsFlowMap):
         masses, forces = (
             torch.tensor(values, dtype=torch.float64) for values in (scales.masses, scales.forces)
         )
-        self.sde = OverdampedLangevin(self.force, masses, self.friction, self.temperature)
         self.basis = Basis(order)
+        state = self.force, masses, self.friction, self.temperature
+        self._set_equation(OverdampedLangevin(*state))
         self.register_buffer("forces", forces, persistent=False)
         energy = thermal_energy(scales.temperature)
         times = masses * scales.friction * energy / forces.square()
         self.register_buffer("relaxation", times, persistent=False)
+
+    def _set_equation(self, sde: OverdampedLangevin) -> None:
+        self.sde = sde
 
     @staticmethod
     def inputs(order: int) -> int:
@@ -76,8 +79,7 @@ class OverdampedFlowMap(DynamicsFlowMap):
     def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
         """Return F̄, (batch, atoms, 3) in kJ/mol/nm, for whitened features
         (batch, atoms, 3, order)."""
-        h = (time_tensor(t) - time_tensor(s)).double().to(x.device).expand(len(x))
-        check_lag(h, self.longest_lag)
+        h = lengths(s, t, x, self.longest_lag)
         h = h * (self.scales.friction / self.friction)
         ratio = self.temperature / self.scales.temperature
         visible = torch.sqrt(ratio * h / (h + self.relaxation.min()))
