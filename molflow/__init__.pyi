@@ -12,6 +12,7 @@ from . import propagation as propagation
 from . import refinement as refinement
 from . import sampling as sampling
 from . import sde as sde
+from . import setup as setup
 from . import solvers as solvers
 from . import step_study as step_study
 from . import testing as testing
@@ -22,12 +23,12 @@ from .comparison import compare as compare
 from .data.prepare import prepare as prepare
 from .demonstration import demo as demo
 from .errors import MolflowError as MolflowError
-from .md.label import label as label
 from .md.simulate import simulate as simulate
 from .propagation.propagate import propagate as propagate
 from .refinement.refine import refine as refine
 from .resampling import resample as resample
 from .sampling.ensemble import sample as sample
+from .setup.init import init as init
 from .slow_motions import kinetics as kinetics
 from .step_study.study import study as study
 from .systems import load_system as load_system

@@ -82,6 +82,9 @@ def systems() -> None:
             typer.echo(f"    {name}:{key}  {len(selection.atoms)} atoms, {selection.description}")
 
 
+from molflow.cli_setup import init  # noqa: E402, F401
+
+
 @verb
 def simulate(
     system: SystemName,
@@ -213,10 +216,6 @@ def prepare(
 
         add_paths(out, paths, between, system)
     typer.echo(f"Training set in {out}.")
-
-
-# Here, so that the list of verbs is in the order of their use.
-import molflow.cli_label  # noqa: E402, F401
 
 
 @verb

@@ -110,6 +110,7 @@ def kinetics(
         "seed": seed,
         "molflow": molflow.__version__,
     }
+    result = _without_nan(result)
     write_json(out / "kinetics.json", result)
     from matplotlib.figure import Figure
 
@@ -122,6 +123,15 @@ def kinetics(
     with replacing(out / "kinetics.png") as temporary:
         figure.savefig(temporary, dpi=150)
     return result
+
+
+def _without_nan(value):
+    """Return nested results with None for what is not a number, as ends of intervals may be."""
+    if isinstance(value, dict):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _passages(truth: Reference, series: TorsionSeries, seed: int) -> list[dict]:

@@ -33,6 +33,7 @@ ALLOWED = MATHEMATICS | {
     "training": FOUNDATION | {"systems", "data", "analysis", "maps", *MATHEMATICS},
     "maps": FOUNDATION | {"systems", "data", "analysis", "training", *MATHEMATICS},
     "refinement": FOUNDATION | {"systems", "analysis", "md"},
+    "setup": FOUNDATION | {"systems", "analysis", "md"},
     "sampling": FOUNDATION
     | {"systems", "data", "md", "maps", "refinement", "training", *MATHEMATICS},
     "propagation": FOUNDATION
@@ -49,6 +50,7 @@ FORBIDDEN = dict.fromkeys(MATHEMATICS, {"openmm", "mdtraj", "lightning"}) | {
     "data": LEARNING | {"openmm"},
     "md": LEARNING,
     "refinement": LEARNING,
+    "setup": LEARNING,
     "training": {"openmm"},
     "maps": {"openmm"},
 }

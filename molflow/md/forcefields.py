@@ -18,7 +18,7 @@ _METHODS = {
     "NoCutoff": app.NoCutoff, "CutoffNonPeriodic": app.CutoffNonPeriodic,
     "CutoffPeriodic": app.CutoffPeriodic, "PME": app.PME,
 }  # fmt: skip
-_CONSTRAINTS = {
+CONSTRAINTS = {
     "none": None, "HBonds": app.HBonds, "AllBonds": app.AllBonds, "HAngles": app.HAngles,
 }  # fmt: skip
 #: nm, where a method has a cutoff and none is given.
@@ -92,13 +92,14 @@ def apply_forcefield(system: MolecularSystem, topology: app.Topology) -> openmm.
         return app.ForceField(*map(str, files)).createSystem(
             topology,
             nonbondedMethod=_METHODS[system.nonbonded_method],
-            constraints=_CONSTRAINTS[system.constraints],
+            constraints=CONSTRAINTS[system.constraints],
             **options,
         )
     except Exception as error:  # OpenMM raises bare Exception and ValueError here
+        reason = str(error).partition("  You may")[0].partition("  For more")[0]
         raise MolflowError(
             f"the force field {system.forcefield} cannot be applied to "
-            f"'{system.structure_path.name}': {error}"
+            f"'{system.structure_path.name}': {' '.join(reason.split())}"
         ) from error
 
 
