@@ -218,6 +218,10 @@ def prepare(
     typer.echo(f"Training set in {out}.")
 
 
+# Here, so that the list of verbs is in the order of their use.
+import molflow.cli_label  # noqa: E402, F401
+
+
 @verb
 def train(
     system: SystemName,

@@ -44,14 +44,19 @@ def with_bonds(topology: mdtraj.Topology, positions: np.ndarray) -> mdtraj.Topol
     if topology.n_bonds or topology.n_atoms < 2:
         return topology
     made = topology.copy()
-    atoms = list(made.atoms)
-    radii = np.array([_RADII.get(a.element.symbol if a.element else "C", 0.076) for a in atoms])
+    atoms, radii = list(made.atoms), covalent_radii(made)
     for i in range(len(atoms) - 1):
         distance = np.linalg.norm(positions[i + 1 :] - positions[i], axis=1)
         near = np.flatnonzero(distance < radii[i] + radii[i + 1 :] + _SLACK) + i + 1
         for j in near:
             made.add_bond(atoms[i], atoms[j])
     return made
+
+
+def covalent_radii(topology: mdtraj.Topology) -> np.ndarray:
+    """Return the covalent radii of all atoms, nm; unknown elements count as carbon."""
+    symbols = [atom.element.symbol if atom.element else "C" for atom in topology.atoms]
+    return np.array([_RADII.get(symbol, _RADII["C"]) for symbol in symbols])
 
 
 def _path(table: list[list[int]], start: int, end: int) -> list[int] | None:

@@ -76,11 +76,16 @@ def evaluate(
 
     Parameters and errors as for `potential_energies`; `forces` says whether they are wanted.
     """
-    positions = _checked(system, positions)
-    if jobs is None and positions.size // 3 < SERIAL_SIZE and system.potential is None:
-        jobs = 1
-    with EnergyWorkers(system, number_of_jobs(jobs, len(positions))) as workers:
+    positions = checked_positions(system, positions)
+    with EnergyWorkers(system, sensible_jobs(system, positions, jobs)) as workers:
         return workers.evaluate(positions, forces)
+
+
+def sensible_jobs(system: MolecularSystem, positions: np.ndarray, jobs: int | None) -> int:
+    """Return how many processes to use: as asked, or as many as pay."""
+    if jobs is None and positions.size // 3 < SERIAL_SIZE and system.potential is None:
+        return 1
+    return number_of_jobs(jobs, len(positions))
 
 
 def energies_and_forces(
@@ -126,7 +131,7 @@ class EnergyWorkers:
 
     def energies(self, positions: np.ndarray) -> np.ndarray:
         """Return potential energies (n,) in kJ/mol as `potential_energies` does."""
-        return self.evaluate(_checked(self.system, positions), forces=False).energies
+        return self.evaluate(checked_positions(self.system, positions), forces=False).energies
 
     def by_force(self, positions: np.ndarray) -> dict[str, np.ndarray]:
         """Return the energy of every force of the force field by itself.
@@ -142,7 +147,7 @@ class EnergyWorkers:
             kJ/mol by the name of the OpenMM force, such as ``HarmonicBondForce``; they add up to
             the potential energy. A second force of a name has its number in brackets.
         """
-        positions = _checked(self.system, positions)
+        positions = checked_positions(self.system, positions)
         parts = self._map(_Evaluator.by_force, positions)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -186,7 +191,14 @@ def _work(name: str, positions: np.ndarray, *arguments):
     return getattr(_prepared[0], name)(positions, *arguments)
 
 
-def _checked(system: MolecularSystem, positions) -> np.ndarray:
+def checked_positions(system: MolecularSystem, positions) -> np.ndarray:
+    """Return positions in double precision.
+
+    Raises
+    ------
+    MolflowError
+        If they are not finite, or not of all atoms of the system.
+    """
     if system.variant is not None:
         raise MolflowError(
             f"'{system.label}' keeps only some atoms, and the force field needs all of them: "

@@ -14,7 +14,8 @@ from molflow.errors import MolflowError
 from molflow.files import write_arrays, write_json
 from molflow.md.bonded import bonded_terms
 from molflow.md.build import build
-from molflow.md.energies import energies_and_forces, fitting_platform
+from molflow.md.energies import fitting_platform
+from molflow.md.labels import label_frames
 from molflow.progress import track
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem, load_system, recorded_system
@@ -37,9 +38,9 @@ def add_forces(
     """Add the forces on its frames to a training set, and frames that are hotter.
 
     Writes ``train_forces.npz`` and ``validation_forces.npz`` with ``forces`` (frames, atoms, 3) in
-    kJ/mol/nm, computed in double precision at the positions that are stored, and with `hot`
-    ``hot.npz`` with ``positions`` and ``forces``; ``manifest.json`` gets ``dynamics``: masses
-    (amu), bonded terms and hashes.
+    kJ/mol/nm and ``energies`` in kJ/mol, computed in double precision at the positions that are
+    stored, and with `hot` ``hot.npz``, which has ``positions`` too; ``manifest.json`` gets
+    ``dynamics``: masses (amu), bonded terms and hashes.
 
     Parameters
     ----------
@@ -82,25 +83,48 @@ def add_forces(
         sets[HOT] = heated(system, data.train[::_HOT_EVERY], temperature, seed, progress)
     hashes = {}
     for name, positions in sets.items():
-        forces = energies_and_forces(system, positions, jobs)[1].astype(np.float32)
-        if not np.isfinite(forces).all():
-            raise MolflowError(f"there are forces that are not finite on the {name} frames.")
-        hashes[name] = data_hash(forces)
-        if name == HOT:
-            write_arrays(folder / f"{HOT}.npz", positions=positions, forces=forces)
-        else:
-            write_arrays(folder / FORCES.format(name), forces=forces)
-    dynamics = {
-        "masses": masses,
-        "bonded": bonded_terms(build(system)[0]).to_dict(),
-        "forces_sha256": hashes,
-        "hot_temperature": temperature,
-        "hot_frames": len(sets.get(HOT, ())),
-        "openmm": openmm.__version__,
-    }
+        found = label_frames(system, positions, jobs, what=f"forces of {name}", progress=progress)
+        if failed := found.counted():
+            reason, count = next(iter(failed.items()))
+            raise MolflowError(
+                f"{len(positions) - found.good.sum()} of {len(positions)} {name} frames have no "
+                f"forces ({count} times: {reason}): molflow label leaves such frames out."
+            )
+        hashes[name] = write_forces(folder, name, positions, found.forces, found.energies)
+    dynamics = dynamics_of(system, masses, hashes, temperature, len(sets.get(HOT, ())))
     manifest = data.manifest | {"dynamics": dynamics}
     write_json(folder / "manifest.json", manifest)
     return manifest
+
+
+def write_forces(
+    folder: Path, name: str, positions: np.ndarray, forces: np.ndarray, energies: np.ndarray
+) -> str:
+    """Write the forces and energies of a set of frames, and return the hash of the forces."""
+    found = {"forces": forces, "energies": energies}
+    if name == HOT:
+        write_arrays(folder / f"{HOT}.npz", positions=positions, **found)
+    else:
+        write_arrays(folder / FORCES.format(name), **found)
+    return data_hash(forces)
+
+
+def dynamics_of(
+    system: MolecularSystem,
+    masses: list[float],
+    hashes: dict[str, str],
+    hot_temperature: float | None,
+    hot_frames: int,
+) -> dict:
+    """Return what the manifest of a training set with forces says of the dynamics."""
+    return {
+        "masses": masses,
+        "bonded": bonded_terms(build(system)[0]).to_dict(),
+        "forces_sha256": hashes,
+        "hot_temperature": hot_temperature,
+        "hot_frames": hot_frames,
+        "openmm": openmm.__version__,
+    }
 
 
 def system_of(

@@ -97,6 +97,8 @@ def test_what_cannot_be_is_a_sentence(data):
         add_forces(data, hot="200K", progress=False)
     write_json(data / "manifest.json", read_json(data / "manifest.json") | {"ensemble_hash": "0"})
     with pytest.raises(MolflowError, match="of the ensemble 0, and 'alanine_dipeptide' of"):
+        add_forces(data, SYSTEM, progress=False)
+    with pytest.raises(MolflowError, match="is another one now"):
         add_forces(data, progress=False)
 
 

@@ -1,0 +1,106 @@
+"""Energies and forces of many conformations, in parts that survive an interruption."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from molflow.analysis.graph import with_bonds
+from molflow.analysis.reactions import changed_bonds
+from molflow.files import read_arrays, write_arrays
+from molflow.md.energies import EnergyWorkers, checked_positions, sensible_jobs
+from molflow.progress import track
+from molflow.systems import MolecularSystem
+
+#: Conformations of a part.
+_PART = 256
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What an energy function says of conformations.
+
+    Attributes
+    ----------
+    energies : ndarray, (n,), float64
+        kJ/mol, infinite where there is none.
+    forces : ndarray, (n, n_atoms, 3), float32
+        kJ/mol/nm, not finite where there are none.
+    failures : ndarray of str, (n,)
+        Why there are none, empty where all is well.
+    """
+
+    energies: np.ndarray
+    forces: np.ndarray
+    failures: np.ndarray
+
+    @property
+    def good(self) -> np.ndarray:
+        """Which conformations have energies and forces, (n,) bool."""
+        return self.failures == ""
+
+    def counted(self) -> dict[str, int]:
+        """Return how many failed for which reason."""
+        return dict(Counter(self.failures[~self.good].tolist()).most_common())
+
+
+def label_frames(
+    system: MolecularSystem,
+    positions: np.ndarray,
+    jobs: int | None = None,
+    parts: Path | None = None,
+    what: str = "labelling",
+    progress: bool = True,
+) -> Labels:
+    """Return energies and forces of conformations under a system's force field or potential.
+
+    Molecules whose bonds broke or that reacted are not asked about. Labels do not depend on the
+    number of processes nor on interruptions.
+
+    Parameters
+    ----------
+    system : MolecularSystem
+        All atoms.
+    positions : ndarray, (n, n_atoms, 3)
+        nm.
+    jobs : int, optional
+        Processes; by default one per core.
+    parts : Path, optional
+        Folder for finished parts, which are taken from there the next time.
+    what : str
+        For the progress bar and the names of parts.
+
+    Raises
+    ------
+    MolflowError
+        If the system cannot be built or the positions are not its.
+    """
+    positions = checked_positions(system, positions)
+    failures = np.full(len(positions), "", dtype=object)
+    if not system.periodic:  # a box has images, and its solvent drifts through them
+        topology = with_bonds(system.topology(), system.start_positions())
+        failures[:] = changed_bonds(topology, positions)
+    whole = np.flatnonzero(failures == "")
+    energies = np.full(len(positions), np.inf)
+    forces = np.full(positions.shape, np.nan, dtype=np.float32)
+    pieces = np.split(whole, range(_PART, len(whole), _PART)) if len(whole) else []
+    with EnergyWorkers(system, sensible_jobs(system, positions[whole], jobs)) as workers:
+        for index, rows in enumerate(track(pieces, what, progress)):
+            path = None if parts is None else parts / f"{what}-{index:05d}.npz"
+            if path is not None and path.exists():
+                stored = read_arrays(path)
+            else:
+                found = workers.evaluate(positions[rows])
+                stored = {
+                    "energies": found.energies,
+                    "forces": found.forces.astype(np.float32),
+                    "failures": np.array(found.failures, dtype=np.str_),
+                }
+                if path is not None:
+                    write_arrays(path, **stored)
+            energies[rows], forces[rows] = stored["energies"], stored["forces"]
+            failures[rows] = stored["failures"].astype(object)
+    return Labels(energies, forces, failures.astype(np.str_))
