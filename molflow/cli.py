@@ -40,7 +40,8 @@ def _friction_range(text: str | None) -> tuple[float, float] | None:
     words = text.split(",")
     if len(words) != 2:
         raise MolflowError(f"--frictions is '{text}': write two, for example 0.1/ps,10/ps.")
-    return tuple(parse_quantity(word.strip(), "rate", "--frictions") for word in words)
+    low, high = (parse_quantity(word.strip(), "rate", "--frictions") for word in words)
+    return low, high
 
 
 def _print_version(wanted: bool) -> None:

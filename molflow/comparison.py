@@ -354,6 +354,7 @@ def _by_force(
     reference = EnergyParts(parts.workers, len(scored.positions))
     reference.energies(scored.positions)
     own = part_of(samples.weights, samples.validity.finite)
+    assert truth.temperature is not None, "there are energies of forces only with it"
     kt = thermal_energy(truth.temperature)
     sides = {
         "model": parts.medians(own),
@@ -417,9 +418,11 @@ def _write(
     finite = samples.part(samples.validity.finite)
     energies, molecules, weights = None, None, None
     if "energy" in result["observables"]:
-        known = np.isfinite(finite.energies)
-        own, weights = finite.energies[known], part_of(finite.weights, known)
-        energies = tuple(reduced_energies(u, truth.temperature) for u in (own, scored.energies))
+        own, theirs, temperature = finite.energies, scored.energies, truth.temperature
+        assert own is not None and theirs is not None and temperature is not None, "it was scored"
+        known = np.isfinite(own)
+        weights = part_of(finite.weights, known)
+        energies = reduced_energies(own[known], temperature), reduced_energies(theirs, temperature)
     found = result["clusters"]
     if found is not None and shown_clusters(found):
         molecules = positions_of(found, samples, scored, given.positions_at)

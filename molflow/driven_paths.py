@@ -164,20 +164,20 @@ def walk_paths(
         Whitened features of the increment of each block.
     """
     dynamics = DrivenDynamics(system, "bub", BLOCK / steps, friction=friction)
-    sde = UnderdampedLangevin(None, torch.tensor(dynamics.masses), friction, system.temperature)
+    masses = torch.tensor(dynamics.masses)
+    sde = UnderdampedLangevin(torch.zeros_like, masses, friction, system.temperature)
     path = BrownianPath(
         sde.basis(order), 0.0, BLOCK * BLOCKS, starts.shape, derive_seed(seed, "path"),
         depth=(BLOCKS * steps - 1).bit_length(), dtype=torch.float64,
     )  # fmt: skip
-    masses = np.array(dynamics.masses)
-    velocities = thermal_velocities(masses, system.temperature, starts.shape, seed)
+    velocities = thermal_velocities(masses.numpy(), system.temperature, starts.shape, seed)
     states, noise = [np.stack([starts, velocities], axis=1)], []
     for block in range(BLOCKS):
         times = [BLOCK * (block + k / steps) for k in range(steps + 1)]
         fine = [path.increment(*ends) for ends in zip(times[:-1], times[1:], strict=True)]
         rows = _features(sde, BLOCK / steps, torch.stack([one.whitened() for one in fine], dim=1))
         ends = [
-            np.stack(dynamics.walk(*x, {name: values[k] for name, values in rows.items()}))
+            np.stack(dynamics.walk(x[0], x[1], {name: rows[name][k] for name in rows}))
             for k, x in enumerate(states[-1])
         ]
         states.append(np.array(ends))

@@ -79,7 +79,7 @@ def read_json(path: str | Path):
 def write_arrays(path: str | Path, **arrays: np.ndarray) -> None:
     """Write named arrays atomically as a compressed ``.npz``."""
     with replacing(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:

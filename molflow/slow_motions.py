@@ -151,7 +151,8 @@ def _passages(truth: Reference, series: TorsionSeries, seed: int) -> list[dict]:
 def _slowest(memory: dict[str, dict]) -> dict[str, dict]:
     """Return the curves of the torsions that remember longest, as many as a picture can tell."""
     total = {name: float(np.nansum(curve["value"])) for name, curve in memory.items()}
-    return {name: memory[name] for name in sorted(total, key=total.get, reverse=True)[:_CURVES]}
+    longest = sorted(total, key=lambda name: total[name], reverse=True)
+    return {name: memory[name] for name in longest[:_CURVES]}
 
 
 def _surface(truth: Reference, modes: SlowModes, axes) -> None:

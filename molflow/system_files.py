@@ -71,7 +71,8 @@ def parsed_xml(path: Path) -> ElementTree.Element:
 
 def with_includes(path: Path) -> Iterator[Path]:
     """Yield a force-field file and the files beside it that it includes, each once."""
-    found, waiting = set(), [path.resolve()]
+    found: set[Path] = set()
+    waiting = [path.resolve()]
     while waiting:
         file = waiting.pop(0)
         if file in found:

@@ -142,8 +142,8 @@ class MolecularSystem(BaseModel):
         if sum(energies) != 1:
             raise ValueError("give it either a forcefield or a potential, or a system_xml")
         if self.system_xml:
-            given = {"nonbonded_method", "nonbonded_cutoff", "constraints", "hydrogen_mass"}
-            given = sorted(given & self.model_fields_set)
+            parts = {"nonbonded_method", "nonbonded_cutoff", "constraints", "hydrogen_mass"}
+            given = sorted(parts & self.model_fields_set)
             if given:
                 raise ValueError(f"{given[0]} is part of system_xml: leave it out")
         if self.nonbonded_cutoff is not None and self.nonbonded_method == "NoCutoff":

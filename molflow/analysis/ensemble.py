@@ -74,6 +74,7 @@ class EnsembleFile:
             for start in range(0, self.n, size):
                 yield self.held[start : start + size]
             return
+        assert self.path is not None, "what is not held comes from a file"
         top = {} if self.path.suffix.lower() in COMPLETE else {"top": self.topology}
         with _readable(self.path):
             yield from mdtraj.iterload(str(self.path), chunk=size, **top)
@@ -174,11 +175,12 @@ def _open(path: Path, top: str | Path | None) -> EnsembleFile:
                 next(mdtraj.iterload(
                     str(path), chunk=1, **({"top": topology} if suffix in BARE else {})
                 ))  # fmt: skip
-    return _with_sidecars(EnsembleFile(topology, n, path, held))
+    return _with_sidecars(EnsembleFile(topology, n, path, held), path)
 
 
-def _with_sidecars(found: EnsembleFile) -> EnsembleFile:
-    path, notes, energies, weights = found.path, [], None, stored_log_weights(found)
+def _with_sidecars(found: EnsembleFile, path: Path) -> EnsembleFile:
+    notes: list[str] = []
+    energies, weights = None, stored_log_weights(found)
     digest, sidecar = sha256_of(path), path.with_suffix(".json")
     record = read_json(sidecar) if sidecar.is_file() else {}
     if not isinstance(record, dict) or (record and record.get("trajectory_sha256") != digest):
@@ -218,7 +220,7 @@ def stored_log_weights(found: EnsembleFile) -> np.ndarray | None:
     MolflowError
         If they do not fit the conformations.
     """
-    if found.path.suffix.lower() != ".h5":
+    if found.path is None or found.path.suffix.lower() != ".h5":
         return None
     import tables
 

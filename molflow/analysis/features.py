@@ -62,7 +62,10 @@ def features_of(reference: Reference, atoms: np.ndarray) -> Features:
     place = {int(a): i for i, a in enumerate(atoms)}
     found = torsion_list(whole)
     columns = [i for i, t in enumerate(found) if all(a in place for a in t.atoms)]
-    kept = [replace(found[i], atoms=tuple(place[a] for a in found[i].atoms)) for i in columns]
+    kept = []
+    for i in columns:
+        a, b, c, d = (place[atom] for atom in found[i].atoms)
+        kept.append(replace(found[i], atoms=(a, b, c, d)))
     topology = whole.subset(atoms)
     pairs = np.array(backbone_pairs(kept), int).reshape(-1, 2)
     return Features(

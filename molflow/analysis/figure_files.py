@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_pdf import PdfPages
@@ -19,7 +20,7 @@ DPI = 300
 PAGE = (8.27, 11.69)
 _MARGIN, _LINE = 0.08, 0.0165
 # Text in PDF files stays text, and the same result gives the same bytes.
-_STYLE = {"pdf.fonttype": 42}
+_STYLE: dict[Any, Any] = {"pdf.fonttype": 42}
 _PLAIN = {"CreationDate": None}
 _MARKS = {"good": "+", "fair": "~", "bad": "!", "unknown": "?"}
 _ROWS = 34
@@ -105,7 +106,7 @@ def _score_pages(result: dict) -> list[Figure]:
         )  # fmt: skip
         page.height -= _LINE
         for cells in [("score", *heads), *map(_cells, rows[start : start + _ROWS])]:
-            style = {"fontsize": 7.2, "va": "top"}
+            style: dict[str, Any] = {"fontsize": 7.2, "va": "top"}
             if cells[0] == "score":
                 style["fontweight"] = "bold"
             page.figure.text(_MARGIN, page.height, cells[0], **style)
@@ -148,7 +149,8 @@ def _rows(pictures: list[Picture]) -> list[list[Picture]]:
 
 def _picture_pages(pictures: list[Picture]) -> list[Figure]:
     inside = (1 - 2 * _MARGIN) * PAGE[0]
-    room, pages = 0.0, []
+    room = 0.0
+    pages: list[list[tuple[list[Picture], float]]] = []
     for row in _rows(pictures):
         wide = inside / len(row)
         height = max(p.size[1] * min(1.0, wide / p.size[0]) for p in row) + 0.9
@@ -165,13 +167,17 @@ def _picture_page(page: list[tuple[list[Picture], float]]) -> Figure:
     margin = _MARGIN * PAGE[1]
     heights = [height for _, height in page]
     rest = max(margin, PAGE[1] - margin - sum(heights))
-    bands = figure.subfigures(len(page) + 2, 1, height_ratios=[margin, *heights, rest])
+    bands = figure.subfigures(
+        len(page) + 2, 1, squeeze=False, height_ratios=[margin, *heights, rest]
+    )[:, 0]
     for band, (row, _) in zip(bands[1:-1], page, strict=True):
         # One narrow picture keeps its size, in the middle.
         wide = (1 - 2 * _MARGIN) / len(row)
         share = min(wide, row[0].size[0] / PAGE[0])
         side = (1 - share * len(row)) / 2
-        places = band.subfigures(1, len(row) + 2, width_ratios=[side, *[share] * len(row), side])
+        places = band.subfigures(
+            1, len(row) + 2, squeeze=False, width_ratios=[side, *[share] * len(row), side]
+        )[0]
         for place, picture in zip(places[1:-1], row, strict=True):
             place.suptitle(picture.title, fontsize=11, fontweight="bold")
             note = textwrap.wrap(picture.note, round(130 * share))

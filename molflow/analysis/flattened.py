@@ -52,16 +52,17 @@ def free_energy_of(inside: Sequence[np.ndarray], log_weights: Sequence[np.ndarra
     """
     top = max(float(np.max(values)) for values in log_weights)
     each = -(-_BLOCKS // len(inside))
-    sums, runs = [], []
+    pairs: list[tuple[float, float]] = []
+    runs = []
     for marks, values in zip(inside, log_weights, strict=True):
         weight = np.exp(values - top)
         parts = [
             (w[m].sum(), w[~m].sum())
             for m, w in zip(np.array_split(marks, each), np.array_split(weight, each), strict=True)
         ]
-        sums += parts
+        pairs += parts
         runs.append(np.sum(parts, axis=0))
-    sums = np.array(sums)
+    sums = np.array(pairs)
     whole = sums.sum(axis=0)
 
     def energy(pair: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ def terms(topology: mdtraj.Topology) -> list[Term]:
     dihedral (a, b, c, centre), near 0 where the centre is planar, so that it never wraps.
     """
     table = neighbours(topology)
-    found = {"bond": [], "angle": [], "improper": []}
+    found: dict[str, list[tuple[int, ...]]] = {"bond": [], "angle": [], "improper": []}
     for centre, around in enumerate(table):
         found["bond"] += [(centre, other) for other in around if other > centre]
         found["angle"] += [(a, centre, b) for a, b in combinations(around, 2)]

@@ -85,7 +85,8 @@ def rings(topology: mdtraj.Topology) -> list[tuple[int, ...]]:
     list of tuple of int
         Atoms in order round the ring.
     """
-    table, found = neighbours(topology), {}
+    table = neighbours(topology)
+    found: dict[frozenset[int], tuple[int, ...]] = {}
     for a, around in enumerate(table):
         for b in (other for other in around if other > a):
             ring = _path(table, a, b)

@@ -173,11 +173,12 @@ def limits_of(
         From `molflow.analysis.stereo.stereocentres`, in the indices of these atoms. The right
         hand is that of the majority.
     """
-    by_kind = {"bond": [], "angle": [], "improper": []}
+    by_kind: dict[str, list[Term]] = {"bond": [], "angle": [], "improper": []}
     for term in terms(topology):
         by_kind[term.kind].append(term)
     impropers = measure(positions, by_kind["improper"])
-    planar = np.flatnonzero(np.abs(impropers.mean(axis=0)) < _PLANAR) if impropers.size else []
+    flat = np.abs(impropers.mean(axis=0)) < _PLANAR if impropers.size else np.zeros(0, bool)
+    planar = np.flatnonzero(flat)
     amides = amide_torsions(topology)
     angles = amide_angles(positions, amides)
     mean = np.angle(np.exp(1j * angles).mean(axis=0)) if amides else np.zeros(0)

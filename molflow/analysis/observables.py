@@ -185,16 +185,16 @@ def observables(
             samples.fingerprints, np.flatnonzero(samples.validity.finite)
         ),
     }
-    known = reference.energies is not None and reference.temperature is not None
-    energies = samples.energies
-    if known and energies is not None and np.isfinite(energies).any():
-        finite = np.isfinite(energies)
+    known, energies = reference.energies, samples.energies
+    temperature = reference.temperature
+    finite = np.zeros(0, bool) if energies is None else np.isfinite(energies)
+    if known is not None and temperature is not None and energies is not None and finite.any():
         sides = {
             "model": (energies[finite], zeros[finite], own, weighting.part_of(weights, finite)),
-            "reference": (reference.energies, reference.replica, block, known_weights),
+            "reference": (known, reference.replica, block, known_weights),
         }
         result["energy"] = {
-            side: _energy_row(reduced_energies(u, reference.temperature), runs, length, w, rng)
+            side: _energy_row(reduced_energies(u, temperature), runs, length, w, rng)
             for side, (u, runs, length, w) in sides.items()
         } | {"unit": "kT", "not_finite": int(np.count_nonzero(~np.isfinite(energies)))}
     return result

@@ -115,7 +115,7 @@ def pictures(
         made.append(Picture(
             "energies", "Potential energies",
             "Densities over all samples, also those outside the picture. "
-            + _sizes(*map(len, energies), energy_weights, scored.weights),
+            + _sizes(len(energies[0]), len(energies[1]), energy_weights, scored.weights),
             (4.4, 3.0),
             lambda figure: plots.energy_histogram(
                 *energies, figure.subplots(), energy_weights, scored.weights

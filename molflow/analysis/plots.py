@@ -8,18 +8,19 @@ Ito or viridis, and what differs in colour differs in line style or marker as we
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from molflow.analysis.torsion_metrics import free_energy, smoothed_density
 from molflow.analysis.weighting import effective_size, quantile, share, systematic
 
 #: Colours of Okabe and Ito, told apart by colour-blind readers; line styles differ as well.
-MODEL = {"color": "#D55E00", "linestyle": "-", "linewidth": 1.8}
-REFERENCE = {"color": "#0072B2", "linestyle": "--", "linewidth": 1.8}
+MODEL: dict[str, Any] = {"color": "#D55E00", "linestyle": "-", "linewidth": 1.8}
+REFERENCE: dict[str, Any] = {"color": "#0072B2", "linestyle": "--", "linewidth": 1.8}
 #: More of them, for series that are neither.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 #: Top of the free-energy scales, kT.
@@ -93,7 +94,7 @@ def free_energy_map(
 def ramachandran(
     model: np.ndarray,
     reference: np.ndarray,
-    figure: Figure | None = None,
+    figure: FigureBase | None = None,
     model_weights: np.ndarray | None = None,
     reference_weights: np.ndarray | None = None,
 ):
@@ -160,7 +161,7 @@ def ramachandran_overlay(
     names = [f"reference, {level:g} kT" for level in lines.levels]
     entries = [axes.lines[0], *lines.legend_elements()[0]]
     axes.legend(
-        entries, [axes.lines[0].get_label(), *names], loc="lower right", fontsize=7.5,
+        entries, [str(axes.lines[0].get_label()), *names], loc="lower right", fontsize=7.5,
         framealpha=0.9, markerscale=3,
     )  # fmt: skip
     return _angles(axes)
@@ -192,7 +193,7 @@ def free_energy_surface(
 
 
 def torsion_profiles(
-    model: np.ndarray, reference: np.ndarray, figure: Figure | None = None,
+    model: np.ndarray, reference: np.ndarray, figure: FigureBase | None = None,
     names: Sequence[str] = ("φ", "ψ"), model_weights: np.ndarray | None = None,
     reference_weights: np.ndarray | None = None,
 ):  # fmt: skip

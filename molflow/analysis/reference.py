@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import mdtraj
 import numpy as np
@@ -222,9 +223,11 @@ def load_reference(folder: str | Path, topology: mdtraj.Topology | None = None) 
         topology = mdtraj.load_topology(str(path))
     kept = {n: kind for n, kind in _DTYPES.items() if n not in _OPTIONAL or n in arrays}
     try:
+        held: dict[str, Any] = {n: np.asarray(arrays[n], kind) for n, kind in kept.items()}
+        held.setdefault("energies", None)
         return Reference(
             topology=topology,
-            **{"energies": None} | {n: np.asarray(arrays[n], kind) for n, kind in kept.items()},
+            **held,
             **{name: text[name] for name in _FIELDS if name != "torsion_names"},
             torsion_names=tuple(text["torsion_names"]),
             held_out_runs=tuple(text["held_out"]),

@@ -57,6 +57,7 @@ def _molecules(found: dict, positions: np.ndarray, topology) -> dict:
     cards = []
     for k, (entry, xyz) in enumerate(zip(shown_clusters(found), positions, strict=True), 1):
         drawn = draw_molecule(xyz, topology, reach=reach).figure
+        assert isinstance(drawn, Figure), "axes of a figure of their own"
         cards.append(entry | {"title": cluster_title(k, entry), "source": _svg(drawn)})
     return {"cards": cards, "scene": scene(positions, topology)}
 

@@ -120,7 +120,7 @@ def _angles(torsions: np.ndarray, features: Features) -> dict:
     basins = []
     for pair in features.pairs:
         shares = basin_shares(torsions[pair][None])
-        basins.append(BASIN_NAMES[max(shares, key=shares.get)])
+        basins.append(BASIN_NAMES[max(shares, key=lambda name: shares[name])])
     return {
         "name": " ".join(basins) or None,
         "torsions": {

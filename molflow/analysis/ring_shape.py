@@ -29,7 +29,7 @@ def flatness(positions: np.ndarray, ring: tuple[int, ...]) -> np.ndarray:
     return np.linalg.svd(atoms, compute_uv=False)[:, -1] / np.sqrt(len(ring))
 
 
-def threaded(positions: np.ndarray, ring: tuple[int, ...], bond: tuple[int, int]) -> np.ndarray:
+def threaded(positions: np.ndarray, ring: tuple[int, ...], bond: tuple[int, ...]) -> np.ndarray:
     """Return where a bond passes through a ring, (n,) bool.
 
     The ring's surface is the fan of triangles between its centre and its bonds; the segment is

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -212,18 +214,24 @@ def rows_of(
         floor = np.mean([all_scores(a.draw(size, rng), b) for a, b in pairs], axis=0)
         sd = np.full(len(group), np.nan)
         if intervals:
-            sd = bootstrap_sd(
-                lambda scores=all_scores: scores(model.again(rng), scored.again(rng)), repeats
-            )
+            again = partial(_scores_again, all_scores, model, scored, rng)
+            sd = bootstrap_sd(again, repeats)
         sizes = {
             "n_model": len(model.values),
             "n_reference": len(scored.values),
             "floor_n_model": size,
             "floor_n_reference": len(floors[0][1].values),
         } | _effective_sizes(model, scored, floors[0], size)
-        for metric, *numbers in zip(group, values, floor, sd, strict=True):
-            rows[metric.name] = _row(metric, *numbers, intervals, sizes)
+        for metric, value, lowest, spread in zip(group, values, floor, sd, strict=True):
+            rows[metric.name] = _row(metric, value, lowest, spread, intervals, sizes)
     return {metric.name: rows[metric.name] for metric in metrics}
+
+
+def _scores_again(
+    scores: Callable[[Side, Side], np.ndarray], model: Side, scored: Side, rng: np.random.Generator
+) -> np.ndarray:
+    """Return the scores of both sides drawn anew."""
+    return scores(model.again(rng), scored.again(rng))
 
 
 def _effective_sizes(model: Side, scored: Side, floor: tuple[Side, Side], size: int) -> dict:
@@ -336,7 +344,8 @@ def score(
     not_scored = {}
 
     def table(part: Samples, intervals: bool) -> dict[str, dict]:
-        model, rows = _model_sides(part, modes, reference.temperature), {}
+        model = _model_sides(part, modes, reference.temperature)
+        rows: dict[str, dict] = {}
         for kind in _KINDS:
             sides = [model, scored, *(side for pair in floors for side in pair)]
             if all(kind in side for side in sides):
@@ -375,7 +384,9 @@ def score(
                 "floor_n_reference": len(sides[1].torsions),
             }
             entry = registry.metric("relaxation_error")
-            metrics[entry.name] = _row(entry, *numbers.values(), True, sizes)
+            metrics[entry.name] = _row(
+                entry, numbers["value"], numbers["floor"], numbers["sd"], True, sizes
+            )
     truth = split.scored.positions[:, features.atoms]
     n_effective = _inefficiency(finite)
     worth = effective_size(len(finite), finite.weights)

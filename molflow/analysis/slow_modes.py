@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from deeptime.clustering import KMeans
@@ -77,7 +78,7 @@ class SlowModes:
 
     def label(self, torsions: np.ndarray) -> np.ndarray:
         """Return the state of each conformation, (n,) int: the nearest centre."""
-        return cKDTree(self.centres).query(self.project(torsions))[1]
+        return np.asarray(cKDTree(self.centres).query(self.project(torsions))[1])
 
     def save(self, folder: str | Path) -> None:
         """Write ``slow_modes.json`` and ``slow_modes.npz``."""
@@ -122,7 +123,7 @@ def fit_slow_modes(
     fitted = KMeans(states, fixed_seed=seed + 1, n_jobs=1).fit_fetch(everything[::stride])
     centres = np.asarray(fitted.cluster_centers)
     tree = cKDTree(centres)
-    labels = [tree.query(part)[1] for part in components]
+    labels = [np.asarray(tree.query(part)[1]) for part in components]
     model = estimate(count_matrices(labels, lag, states).sum(axis=0), lag)
     return SlowModes(
         mean, matrix, timescales * series.interval, centres,
@@ -143,9 +144,8 @@ def load_slow_modes(folder: str | Path) -> SlowModes:
     folder = Path(folder)
     text, arrays = read_json(folder / "slow_modes.json"), read_arrays(folder / "slow_modes.npz")
     try:
-        return SlowModes(
-            **{name: arrays[name] for name in _ARRAYS}, **{name: text[name] for name in _TEXT}
-        )
+        held: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
+        return SlowModes(**held, **{name: text[name] for name in _TEXT})
     except KeyError as error:
         raise MolflowError(
             f"the slow modes in '{folder}' lack the entry {error}: fit them again."

@@ -42,7 +42,8 @@ def stereocentres(
         if carbon and len(around) == 4 and len({colours[j] for j in around}) == 4:
             seen = [place[j] for j in around if j in place]
             if atom.index in place and len(seen) >= 3:
-                found.append((place[atom.index], *seen[:3]))
+                a, b, c = seen[:3]
+                found.append((place[atom.index], a, b, c))
     return found
 
 

@@ -113,9 +113,13 @@ def time_ordered(reference: Reference) -> TorsionSeries:
             "without --tempering."
         )
     runs = tuple(reference.torsions[reference.replica == run] for run in reference.runs)
-    return TorsionSeries(
-        runs, reference.frame_interval_ps, reference.system, reference.ensemble_hash
-    )
+    interval = reference.frame_interval_ps
+    if interval is None:
+        raise MolflowError(
+            f"the time between the frames of the reference of '{reference.system}' is not "
+            "recorded: make a second one with 'molflow simulate'."
+        )
+    return TorsionSeries(runs, interval, reference.system, reference.ensemble_hash or "")
 
 
 def pieces(runs: list[np.ndarray], longest_lag: int) -> list[np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -81,7 +82,7 @@ class Validity:
         None for a test that these atoms do not allow. With weights (n,) also ``effective``, what
         the samples are worth, and ``shares``, those of the weight.
         """
-        counted = {
+        counted: dict[str, Any] = {
             "samples": len(self.finite),
             "valid": int(self.valid.sum()),
             "strictly_valid": int(self.strictly_valid.sum()),
@@ -103,7 +104,8 @@ class Validity:
     @staticmethod
     def joined(parts: list[Validity]) -> Validity:
         """Return consecutive parts as one, with samples numbered through."""
-        findings, start = [], 0
+        findings: list[Finding] = []
+        start = 0
         for part in parts:
             for f in part.findings[: max(0, _KEPT - len(findings))]:
                 findings.append(replace(f, sample=f.sample + start))

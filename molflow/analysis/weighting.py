@@ -6,6 +6,8 @@ constant that is common to all frames.
 
 from __future__ import annotations
 
+from typing import overload
+
 import numpy as np
 
 from molflow.errors import MolflowError
@@ -14,6 +16,10 @@ from molflow.errors import MolflowError
 LEAST_EFFECTIVE = 2.0
 
 
+@overload
+def normalised(log_weights: np.ndarray) -> np.ndarray: ...
+@overload
+def normalised(log_weights: np.ndarray | None) -> np.ndarray | None: ...
 def normalised(log_weights: np.ndarray | None) -> np.ndarray | None:
     """Return weights that sum to 1 from their logarithms (n,), minus infinity for none at all."""
     if log_weights is None:
@@ -66,7 +72,11 @@ def checked_log_weights(log_weights: np.ndarray, n: int, of: str) -> np.ndarray:
     return found
 
 
-def part_of(weights: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+@overload
+def part_of(weights: np.ndarray, rows: np.ndarray | slice) -> np.ndarray: ...
+@overload
+def part_of(weights: np.ndarray | None, rows: np.ndarray | slice) -> np.ndarray | None: ...
+def part_of(weights: np.ndarray | None, rows: np.ndarray | slice) -> np.ndarray | None:
     """Return the weights of some rows (indices or a mask), which sum to 1 again.
 
     Raises

@@ -112,7 +112,7 @@ def _shrink_matrix(basis: Basis, h: Tensor, at_start: bool) -> Tensor:
         return join_matrix(basis, h - cut, cut)[..., : basis.size]
 
     none = torch.zeros_like(h)
-    _, slope = torch.func.jvp(kept, (none,), (torch.ones_like(h),))
+    slope = torch.func.jvp(kept, (none,), (torch.ones_like(h),))[1]
     edge = _edge_kernels(basis, h, at_start)
     return slope + edge[..., :, None] * edge[..., None, :]
 

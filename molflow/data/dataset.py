@@ -148,7 +148,7 @@ def load_forces(data: TrainingData) -> ForceData:
             f"the training set '{data.folder}' has no forces, which a map of dynamics learns from: "
             "make it again with molflow prepare --forces."
         )
-    sets = {"train": data.train, "validation": data.validation}
+    sets: dict[str, np.ndarray | None] = {"train": data.train, "validation": data.validation}
     hot = np.empty((0, *data.train.shape[1:]), dtype=np.float32)
     found = {HOT: (hot, hot)}
     if stored["hot_frames"]:
@@ -158,8 +158,8 @@ def load_forces(data: TrainingData) -> ForceData:
         arrays = read_arrays(path)
         positions = arrays.get("positions") if name == HOT else positions
         forces = arrays.get("forces", np.empty(0))
-        fits = positions is not None and positions.shape == forces.shape
-        if not fits or data_hash(forces) != stored["forces_sha256"].get(name):
+        known = data_hash(forces) == stored["forces_sha256"].get(name)
+        if positions is None or positions.shape != forces.shape or not known:
             raise MolflowError(
                 f"'{path}' does not hold the forces that the manifest speaks of: make the training "
                 "set again with molflow prepare --forces."

@@ -108,7 +108,8 @@ def load_paths(data: TrainingData) -> PathData:
         part = plan["parts"][name]
         found[part["set"]].append(PathPart(part["friction"], np.load(path, mmap_mode="r")))
     order, block = plan["order"], plan["block_ps"]
-    return PathData(order, block, *map(tuple, found.values()), stored["name"])
+    train, validation = tuple(found["train"]), tuple(found["validation"])
+    return PathData(order, block, train, validation, stored["name"])
 
 
 def part_file(folder: Path, name: str) -> Path:

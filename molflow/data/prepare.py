@@ -91,7 +91,9 @@ def prepare(
         "source": source.manifest,
     }
     if weights["train"] is not None:
-        manifest["weights_sha256"] = {name: data_hash(array) for name, array in weights.items()}
+        manifest["weights_sha256"] = {
+            name: data_hash(array) for name, array in weights.items() if array is not None
+        }
     out = writable_folder(out)
     path = out / "manifest.json"
     if path.exists() and not _same_data(read_json(path), manifest):
@@ -99,7 +101,8 @@ def prepare(
             f"'{out}' holds another training set: remove it or choose another folder."
         )
     for name, positions in arrays.items():
-        weighted = {} if weights[name] is None else {"log_weights": weights[name]}
+        own = weights[name]
+        weighted = {} if own is None else {"log_weights": own}
         write_arrays(out / f"{name}.npz", positions=positions, **weighted)
     write_json(path, manifest)
     return manifest

@@ -47,7 +47,7 @@ def split_runs(
     """
     if (train is None) != (validation is None):
         raise MolflowError("give both train and validation, or neither for the default split.")
-    if train is None:
+    if train is None or validation is None:
         if n_runs < 3:
             raise MolflowError(
                 f"the simulation has {n_runs} runs, but a split into training, validation and "

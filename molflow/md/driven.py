@@ -159,7 +159,7 @@ class DrivenDynamics:
                 f"the walk of {shape[0]} steps blew up, coordinates are no longer finite: take "
                 "shorter steps."
             )
-        return tuple(np.array(values) for values in found)
+        return np.array(found[0]), np.array(found[1])
 
 
 def _free(system: MolecularSystem) -> openmm.System:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-
 import torch
 from torch import Tensor, nn
 
 from molflow.nn.vectors import cross, mix
 
 
-class AtomUpdate(nn.Module, ABC):
-    """A layer that ends with an update of each atom by itself.
+class AtomUpdate(nn.Module):
+    """A layer that ends with an update of each atom by itself; `forward` is the layer's own.
 
     Scalars learn the inner products and sizes of vectors; vectors are mixed, multiplied by scalars
     and by each other. Their cross product is where the layer takes a hand.
     """
-
-    @abstractmethod
-    def forward(self, scalars: Tensor, vectors: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-        """Return updated scalars (..., atoms, channels), vectors (..., atoms, 3, channels), and
-        what else atoms keep."""
 
     def make_update(self, scalars: int, vectors: int) -> None:
         """Make the parameters of `update_atoms`."""
@@ -34,7 +27,9 @@ class AtomUpdate(nn.Module, ABC):
         )
         self.update = nn.Parameter(torch.randn(3 * vectors, vectors) * 0.3 / vectors**0.5)
 
-    def update_atoms(self, scalars: Tensor, vectors: Tensor, scale: Tensor, shift: Tensor):
+    def update_atoms(
+        self, scalars: Tensor, vectors: Tensor, scale: Tensor, shift: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return scalars and vectors after the update; scale and shift tell it of the step."""
         left, right = mix(vectors, self.left), mix(vectors, self.right)
         inner = (left * right).sum(-2)

@@ -40,7 +40,9 @@ class AttentionLayer(AtomUpdate):
         self.scalar_out = nn.Linear(scalars, scalars)
         self.make_update(scalars, vectors)
 
-    def forward(self, scalars: Tensor, vectors: Tensor, pair: Tensor, step: Tensor):
+    def forward(
+        self, scalars: Tensor, vectors: Tensor, pair: Tensor, step: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return updated scalars and vectors."""
         b, n, c = scalars.shape
         width = vectors.shape[-1]
@@ -106,6 +108,8 @@ class DenseAttention(EquivariantNetwork):
     outputs : int
         Vectors returned for each atom.
     """
+
+    elements: Tensor
 
     def __init__(
         self,

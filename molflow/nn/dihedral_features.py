@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +20,10 @@ class DihedralFeatures(DihedralMessages):
     width, step_width, scalars, vectors : int
         Learned features per dihedral; features of the step; scalars and vectors per atom.
     """
+
+    atoms: Tensor
+    end: Tensor
+    centre: Tensor
 
     def __init__(
         self, graph: MolecularGraph, width: int, step_width: int, scalars: int, vectors: int
@@ -46,8 +52,11 @@ class DihedralFeatures(DihedralMessages):
         Tensor, (batch, atoms, scalars)
         Tensor, (batch, atoms, 3, vectors)
         """
-        geometry = dihedral_geometry(*(positions[:, index] for index in self.atoms.unbind(1)))
-        identity = sum(table[self.atoms[:, k]] for k, table in enumerate(self.identity))
+        i, j, k, other = (positions[:, index] for index in self.atoms.unbind(1))
+        geometry = dihedral_geometry(i, j, k, other)
+        identity = functools.reduce(
+            torch.add, (table[self.atoms[:, n]] for n, table in enumerate(self.identity))
+        )
         return self.messages(
             geometry,
             identity,

@@ -98,6 +98,6 @@ class DihedralMessages(nn.Module, ABC):
         first, second = first.unsqueeze(-1), second.unsqueeze(-1)
         at_end = (for_end * first).flatten(-2)
         at_centre = torch.cat([for_centre * first, across * second], dim=-1).flatten(-2)
-        arrived = [to_ends(at_end), to_centres(at_centre)]
-        arrived = torch.cat([part.unflatten(-1, (3, -1)) for part in arrived], dim=-1)
+        sums = to_ends(at_end), to_centres(at_centre)
+        arrived = torch.cat([part.unflatten(-1, (3, -1)) for part in sums], dim=-1)
         return scalars, mix(arrived, self.to_vectors)

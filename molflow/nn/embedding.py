@@ -9,6 +9,8 @@ from torch import Tensor, nn
 class GaussianBasis(nn.Module):
     """Overlapping Gaussians on an interval, shape (...) -> (..., count)."""
 
+    centres: Tensor
+
     def __init__(self, low: float, high: float, count: int):
         super().__init__()
         # In units of sqrt(2) widths, so that a Gaussian is exp(-(difference)^2).

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 from torch_geometric.utils import scatter
@@ -51,14 +53,16 @@ class GraphDihedrals(DihedralMessages):
         Tensor, (N, 3, vectors)
         """
         atoms = molecules.dihedrals.unbind(0)
-        geometry = dihedral_geometry(
-            *(positions.index_select(0, index) for index in atoms), self.SMOOTHING
-        )
+        i, j, k, other = (positions.index_select(0, index) for index in atoms)
+        geometry = dihedral_geometry(i, j, k, other, self.SMOOTHING)
         by_atom = self.kind.index_select(0, molecules.kind)
         by_atom = by_atom + self.element.index_select(0, molecules.element)
-        identity = sum(
-            part.index_select(0, index)
-            for part, index in zip(by_atom.unbind(1), atoms, strict=True)
+        identity = functools.reduce(
+            torch.add,
+            (
+                part.index_select(0, index)
+                for part, index in zip(by_atom.unbind(1), atoms, strict=True)
+            ),
         )
         molecule = molecules.molecule.index_select(0, atoms[1])
 

@@ -47,6 +47,10 @@ class GraphNetwork(EquivariantNetwork):
     #: Features of the step.
     STEP = 64
 
+    own_pairs: Tensor
+    own_mean: Tensor
+    own_sd: Tensor
+
     def __init__(
         self,
         graph: MolecularGraph,

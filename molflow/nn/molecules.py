@@ -81,7 +81,9 @@ class Molecules(NamedTuple):
             return (index.unsqueeze(-2) + offset.unsqueeze(-1)).flatten(-2)
 
         return Molecules(
-            *(value.repeat(count) for value in (self.element, self.residue, self.kind)),
+            element=self.element.repeat(count),
+            residue=self.residue.repeat(count),
+            kind=self.kind.repeat(count),
             molecule=torch.arange(count, device=self.element.device).repeat_interleave(n),
             pairs=shifted(self.pairs),
             bonds=self.bonds.repeat(count),

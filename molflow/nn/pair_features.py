@@ -33,6 +33,10 @@ class PairFeatures(nn.Module):
     #: Features that are not learned: q and f.
     GIVEN = 2
 
+    mean: Tensor
+    sd: Tensor
+    graph_distance: Tensor
+
     def __init__(
         self, graph: MolecularGraph, inputs: int, width: int, step_width: int, sigma_max: float
     ):

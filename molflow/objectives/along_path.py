@@ -23,7 +23,7 @@ def mean_by_end(
         return flow_map.mean(s, t, x, z)
 
     tangents = torch.ones_like(t), whitened_by_end(increment)
-    return torch.func.jvp(mean, _dense(t, increment.whitened()), tangents)
+    return torch.func.jvp(mean, _dense(t, increment.whitened()), tangents)[:2]
 
 
 def mean_by_start(
@@ -43,7 +43,7 @@ def mean_by_start(
     def mean(s: Tensor, x: Tensor, z: Tensor) -> Tensor:
         return flow_map.mean(s, t, x, z)
 
-    return torch.func.jvp(mean, _dense(s, x, increment.whitened()), tangents)
+    return torch.func.jvp(mean, _dense(s, x, increment.whitened()), tangents)[:2]
 
 
 def _dense(*primals: Tensor) -> tuple[Tensor, ...]:

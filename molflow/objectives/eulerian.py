@@ -78,7 +78,8 @@ def mean_flow_target(
     flow_map: FlowMap, s: Tensor, t: Tensor, x: Tensor, n: Tensor, increment: Increment
 ) -> Tensor:
     """Return n̄ + (h/G) D_s X_t, (B, *shape), without gradient; see `mean_flow_residual`."""
-    return sum(_mean_and_motion(flow_map, s, t, x, n, increment))
+    mean, motion = _mean_and_motion(flow_map, s, t, x, n, increment)
+    return mean + motion
 
 
 def _mean_and_motion(
@@ -90,7 +91,8 @@ def _mean_and_motion(
     sde = flow_map.sde
     mean, slope = mean_by_start(flow_map, s, t, x, n, increment)
     if couples(sde):
-        gain, change = torch.func.jvp(lambda s: sde.gain(s, t), (s,), (torch.ones_like(s),))
+        ones = torch.ones_like(s)
+        gain, change = torch.func.jvp(lambda s: sde.gain(s, t), (s,), (ones,))[:2]
         motion = slope - act(torch.linalg.solve(gain, change), n - mean)
         return mean, over_batch(t - s, x) * motion
     h, lift, gain = (over_batch(value, x) for value in (t - s, sde.lift(s, t), sde.gain(s, t)))

@@ -55,8 +55,8 @@ def refine_positions(
     starts = {k: positions[k * PIECE : (k + 1) * PIECE] for k in todo}
     walked = _walked(walk, starts, number_of_jobs(jobs, len(todo)))
     for k, piece in track(walked, f"refining by {walk.steps} steps", progress, len(todo)):
-        if names[k] is not None:
-            write_arrays(names[k], **vars(piece))
+        if (name := names[k]) is not None:
+            write_arrays(name, **vars(piece))
         found[k] = piece
     return Walked.joined([found[k] for k in sorted(found)])
 

@@ -173,13 +173,13 @@ def _checked(steps: int, friction: str | float) -> float:
 
 def _system_of(given: EnsembleFile, named: str | Path | None) -> MolecularSystem:
     recorded = given.record.get("system")
-    if named is None and recorded is None:
+    place = given.record.get("system_path") or recorded if named is None else named
+    if place is None:
         raise MolflowError(
             f"the system of the ensemble '{given.path or 'from memory'}' is not recorded: give the "
             "name or the folder of the one whose force field is to refine it."
         )
-    place = given.record.get("system_path") or recorded
-    system = load_system(place if named is None else named)
+    system = load_system(place)
     own = given.record.get("ensemble_hash")
     if named is None and own is not None and own != system.ensemble_hash:
         raise MolflowError(

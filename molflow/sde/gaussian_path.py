@@ -57,7 +57,7 @@ class GaussianPathReversal(AdditiveSDE):
         t = time_tensor(t)
         (log_alpha, log_kappa), (alpha_rate, kappa_rate) = torch.func.jvp(
             self.logarithms, (t,), (torch.ones_like(t),)
-        )
+        )[:2]
         pull = -(1.0 + self.eta**2) * kappa_rate
         noise = self.eta * torch.exp(log_alpha + log_kappa) * torch.sqrt(-2.0 * kappa_rate)
         return alpha_rate - pull, torch.exp(log_alpha) * pull, noise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import molflow
 from molflow.comparison import find_reference
@@ -87,7 +88,7 @@ def study(
     per_seed = {str(nfe): [found[nfe, seed]["figures"] for seed in range(seeds)] for nfe in steps}
     seconds = {nfe: sum(found[nfe, seed]["seconds"] for seed in range(seeds)) for nfe in steps}
     closeness = {str(nfe): _without(found[nfe, None], "unrelated") for nfe in steps}
-    result = {
+    result: dict[str, Any] = {
         "summary": {
             "quality": {nfe: summarise(rows) for nfe, rows in per_seed.items()},
             "samples_per_second": {str(k): round(n * seeds / s, 1) for k, s in seconds.items()},

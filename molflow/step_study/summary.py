@@ -81,7 +81,7 @@ def summarise(rows: list[dict]) -> dict:
         ``fes_rmse``, ``fes_floor``, ..., None where a score does not apply; ``fes_rmse_sd`` and
         ``energy_w2_sd`` over seeds, ``wrong_hand`` summed over them.
     """
-    summary = {}
+    summary: dict[str, float | None] = {}
     for name, (value, floor) in _HEADLINES.items():
         summary |= {value: _score(rows, name, "value"), floor: _score(rows, name, "floor")}
     for name in ("fes_rmse", "energy_w2"):

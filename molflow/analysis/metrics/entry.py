@@ -136,4 +136,4 @@ def plain(function: Callable[..., float]) -> Score:
 
 def first_line(function: Callable) -> str:
     """Return the sentence that opens a docstring."""
-    return " ".join(function.__doc__.split("\n\n")[0].split())
+    return " ".join((function.__doc__ or "").split("\n\n")[0].split())

@@ -57,9 +57,10 @@ def torus_w2_debiased(
         else:
             parts = drawn[::2], drawn[1::2]
             size = min(DEBIASED_SIZE, len(parts[1]))
-            halves.append(tuple(
+            first, second = (
                 side[p[systematic(part_of(weights, p), size, rng.random())]] for p in parts
-            ))  # fmt: skip
+            )
+            halves.append((first, second))
     (a, c), (b, d) = halves
     w2 = [t.torus_w2(x, y, rng) ** 2 for x, y in ((a, b), (c, d), (a, c), (b, d))]
     return float(np.sqrt(max(0.0, (w2[0] + w2[1] - w2[2] - w2[3]) / 2)))
