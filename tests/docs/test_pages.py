@@ -11,6 +11,8 @@ import pytest
 import typer.main
 
 from molflow.cli import app
+from molflow.errors import MolflowError
+from molflow.training.configuration import load_configuration
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -48,7 +50,10 @@ def parse(words):
     """Let the application read the words of a command, without running it."""
     with VERBS.make_context("molflow", list(words)) as context:
         name, verb, rest = VERBS.resolve_command(context, list(words))
-        verb.make_context(name, rest, parent=context)
+        given = verb.make_context(name, rest, parent=context).params
+        if name == "train":
+            files = [ROOT / given["config"]] if given["config"] else []
+            load_configuration([f for f in files if f.exists()], given["overrides"] or ())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -61,6 +66,11 @@ def test_every_command_is_one(page):
 def test_the_parser_refuses_what_is_none(words):
     with pytest.raises(Exception, match="(?i)missing|no such"):
         parse(words)
+
+
+def test_settings_that_are_none_are_refused():
+    with pytest.raises(MolflowError, match="map.kin"):
+        parse(["train", "a", "--data", "d", "--out", "o", "map.kin=langevin"])
 
 
 def test_commands_are_found():
