@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,21 @@ def writable_folder(path: str | Path) -> Path:
             "choose a folder that you may write to."
         ) from error
     return path
+
+
+def check_hdf5(path: str | Path) -> None:
+    """Make sure that HDF5 can be read and written if a path is of that format.
+
+    Raises
+    ------
+    MolflowError
+        If it is, and the package that mdtraj does so with is not installed.
+    """
+    if Path(path).suffix.lower() == ".h5" and find_spec("tables") is None:
+        raise MolflowError(
+            f"'{path}' is HDF5, which needs the package tables: pip install 'molflow[hdf5]', or "
+            "choose another format."
+        )
 
 
 def write_text(path: str | Path, text: str) -> None:

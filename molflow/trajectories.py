@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from molflow.errors import MolflowError
-from molflow.files import replacing
+from molflow.files import check_hdf5, replacing
 
 #: CHARMM's unit of time in ps, in which a DCD file gives the time between frames.
 _AKMA = 0.04888821
@@ -25,13 +25,14 @@ def check_extension(path: str | Path) -> Path:
     Raises
     ------
     MolflowError
-        If its extension is not one of `EXTENSIONS`.
+        If its extension is not one of `EXTENSIONS`, or it is HDF5 without PyTables.
     """
     path = Path(path)
     if path.suffix.lower() not in EXTENSIONS:
         raise MolflowError(
             f"the extension of '{path}' is '{path.suffix}': choose one of {', '.join(EXTENSIONS)}."
         )
+    check_hdf5(path)
     return path
 
 

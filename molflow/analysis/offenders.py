@@ -9,7 +9,7 @@ import mdtraj
 
 from molflow.analysis.samples import Samples
 from molflow.errors import MolflowError
-from molflow.files import replacing, writable_folder
+from molflow.files import check_hdf5, replacing, writable_folder
 
 #: Formats of the trajectory.
 FORMATS = (".dcd", ".xtc", ".h5", ".pdb")
@@ -29,6 +29,7 @@ def check_offenders_path(path: str | Path) -> Path:
             f"offenders is '{path}': give the name of a trajectory file that ends in "
             f"{', '.join(FORMATS)}."
         )
+    check_hdf5(path)
     writable_folder(path.parent)
     return path
 
