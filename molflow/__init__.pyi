@@ -23,6 +23,7 @@ from .comparison import compare as compare
 from .data.prepare import prepare as prepare
 from .demonstration import demo as demo
 from .errors import MolflowError as MolflowError
+from .foreign_trajectories import gather as gather
 from .md.label import label as label
 from .md.simulate import simulate as simulate
 from .propagation.propagate import propagate as propagate

@@ -11,37 +11,16 @@ from typing import Annotated
 import typer
 
 import molflow
-from molflow.cli_arguments import CheckpointName, Device, Quiet, Seed, SystemName, Threads
+from molflow.cli_arguments import (
+    CheckpointName,
+    Device,
+    Quiet,
+    Seed,
+    SystemName,
+    Threads,
+    whole_numbers,
+)
 from molflow.cli_verb import app, verb
-from molflow.errors import MolflowError
-
-
-def _numbers(text: str, option: str, what: str, example: str) -> list[int]:
-    """Turn ``"0,1,2"`` into a list of numbers, an empty text into an empty list."""
-    try:
-        return [int(word) for word in text.split(",") if text.strip()]
-    except ValueError as error:
-        raise MolflowError(
-            f"{option} is '{text}', which is not a list of {what}: write for example {example}."
-        ) from error
-
-
-def _run_numbers(text: str | None, option: str) -> list[int] | None:
-    """Turn ``"0,1,2"`` into a list of run numbers."""
-    return None if text is None else _numbers(text, option, "run numbers", "0,1,2")
-
-
-def _friction_range(text: str | None) -> tuple[float, float] | None:
-    """Turn ``"0.1/ps,10/ps"`` into two numbers per ps."""
-    from molflow.units import parse_quantity
-
-    if text is None:
-        return None
-    words = text.split(",")
-    if len(words) != 2:
-        raise MolflowError(f"--frictions is '{text}': write two, for example 0.1/ps,10/ps.")
-    low, high = (parse_quantity(word.strip(), "rate", "--frictions") for word in words)
-    return low, high
 
 
 def _print_version(wanted: bool) -> None:
@@ -162,64 +141,8 @@ def simulate(
     typer.echo(f"Simulation in {out}. Next: molflow prepare {out} --out data")
 
 
-@verb
-def prepare(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What molflow simulate wrote.")],
-    out: Annotated[Path, typer.Option(help="Folder for the training set.")],
-    system: Annotated[
-        str | None,
-        typer.Option(help="NAME:SELECTION to keep some of the atoms. Default: what was simulated."),
-    ] = None,
-    train: Annotated[
-        str | None, typer.Option(metavar="RUNS", help="Replicas to train on, for example 0,1,2.")
-    ] = None,
-    validation: Annotated[
-        str | None, typer.Option(metavar="RUNS", help="Replicas to validate on: 3, or '' for none.")
-    ] = None,
-    forces: Annotated[
-        bool, typer.Option("--forces", help="Add the forces on all frames, for maps of dynamics.")
-    ] = False,
-    hot: Annotated[
-        str | None, typer.Option(help="With --forces: add frames that are as hot as that, 600K.")
-    ] = None,
-    paths: Annotated[
-        int | None,
-        typer.Option(min=1, help="With --forces: add so many paths of 40 fs under the true force."),
-    ] = None,
-    frictions: Annotated[
-        str | None,
-        typer.Option(help="Range of their friction: 0.1/ps,10/ps. Default: about the system's."),
-    ] = None,
-    threads: Threads = None,
-) -> None:
-    """Make a training set of a simulation, split by replica.
-
-    Replicas that are in neither list are held out: no frame of theirs is ever trained on.
-
-    Example: `molflow prepare md --out data --forces --hot 600K --paths 20000`
-    """
-    from molflow.data.prepare import prepare as run
-
-    for option, value in (("--hot", hot), ("--paths", paths)):
-        if value and not forces:
-            raise MolflowError(f"{option} is {value}, but --forces is missing: give both or none.")
-    if frictions and not paths:
-        raise MolflowError(f"--frictions is {frictions}, but --paths is missing: give both.")
-    between = _friction_range(frictions)
-    runs = _run_numbers(train, "--train"), _run_numbers(validation, "--validation")
-    run(folder, out, system, *runs)
-    if forces:
-        from molflow.md.forces import add_forces
-
-        add_forces(out, system, hot)
-    if paths:
-        from molflow.driven_paths import add_paths
-
-        add_paths(out, paths, between, system)
-    typer.echo(f"Training set in {out}.")
-
-
 # Here, so that the list of verbs is in the order of their use.
+from molflow.cli_data import prepare  # noqa: E402, F401, I001
 import molflow.cli_label  # noqa: E402, F401
 
 
@@ -411,7 +334,7 @@ def study(
     from molflow.step_study.study import format_study
     from molflow.step_study.study import study as run
 
-    numbers = _numbers(steps, "--steps", "numbers of steps", "1,2,4")
+    numbers = whole_numbers(steps, "--steps", "numbers of steps", "1,2,4")
     result = run(
         checkpoint,
         out,

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from molflow.errors import MolflowError
+
 
 def _use_threads(count: int | None) -> int | None:
     """Set the number of threads before anything that makes some is imported."""
@@ -48,3 +50,13 @@ Threads = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+
+
+def whole_numbers(text: str, option: str, what: str, example: str) -> list[int]:
+    """Turn ``"0,1,2"`` into a list of numbers, an empty text into an empty list."""
+    try:
+        return [int(word) for word in text.split(",") if text.strip()]
+    except ValueError as error:
+        raise MolflowError(
+            f"{option} is '{text}', which is not a list of {what}: write for example {example}."
+        ) from error

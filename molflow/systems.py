@@ -182,7 +182,8 @@ class MolecularSystem(BaseModel):
     @property
     def record(self) -> dict:
         """What a file made from the system says of it, so that it is found again."""
-        place = None if self._folder.parent == systems_folder() else str(self._folder.resolve())
+        folder = self._folder.resolve()
+        place = None if folder.parent == systems_folder().resolve() else str(folder)
         return {
             "system": self.label,
             "system_path": place,

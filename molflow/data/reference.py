@@ -59,7 +59,8 @@ def reference_from_simulation(
         frames = source.trajectory(run)
         torsions.append(measure_torsions(frames.xyz, found))
         arrays = source.arrays(run)
-        energies.append(arrays["energies"])
+        if "energies" in arrays:  # frames that were made elsewhere may have none
+            energies.append(arrays["energies"])
         if source.weighted:
             log_weights.append(arrays["log_weights"])
         replica.append(np.full(frames.n_frames, run))
@@ -71,7 +72,7 @@ def reference_from_simulation(
     return Reference(
         topology=source.topology,
         torsions=np.concatenate(torsions),
-        energies=np.concatenate(energies),
+        energies=np.concatenate(energies) if energies else None,
         replica=np.concatenate(replica).astype(np.int16),
         positions=np.concatenate(positions).astype(np.float32),
         position_frame=np.concatenate(chosen).astype(np.int32),
