@@ -123,7 +123,12 @@ def compare(
     if figures is not None:
         typer.echo(f"Pictures and report.pdf in {figures}.")
     if offenders is not None:
-        typer.echo(f"Samples that failed a test in {offenders}, reasons in the .csv beside it.")
+        table = offenders.with_suffix(".csv")
+        typer.echo(
+            f"Samples that failed a test in {offenders}, reasons in {table}."
+            if offenders.exists()
+            else f"No finite sample failed a test: there is no {offenders}, only {table}."
+        )
 
 
 @verb

@@ -110,16 +110,17 @@ def compare(
     ------
     MolflowError
         If something cannot be read or written, atoms do not match, fewer than two conformations
-        are finite, weights do not fit or are all in one conformation, or the ensembles differ and
-        `force` is not set.
+        are finite, a file would be replaced that no comparison wrote, weights do not fit or are
+        all in one conformation, or the ensembles differ and `force` is not set.
     """
-    from molflow.analysis.ensemble import match_atoms, read_ensemble
+    from molflow.analysis.ensemble import read_ensemble
     from molflow.analysis.features import features_of
     from molflow.analysis.floor import scored_part
     from molflow.analysis.offenders import check_offenders_path, write_offenders
     from molflow.analysis.representatives import representatives
     from molflow.analysis.samples import chunk_size, measure_samples
     from molflow.analysis.scorecard import score
+    from molflow.analysis.soundness import check_soundness, cut_note
     from molflow.analysis.verdict import verdict
     from molflow.analysis.weight_files import read_log_weights
     from molflow.analysis.weighting import normalised
@@ -129,6 +130,7 @@ def compare(
         offenders = check_offenders_path(offenders)
     if figures is not None:
         figures = writable_folder(figures)
+        _check_figures(figures)
     interval = None
     if frame_interval is not None:
         interval = parse_quantity(frame_interval, "time", "frame_interval")
@@ -142,8 +144,9 @@ def compare(
     if reference_weights is not None:
         own = read_log_weights(reference_weights, len(truth.torsions), "the reference")
         truth = replace(truth, log_weights=own)
-    atoms = match_atoms(given.topology, truth.topology)
+    given, atoms = given.in_order_of(truth.topology)
     notes = list(given.notes) + _check_same_ensemble(given, truth, force)
+    notes += check_soundness(truth)
     if interval is not None and _tempered(truth):
         notes.append(
             "The reference was made by replica exchange: its frames change places between "
@@ -165,6 +168,7 @@ def compare(
             normalised(given.log_weights),
         )
         by_force = None if parts is None else _by_force(parts, samples, truth)
+    notes += cut_note(samples, given)
     result = {
         "ensemble": {
             "name": "trajectory from memory" if given.path is None else given.path.name,
@@ -194,11 +198,27 @@ def compare(
 
 
 def _report_path(out: str | Path) -> Path:
+    from molflow.analysis.own_files import check_report_paths
+
     out = Path(out)
     if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):
         raise MolflowError(f"out is '{out}': give the name of an HTML file, such as report.html.")
+    check_report_paths(out, _twin(out))
     writable_folder(out.parent)
     return out
+
+
+def _check_figures(folder: Path) -> None:
+    from molflow.analysis.figure_files import file_names
+    from molflow.analysis.own_files import check_figures_folder
+
+    check_figures_folder(folder, file_names())
+
+
+def _twin(report: Path) -> Path:
+    """Return where the numbers of a report go."""
+    own_name = report.stem != "report"
+    return report.with_suffix(".json") if own_name else report.with_name("metrics.json")
 
 
 def find_reference(
@@ -430,9 +450,7 @@ def _write(
     if folder is not None:
         write_figures(folder, result, drawn)
     if report is not None:
-        own_name = report.stem != "report"
-        twin = report.with_suffix(".json") if own_name else report.with_name("metrics.json")
-        write_json(twin, result)
+        write_json(_twin(report), result)
         write_text(report, render(result, drawn, molecules, samples.features.topology))
 
 
@@ -457,6 +475,8 @@ def format_table(result: dict) -> str:
         console.print(result["verdict"]["headline"])
         for check in result["verdict"]["checks"]:
             console.print(f"  {check['level']:>7}  {check['sentence']}", soft_wrap=True)
+        for note in result["notes"]:
+            console.print(f"     note  {note}", soft_wrap=True)
         console.print()
         console.print(table)
         first = next(iter(result["metrics"].values()))

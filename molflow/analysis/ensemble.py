@@ -11,6 +11,7 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 
+from molflow.analysis.atom_matching import match_atoms, matching_notes
 from molflow.analysis.weighting import checked_log_weights
 from molflow.errors import MolflowError
 from molflow.files import check_hdf5, read_arrays, read_json, sha256_of
@@ -45,6 +46,8 @@ class EnsembleFile:
         Of the trajectory file.
     notes : list of str
         What the reader should know.
+    order : ndarray, (n_atoms,) int, or None
+        Where each atom of `topology` stands in the file, if not at its own place.
     """
 
     topology: mdtraj.Topology
@@ -56,6 +59,7 @@ class EnsembleFile:
     log_weights: np.ndarray | None = None
     sha256: str | None = None
     notes: list[str] = field(default_factory=list)
+    order: np.ndarray | None = None
 
     @property
     def rounded(self) -> bool:
@@ -70,14 +74,45 @@ class EnsembleFile:
         MolflowError
             If the file cannot be read to its end.
         """
+        for part in self._in_file_order(size):
+            if self.order is not None:
+                part.xyz = part.xyz[:, self.order]
+                part.topology = self.topology
+            yield part
+
+    def _in_file_order(self, size: int) -> Iterator[mdtraj.Trajectory]:
         if self.held is not None:
             for start in range(0, self.n, size):
                 yield self.held[start : start + size]
             return
         assert self.path is not None, "what is not held comes from a file"
+        # For reading, a topology need not know the order of the atoms, only their number.
         top = {} if self.path.suffix.lower() in COMPLETE else {"top": self.topology}
         with _readable(self.path):
             yield from mdtraj.iterload(str(self.path), chunk=size, **top)
+
+    def in_order_of(self, reference: mdtraj.Topology) -> tuple[EnsembleFile, np.ndarray]:
+        """Return the ensemble with its atoms in the order of a reference, and which they are.
+
+        Returns
+        -------
+        EnsembleFile
+            With a note if the order was another or residues are named otherwise.
+        ndarray, (n_atoms,) int
+            Atoms of the reference, sorted.
+
+        Raises
+        ------
+        MolflowError
+            If the atoms cannot be matched.
+        """
+        atoms = match_atoms(self.topology, reference)
+        notes = [*self.notes, *matching_notes(self.topology, reference, atoms)]
+        order = np.argsort(atoms, kind="stable")
+        if np.array_equal(order, np.arange(len(order))):
+            return replace(self, notes=notes), atoms
+        topology = reference.subset(atoms[order])
+        return replace(self, notes=notes, order=order, topology=topology), atoms[order]
 
     def positions_at(self, samples: np.ndarray) -> np.ndarray:
         """Return positions (k, n_atoms, 3) in nm of some samples (k,), sorted; streamed.
@@ -230,52 +265,3 @@ def stored_log_weights(found: EnsembleFile) -> np.ndarray | None:
             return None
         stored = file.root.log_weights[:]
     return checked_log_weights(stored, found.n, f"the ensemble '{found.path.name}'")
-
-
-def _places(labels: list[tuple]) -> dict[tuple, int]:
-    return {label: i for i, label in enumerate(labels)}
-
-
-def match_atoms(topology: mdtraj.Topology, reference: mdtraj.Topology) -> np.ndarray:
-    """Return which atoms of the reference an ensemble has, (n_atoms,) int.
-
-    Atoms are told apart by residue number, residue name and atom name or, where those differ, by
-    the order of the residues and atom name.
-
-    Raises
-    ------
-    MolflowError
-        If an atom is not in the reference by residue and name, or the order differs.
-    """
-
-    def labels(t: mdtraj.Topology, by_number: bool) -> list[tuple]:
-        # Files made elsewhere may number residues from another start or name them otherwise.
-        return [
-            (atom.residue.resSeq, atom.residue.name, atom.name)
-            if by_number
-            else (atom.residue.index, atom.name)
-            for atom in t.atoms
-        ]
-
-    own, place = labels(topology, True), _places(labels(reference, True))
-    in_order, order = labels(topology, False), _places(labels(reference, False))
-    if in_order == labels(reference, False):
-        return np.arange(len(own))  # names need not be unique where all agree
-    if not set(own) <= place.keys() and set(in_order) <= order.keys():
-        own, place = in_order, order
-    unknown = [label for label in own if label not in place]
-    if unknown:
-        number, residue, name = unknown[0]
-        raise MolflowError(
-            f"the ensemble has {len(own)} atoms and the reference {len(place)}, and "
-            f"{len(unknown)} of the ensemble's are not in the reference, the first being atom "
-            f"'{name}' of residue {residue} {number}: give the topology of the same molecule, "
-            "with the atom names that mdtraj gives to a PDB file."
-        )
-    atoms = np.array([place[label] for label in own])
-    if np.any(np.diff(atoms) <= 0):
-        raise MolflowError(
-            "the atoms of the ensemble are not in the order of the reference: "
-            "reorder them (mdtraj's atom_slice does it)."
-        )
-    return atoms

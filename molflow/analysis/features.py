@@ -10,7 +10,7 @@ import numpy as np
 from molflow.analysis.geometry import Term, terms
 from molflow.analysis.limits import Limits, limits_of
 from molflow.analysis.reference import Reference
-from molflow.analysis.stereo import stereocentres
+from molflow.analysis.stereo import shown_stereocentres
 from molflow.analysis.torsion_list import Torsion, backbone_pairs, torsion_list
 
 
@@ -56,7 +56,7 @@ def features_of(reference: Reference, atoms: np.ndarray) -> Features:
     reference : Reference
         Its positions, of the runs that are scored against, set the limits of sound molecules.
     atoms : ndarray, (n_atoms,) int
-        From `molflow.analysis.ensemble.match_atoms`.
+        From `molflow.analysis.atom_matching.match_atoms`.
     """
     whole = reference.topology
     place = {int(a): i for i, a in enumerate(atoms)}
@@ -76,5 +76,8 @@ def features_of(reference: Reference, atoms: np.ndarray) -> Features:
         pairs=pairs,
         residues=[str(whole.residue(kept[phi].residue)) for phi, _ in pairs],
         terms=terms(topology),
-        limits=limits_of(reference.positions[:, atoms], topology, stereocentres(whole, atoms)),
+        limits=limits_of(
+            reference.positions[:, atoms], topology,
+            shown_stereocentres(whole, reference.positions, atoms),
+        ),
     )

@@ -10,7 +10,8 @@ import matplotlib
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
-from molflow.analysis.pictures import Picture
+from molflow.analysis.own_files import MARK
+from molflow.analysis.pictures import NAMES, Picture
 from molflow.analysis.report import number
 from molflow.files import replacing
 
@@ -21,9 +22,14 @@ PAGE = (8.27, 11.69)
 _MARGIN, _LINE = 0.08, 0.0165
 # Text in PDF files stays text, and the same result gives the same bytes.
 _STYLE: dict[Any, Any] = {"pdf.fonttype": 42}
-_PLAIN = {"CreationDate": None}
+_PLAIN = {"CreationDate": None, "Creator": MARK}
 _MARKS = {"good": "+", "fair": "~", "bad": "!", "unknown": "?"}
 _ROWS = 34
+
+
+def file_names() -> list[str]:
+    """Return the names of all files that `write_figures` may write."""
+    return [f"{name}.{kind}" for name in NAMES for kind in ("png", "pdf")] + ["report.pdf"]
 
 
 def write_figures(folder: Path, result: dict, pictures: list[Picture]) -> None:
@@ -40,7 +46,7 @@ def write_figures(folder: Path, result: dict, pictures: list[Picture]) -> None:
     with matplotlib.rc_context(_STYLE):
         for picture in pictures:
             with replacing(folder / f"{picture.name}.png") as temporary:
-                picture.figure().savefig(temporary, dpi=DPI)
+                picture.figure().savefig(temporary, dpi=DPI, metadata={"Software": MARK})
             with replacing(folder / f"{picture.name}.pdf") as temporary:
                 picture.figure().savefig(temporary, dpi=DPI, metadata=_PLAIN)
         with (

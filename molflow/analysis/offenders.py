@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mdtraj
 
+from molflow.analysis.own_files import OFFENDERS_HEADER, check_offenders_paths
 from molflow.analysis.samples import Samples
 from molflow.errors import MolflowError
 from molflow.files import check_hdf5, replacing, writable_folder
@@ -21,7 +22,8 @@ def check_offenders_path(path: str | Path) -> Path:
     Raises
     ------
     MolflowError
-        If its extension is not one of `FORMATS` or its folder cannot be written.
+        If its extension is not one of `FORMATS`, its folder cannot be written, or a file would be
+        replaced that no comparison wrote.
     """
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
@@ -30,8 +32,16 @@ def check_offenders_path(path: str | Path) -> Path:
             f"{', '.join(FORMATS)}."
         )
     check_hdf5(path)
+    check_offenders_paths(path, _topology_path(path))
     writable_folder(path.parent)
     return path
+
+
+def _topology_path(path: Path) -> Path | None:
+    """Return where the topology of a trajectory without one goes."""
+    if path.suffix.lower() not in (".dcd", ".xtc"):
+        return None
+    return path.with_suffix(".pdb")
 
 
 def write_offenders(path: Path, samples: Samples) -> None:
@@ -51,9 +61,7 @@ def write_offenders(path: Path, samples: Samples) -> None:
     with replacing(path.with_suffix(".csv")) as temporary:
         with open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(
-                ["sample", "frame", "test", "where", "value", "lowest", "highest", "unit"]
-            )
+            writer.writerow(OFFENDERS_HEADER.split(","))
             for bad in (~samples.validity.finite).nonzero()[0]:
                 writer.writerow([int(bad), "", "finite", "", "", "", "", ""])
             for f in samples.validity.findings:
@@ -61,12 +69,15 @@ def write_offenders(path: Path, samples: Samples) -> None:
                 writer.writerow(
                     [f.sample, frame.get(f.sample, ""), f.test, f.where, *numbers, f.unit]
                 )
+    topology = _topology_path(path)
     if not len(samples.offenders):
-        path.unlink(missing_ok=True)
+        for old in (path, topology):  # of an earlier comparison
+            if old is not None:
+                old.unlink(missing_ok=True)
         return
     made = mdtraj.Trajectory(samples.offenders, samples.features.topology)
     with replacing(path) as temporary:
         made.save(str(temporary))
-    if path.suffix.lower() in (".dcd", ".xtc"):
-        with replacing(path.with_suffix(".pdb")) as temporary:
+    if topology is not None:
+        with replacing(topology) as temporary:
             made[0].save(str(temporary))

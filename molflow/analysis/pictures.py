@@ -14,6 +14,8 @@ from molflow.analysis.molecule_drawing import draw_molecule, reach_of
 from molflow.analysis.reference import Reference
 from molflow.analysis.samples import Samples
 
+#: Of every picture that a comparison may have.
+NAMES = ("clusters", "free_energy_maps", "torsion_profiles", "energies", "fluctuations")
 _COLUMNS = 3
 _PROFILES = "Free energy along each torsion, bins of 5°; gaps where there is no sample."
 

@@ -13,13 +13,12 @@ from molflow.analysis.ensemble import read_ensemble
 from molflow.analysis.graph import with_bonds
 from molflow.analysis.reference import Reference
 from molflow.analysis.samples import chunk_size, evenly_spaced
+from molflow.analysis.soundness import bonds_of, long_bonds, refuse_long_bonds
 from molflow.analysis.torsion_list import measure_torsions, torsion_list
 from molflow.errors import MolflowError
 
 #: Positions that are kept, evenly spaced; torsions and energies of all frames are.
 KEPT_POSITIONS = 20_000
-#: No bond is longer than this, nm.
-_LONGEST_BOND = 0.35
 
 
 @dataclass(frozen=True)
@@ -40,17 +39,6 @@ def _check_molecule(path: Path, topology: mdtraj.Topology) -> None:
             f"the reference '{path}' holds {water} water molecules, and it is the solute that is "
             "compared: make molecules whole and leave the solvent out of both trajectories first "
             "(mdtraj's image_molecules and remove_solvent do it)."
-        )
-
-
-def _check_whole(path: Path, topology: mdtraj.Topology, positions: np.ndarray) -> None:
-    bonds = np.array([(a.index, b.index) for a, b in topology.bonds], int).reshape(-1, 2)
-    lengths = np.linalg.norm(positions[bonds[:, 0]] - positions[bonds[:, 1]], axis=1)
-    if len(bonds) and lengths.max() > _LONGEST_BOND:
-        raise MolflowError(
-            f"the first frame of the reference '{path}' has a bond of {lengths.max():.2f} nm: if "
-            "the edge of a periodic box cuts the molecule, make it whole first (mdtraj's "
-            "make_molecules_whole does it); otherwise its topology is of another molecule."
         )
 
 
@@ -82,7 +70,7 @@ def reference_from_trajectory(
     first = next(given.chunks(1)).xyz[0]
     _check_molecule(path, given.topology)
     topology = with_bonds(given.topology, first)
-    _check_whole(path, topology, first)
+    bonds, cut, torn = bonds_of(topology), 0, 0
     torsions_found = torsion_list(topology)
     wanted = evenly_spaced(given.n, KEPT_POSITIONS)
     torsions, energies, positions, start = [], [], [], 0
@@ -94,12 +82,15 @@ def reference_from_trajectory(
                 f"the reference '{path}' has {bad} frames with positions that are not finite among "
                 f"the frames from {start}: leave them out, a reference has to be sound."
             )
+        masks = long_bonds(xyz, bonds, chunk.unitcell_lengths)
+        cut, torn = cut + int(masks[0].sum()), torn + int(masks[1].sum())
         torsions.append(measure_torsions(xyz, torsions_found))
         if known is not None:
             energies.append(known.energies(xyz))
         here = wanted[(wanted >= start) & (wanted < start + len(xyz))] - start
         positions.append(xyz[here])
         start += len(xyz)
+    refuse_long_bonds(path.name, cut, torn, start)
     found = Reference(
         topology=topology,
         torsions=np.concatenate(torsions),

@@ -8,6 +8,9 @@ import numpy as np
 from molflow.analysis.graph import neighbours
 from molflow.colours import refined
 
+#: Triple product of unit vectors above which a centre is no plane: 0.77 for a tetrahedron.
+_PYRAMID = 0.4
+
 
 def stereocentres(
     topology: mdtraj.Topology, kept: np.ndarray | None = None
@@ -32,8 +35,7 @@ def stereocentres(
         the triple product; indices into `kept` if it is given.
     """
     table = neighbours(topology)
-    elements = [atom.element.atomic_number if atom.element else 0 for atom in topology.atoms]
-    colours = refined(elements, table)
+    colours = _colours(topology, table)
     place = {int(a): i for i, a in enumerate(range(topology.n_atoms) if kept is None else kept)}
     found = []
     for atom in topology.atoms:
@@ -45,6 +47,57 @@ def stereocentres(
                 a, b, c = seen[:3]
                 found.append((place[atom.index], a, b, c))
     return found
+
+
+def _colours(topology: mdtraj.Topology, table: list[list[int]]) -> list[int]:
+    elements = [atom.element.atomic_number if atom.element else 0 for atom in topology.atoms]
+    return refined(elements, table)
+
+
+def shown_stereocentres(
+    topology: mdtraj.Topology, positions: np.ndarray, kept: np.ndarray | None = None
+) -> list[tuple[int, int, int, int]]:
+    """Find stereocentres, also those whose hydrogen is not in the file.
+
+    Where no carbon carries a hydrogen, as in files of heavy atoms, a carbon with three different
+    neighbours which is no plane with them is a stereocentre whose fourth neighbour is missing.
+
+    Parameters
+    ----------
+    topology : mdtraj.Topology
+        All atoms, with bonds.
+    positions : ndarray, (n, n_atoms, 3)
+        Of a sound ensemble, nm.
+    kept : ndarray of int, optional
+        Subset of the atoms that is at hand.
+
+    Returns
+    -------
+    list of (centre, a, b, c)
+        As `stereocentres`.
+    """
+    found = stereocentres(topology, kept)
+    elements = [atom.element.symbol if atom.element else "" for atom in topology.atoms]
+    table = neighbours(topology)
+    if any("H" in (elements[j] for j in row) for i, row in enumerate(table) if elements[i] == "C"):
+        return found
+    colours = _colours(topology, table)
+    place = {int(a): i for i, a in enumerate(range(topology.n_atoms) if kept is None else kept)}
+    for i, around in enumerate(table):
+        different = len(around) == len({colours[j] for j in around}) == 3
+        if elements[i] == "C" and different and place.keys() >= {i, *around}:
+            if np.median(np.abs(_volume(positions, i, around))) > _PYRAMID:
+                found.append((place[i], *(place[j] for j in around)))
+    return sorted(found)
+
+
+def _volume(positions: np.ndarray, centre: int, around: list[int]) -> np.ndarray:
+    """Return the triple product of the unit vectors from a centre to three atoms, (n,)."""
+    units = []
+    for j in around:
+        vector = positions[:, j].astype(np.float64) - positions[:, centre]
+        units.append(vector / np.linalg.norm(vector, axis=1, keepdims=True))
+    return np.sum(units[0] * np.cross(units[1], units[2]), axis=1)
 
 
 def handedness(positions: np.ndarray, centres: list[tuple[int, int, int, int]]) -> np.ndarray:

@@ -221,14 +221,18 @@ def _bonds(result: dict) -> dict:
     # Beyond chance: the interval has to leave 0 out as well.
     low, high = row["interval"] or (row["value"], row["value"])
     certain = low is not None and (low > 0 or high < 0)
-    level = _level(abs(math.log(middle)), BOND_WIDTH) if certain else "good"
+    level = _level(abs(math.log(middle)), BOND_WIDTH)
+    if not certain:
+        # A large ratio that chance may have made is not good either: it is not known.
+        level = "unknown" if level == "bad" else "good"
     soft = middle > 1
     words = {
         "good": "Bonds vibrate as they should",
         "fair": f"Bonds vibrate somewhat too {'much' if soft else 'little'}",
         "bad": f"Bonds vibrate far too {'much' if soft else 'little'}",
+        "unknown": "How bonds vibrate cannot be told from so few samples",
     }[level]
-    if level != "good":
+    if level in ("fair", "bad"):
         words += (
             f", as if they were {abs(row['value']):.0%} too {'soft' if soft else 'stiff'}"
         )
@@ -248,6 +252,8 @@ def _validity(result: dict) -> dict:
     n = counts["samples"]
     invalid, expected = 1 - _share(counts, "valid"), 1 - _share(control, "valid")
     level = _level(invalid - expected, INVALID)
+    if expected > INVALID[1]:
+        level = "unknown"  # nothing is good by the measure of what is unsound itself
     keys = ["not_finite", *(TESTS[test][0] for test in PUBLISHED)]
     failed = _reasons(counts, keys)
     text = f"{counts['valid']:,} of {n:,} samples are valid"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from molflow.analysis.ensemble import match_atoms, read_ensemble
+from molflow.analysis.ensemble import read_ensemble
 from molflow.data.dataset import HOT, data_hash, load_forces, load_training_data
 from molflow.data.prepare import centred
 from molflow.errors import MolflowError
@@ -159,8 +159,7 @@ def _frames_of(path: Path, system: MolecularSystem, top) -> tuple[dict[str, np.n
         source = {key: data.manifest.get(key) for key in ("system", "ensemble_hash", "data_hash")}
         split = data.manifest["split"]
         return sets, {"split": split, "hot_temperature": hot, "source": source}
-    given = read_ensemble(path, top)
-    order = match_atoms(given.topology, system.topology())
+    given, order = read_ensemble(path, top).in_order_of(system.topology())
     if len(order) != atoms:
         raise MolflowError(
             f"'{path}' has {len(order)} of the {atoms} atoms of '{system.name}': give all of them."

@@ -10,7 +10,7 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 
-from molflow.analysis.ensemble import match_atoms, read_ensemble
+from molflow.analysis.ensemble import read_ensemble
 from molflow.errors import MolflowError
 from molflow.flow_map.base import FlowMap
 from molflow.propagation.paths import steps_between_frames
@@ -110,8 +110,7 @@ def start_positions(
         If the start cannot be read, lacks atoms or is not finite.
     """
     try:
-        given = read_ensemble(start, None)
-        atoms = match_atoms(given.topology, topology)
+        given, atoms = read_ensemble(start, None).in_order_of(topology)
     except MolflowError as error:
         raise MolflowError(f"start '{start}' cannot be used: {error}") from error
     if len(atoms) < topology.n_atoms:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from molflow.analysis.ensemble import EnsembleFile, match_atoms, read_ensemble
+from molflow.analysis.atom_matching import match_atoms
+from molflow.analysis.ensemble import EnsembleFile, read_ensemble
 from molflow.errors import MolflowError
 from molflow.files import read_arrays, sha256_of, writable_folder, write_arrays, write_json
 from molflow.parts import claim_parts, finished
@@ -196,6 +197,11 @@ def _check_atoms(given: EnsembleFile, system: MolecularSystem) -> None:
         raise MolflowError(
             f"the ensemble has {len(atoms)} of the {topology.n_atoms} atoms of '{system.name}', "
             "and forces need all of them: give an ensemble of all atoms."
+        )
+    if np.any(np.diff(atoms) < 0):
+        raise MolflowError(
+            f"the atoms of the ensemble are in another order than those of '{system.name}': give "
+            "an ensemble in the order of the system's structure."
         )
 
 
