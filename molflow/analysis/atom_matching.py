@@ -65,14 +65,14 @@ def match_atoms(topology: mdtraj.Topology, reference: mdtraj.Topology) -> np.nda
             f"reference ({', '.join(chains)}), or several atoms have one name: give a topology "
             "with the reference's chain letters, residue numbers and atom names."
         )
-    _raise_unknown(topology, reference)
+    raise _unknown(topology, reference)
 
 
-def _raise_unknown(topology: mdtraj.Topology, reference: mdtraj.Topology) -> None:
+def _unknown(topology: mdtraj.Topology, reference: mdtraj.Topology) -> MolflowError:
     theirs = set(map(_by_number, reference.atoms))
     unknown = [atom for atom in topology.atoms if _by_number(atom) not in theirs]
     first = unknown[0] if unknown else next(topology.atoms)
-    raise MolflowError(
+    return MolflowError(
         f"the ensemble has {topology.n_atoms} atoms and the reference {reference.n_atoms}, and "
         f"{len(unknown)} of the ensemble's are not in the reference, the first being atom "
         f"'{first.name}' of residue {first.residue.name} {first.residue.resSeq}: give the topology "

@@ -87,7 +87,8 @@ def shown_stereocentres(
         different = len(around) == len({colours[j] for j in around}) == 3
         if elements[i] == "C" and different and place.keys() >= {i, *around}:
             if np.median(np.abs(_volume(positions, i, around))) > _PYRAMID:
-                found.append((place[i], *(place[j] for j in around)))
+                a, b, c = (place[j] for j in around)
+                found.append((place[i], a, b, c))
     return sorted(found)
 
 
