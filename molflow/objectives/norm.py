@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from molflow.devices import upload
 from molflow.flow_map.base import FlowMap
 from molflow.flow_map.step import check_like
 
@@ -23,4 +24,5 @@ def residual(
 ) -> Tensor:
     """Return the norm of predicted − target in units of `FlowMap.unit` squared, (B,)."""
     check_like("The target", target, predicted)
-    return norm(predicted - target, predicted, s) / flow_map.unit(s).square()
+    unit = upload(flow_map.unit(s), predicted.device)
+    return norm(predicted - target, predicted, s) / unit.square()

@@ -40,6 +40,9 @@ class Trips(TorchDispatchMode):
         if func is torch.ops.aten._local_scalar_dense.default and there:
             self.read[_line()] += 1
             return {torch.bool: True, torch.long: 1}.get(there[0].dtype, 1.0)
+        if func is torch.ops.aten.index.Tensor and _masked(args[1]):
+            self.read[_line()] += 1
+            return args[0].new_zeros(1, *args[0].shape[1:])
         if func in _COPIES:
             target = torch.device(kwargs["device"]) if kwargs.get("device") else None
             if func is torch.ops.aten.copy_.default:
@@ -58,6 +61,11 @@ class Trips(TorchDispatchMode):
                 raise AssertionError(f"{func} is given arrays of both sides at {_line()}")
             self.blocking[_line()] += 1
         return func(*args, **kwargs)
+
+
+def _masked(indices: list) -> bool:
+    first = indices[0]
+    return first is not None and first.dtype == torch.bool and first.device == DEVICE
 
 
 def _line() -> str:

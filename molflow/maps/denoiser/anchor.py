@@ -52,8 +52,7 @@ def mean_point(
     gone = -torch.expm1(-k * h)
     time = t.double() - 1.0 / k + h * (1.0 - gone) / gone
     stay = (k * h * (1.0 - gone) / gone).to(x.dtype).reshape(-1, 1, 1)
-    node, weight, legendre = _quadrature(increment.basis.order)
-    node, weight, legendre = (a.to(h.device) for a in (node, weight, legendre))
+    node, weight, legendre = _quadrature(increment.basis.order, h.device)
     before = h[:, None] * (1.0 - node)
     kernel = before * torch.exp(-(sde.eta**2) * before) * weight
     factor = math.sqrt(2.0) * sde.eta * sde.sigma(t).double() * k / gone
@@ -63,15 +62,12 @@ def mean_point(
 
 
 @lru_cache
-def _quadrature(order: int) -> tuple[Tensor, Tensor, Tensor]:
+def _quadrature(order: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Gauss-Legendre nodes and weights on [0, 1], and (2n + 1) P_n(2 node - 1)."""
     node, weight = np.polynomial.legendre.leggauss(order + 12)
     legendre = np.polynomial.legendre.legvander(node, order - 1) * (2 * np.arange(order) + 1)
-    return (
-        torch.from_numpy(0.5 + 0.5 * node),
-        torch.from_numpy(0.5 * weight),
-        torch.from_numpy(legendre),
-    )
+    found = 0.5 + 0.5 * node, 0.5 * weight, legendre
+    return tuple(torch.from_numpy(values).to(device) for values in found)
 
 
 def anchored_mean(

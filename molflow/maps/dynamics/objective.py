@@ -7,6 +7,7 @@ from torch import Tensor
 
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
+from molflow.devices import upload
 from molflow.maps.dynamics.rollouts import DynamicsTraining
 from molflow.maps.dynamics.thermal_norm import ThermalNorm
 from molflow.maps.langevin.flow_map import LangevinFlowMap
@@ -55,7 +56,8 @@ class LangevinTraining(DynamicsTraining):
         norm = ThermalNorm(student, h)
         error = residual(student, start, predicted, torch.cat(targets), norm)
         self._log_parts(error, batch)
-        log_variance = self._log_variance(*(end.float() for end in (start, self._clock(h))))
+        clock = self._clock(h).float()
+        log_variance = self._log_variance(torch.zeros_like(clock), clock)
         loss = weighted(error, log_variance)
         self._log("loss/weighted", loss, len(x))
         return loss
@@ -76,7 +78,14 @@ class LangevinTraining(DynamicsTraining):
             self._keep(end[: len(batch["slots"])], batch["slots"])
         if batch["mean_flow"]:
             part = slice(last, None)
-            s, t, halves = self._part(batch, part, left, right)
+            # On the device, where derivatives by the start are taken.
+            place = x.device
+            halves = [
+                Increment.from_whitened(one.basis, upload(one.h, place)[part], one.whitened()[part])
+                for one in (left, right)
+            ]
+            t = upload(batch["lag"][part], place)
+            s = torch.zeros_like(t)
             n = teacher.constant(batch["forces"][-batch["mean_flow"] :])
             targets.append(mean_flow_target(teacher, s, t, x[part], n, join(*halves)))
         return targets

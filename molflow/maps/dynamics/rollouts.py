@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from molflow.brownian.increment import Increment
+from molflow.devices import upload
 from molflow.maps.dynamics.flow_map import CLOCK, DynamicsFlowMap
 from molflow.maps.langevin.inertial import InertialFlowMap
 from molflow.training.configuration import TrainingConfig
@@ -38,8 +39,13 @@ class DynamicsTraining(MapTraining):
         #: Steps since a rollout began; 0 for none yet.
         self.register_buffer("ages", torch.zeros(slots, dtype=torch.long))
 
+    def transfer_batch_to_device(self, batch: dict, device: torch.device, index: int) -> dict:
+        """Move a batch, but for the lengths of its steps, which are planned on the processor."""
+        kept = {name: batch[name] for name in ("lag", "path_lag") if name in batch}
+        return {**super().transfer_batch_to_device(batch, device, index), **kept}
+
     def _clock(self, h: Tensor) -> Tensor:
-        return CLOCK * h / self.flow_map.scales.longest_lag
+        return upload(CLOCK * h / self.flow_map.scales.longest_lag, self.rollouts.device)
 
     def _halves(self, batch: dict[str, Tensor], flow_map) -> tuple[Increment, Increment]:
         half = 0.5 * batch["lag"]
@@ -79,8 +85,8 @@ class DynamicsTraining(MapTraining):
             energies = momenta.flatten(1).square()
             energies = energies / thermal_energy(self.flow_map.scales.temperature)
             whole &= (energies.amax(1) < _TOO_FAST**2) & (energies.mean(1) < _TOO_HOT)
-            if bool(whole.any()):
-                self._log("rollouts/temperature", energies[whole].mean(), int(whole.sum()))
+            if count := int(whole.sum()):
+                self._log("rollouts/temperature", energies[whole].mean(), count)
         self.rollouts[slots] = torch.where(
             whole.reshape((-1,) + (1,) * (states.ndim - 1)), states, 0.0
         )

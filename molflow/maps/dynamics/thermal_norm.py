@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from molflow.devices import upload
 from molflow.maps.langevin.flow_map import LangevinFlowMap
 from molflow.maps.overdamped.flow_map import OverdampedFlowMap
 from molflow.objectives.norm import mean_square
@@ -29,13 +30,15 @@ class ThermalNorm:
     """
 
     def __init__(self, flow_map: LangevinFlowMap | OverdampedFlowMap, h: Tensor):
-        forces = torch.tensor(flow_map.scales.forces, dtype=torch.float64, device=h.device)
+        place = flow_map.root_masses.device
+        h, forces = upload(h.double(), place), flow_map.scales.forces
+        forces = upload(torch.tensor(forces, dtype=torch.float64), place)
         if isinstance(flow_map, OverdampedFlowMap):
             slow = flow_map.scales.friction / flow_map.friction
-            ratio = slow * h.double()[:, None] / flow_map.relaxation
+            ratio = slow * h[:, None] / flow_map.relaxation
             self.weight = torch.sqrt(1.0 + ratio**2) / forces
         else:
-            ratio = h.double()[:, None] / flow_map.response
+            ratio = h[:, None] / flow_map.response
             both = torch.stack([0.5 * ratio**2, ratio], dim=1)
             masses = flow_map.root_masses.square()
             self.weight = torch.sqrt(1.0 + both**2) * masses / forces

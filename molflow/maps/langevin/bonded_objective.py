@@ -46,7 +46,8 @@ class BondedLangevinTraining(DynamicsTraining):
         predicted = student.rest(h, torch.cat(paths, dim=1))
         error = rest_error(student, h, predicted - torch.cat(targets, dim=1))
         self._log_parts(error, batch)
-        log_variance = self._log_variance(torch.zeros_like(h).float(), self._clock(h).float())
+        clock = self._clock(h).float()
+        log_variance = self._log_variance(torch.zeros_like(clock), clock)
         loss = weighted(error, log_variance)
         self._log("loss/weighted", loss, len(h))
         return loss
