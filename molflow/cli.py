@@ -242,7 +242,7 @@ def sample(
     """
     from molflow.sampling.ensemble import sample as run
 
-    trajectory = run(
+    run(
         checkpoint,
         steps=steps,
         n=n,
@@ -253,8 +253,9 @@ def sample(
         energies=energies,
         refine=refine,
         progress=not quiet,
+        load=False,
     )
-    typer.echo(f"{trajectory.n_frames} conformations in {out}, topology.pdb beside it.")
+    typer.echo(f"{n} conformations in {out}, topology.pdb beside it.")
 
 
 # Here, so that the list of verbs is in the order of their use.

@@ -92,6 +92,7 @@ def propagate(
         residual_noise=residual_noise,
         energies=energies,
         progress=not quiet,
+        load=False,
     )
     typer.echo(summary(out))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -92,10 +94,37 @@ def read_json(path: str | Path):
         raise MolflowError(f"'{path}' is damaged: it is not JSON ({error}).") from error
 
 
-def write_arrays(path: str | Path, **arrays: np.ndarray) -> None:
+@dataclass(frozen=True)
+class Streamed:
+    """An array that is written without being in memory as a whole.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : dtype
+    pieces : iterable of ndarray
+        What follows each other along the first axis.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    pieces: Iterable[np.ndarray]
+
+
+def write_arrays(path: str | Path, **arrays: np.ndarray | Streamed) -> None:
     """Write named arrays atomically as a compressed ``.npz``."""
+    plain = {name: value for name, value in arrays.items() if not isinstance(value, Streamed)}
     with replacing(path) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+        np.savez_compressed(temporary, allow_pickle=False, **plain)
+        with zipfile.ZipFile(temporary, "a", zipfile.ZIP_DEFLATED) as archive:
+            for name in arrays.keys() - plain.keys():
+                value = arrays[name]
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    descr = np.lib.format.dtype_to_descr(np.dtype(value.dtype))
+                    header = {"descr": descr, "fortran_order": False, "shape": value.shape}
+                    np.lib.format.write_array_header_1_0(file, header)
+                    for piece in value.pieces:
+                        file.write(np.ascontiguousarray(piece, value.dtype).tobytes())
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
@@ -106,8 +135,6 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     MolflowError
         If the file is missing or damaged.
     """
-    import zipfile
-
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}

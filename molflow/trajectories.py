@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import struct
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from molflow.files import check_hdf5, replacing
 _AKMA = 0.04888821
 #: The file beside trajectories that names their atoms.
 TOPOLOGY = "topology.pdb"
+#: Numbers of positions that are in memory at once while much is written.
+PIECE = 1 << 22
 #: Formats that `write_trajectory` knows.
 EXTENSIONS = (".dcd", ".h5", ".xtc", ".pdb")
 
@@ -36,15 +39,17 @@ def check_extension(path: str | Path) -> Path:
     return path
 
 
-def write_trajectory(path: str | Path, positions: np.ndarray, topology) -> None:
+def write_trajectory(
+    path: str | Path, positions: np.ndarray | Iterable[np.ndarray], topology
+) -> None:
     """Write frames atomically in the format that the extension names.
 
     Parameters
     ----------
     path : path
         ``.dcd``, ``.h5``, ``.xtc`` (rounds to 0.001 nm) or ``.pdb`` (one model per frame).
-    positions : ndarray, (frames, atoms, 3)
-        nm.
+    positions : ndarray, (frames, atoms, 3), or iterable of such
+        nm; of pieces one at a time is in memory.
     topology : mdtraj.Topology
 
     Raises
@@ -55,16 +60,50 @@ def write_trajectory(path: str | Path, positions: np.ndarray, topology) -> None:
     import mdtraj
 
     path = check_extension(path)
-    trajectory = mdtraj.Trajectory(positions, topology, time=np.arange(len(positions), dtype=float))
+    pieces = in_pieces(positions) if isinstance(positions, np.ndarray) else positions
     with replacing(path) as temporary:
         try:
-            trajectory.save(str(temporary))
+            with mdtraj.open(str(temporary), "w") as file:
+                _write_pieces(file, pieces, topology)
         except ValueError as error:
             raise MolflowError(
                 f"'{path}' cannot hold these positions ({error}): choose .dcd."
             ) from error
         if path.suffix.lower() == ".dcd":
             finish_dcd(temporary, 1.0)
+
+
+def in_pieces(positions: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield frames (frames, atoms, 3) in pieces of at most `PIECE` numbers."""
+    at_once = frames_at_once(positions.shape[1])
+    for first in range(0, len(positions), at_once):
+        yield positions[first : first + at_once]
+
+
+def frames_at_once(n_atoms: int) -> int:
+    """Return how many frames have `PIECE` numbers."""
+    return max(1, PIECE // (3 * n_atoms))
+
+
+def _write_pieces(file, pieces: Iterable[np.ndarray], topology) -> None:
+    """Write frames numbered from 0 to an open file of mdtraj."""
+    scale, first = 10.0 if file.distance_unit == "angstroms" else 1.0, 0
+    kind = type(file).__name__
+    for piece in pieces:
+        positions = np.asarray(piece, np.float32)
+        times = np.arange(first, first + len(piece), dtype=np.float32)
+        if kind == "PDBTrajectoryFile":
+            for k, frame in enumerate(scale * positions, start=first):
+                file.write(frame, topology, modelIndex=k)
+        elif kind == "DCDTrajectoryFile":
+            file.write(scale * positions)
+        elif kind == "XTCTrajectoryFile":
+            file.write(positions, time=times, step=np.arange(first, first + len(piece)))
+        else:
+            file.write(positions, time=times)
+        first += len(piece)
+    if kind == "HDF5TrajectoryFile":
+        file.topology = topology
 
 
 def check_topology(out: Path, topology) -> None:

@@ -40,7 +40,8 @@ def propagate(
     residual_noise: bool = False,
     energies: bool = True,
     progress: bool = True,
-) -> mdtraj.Trajectory:
+    load: bool = True,
+) -> mdtraj.Trajectory | Path:
     """Propagate chains by a trained map of Langevin dynamics, or go on where it stopped.
 
     The Brownian path of a chain depends on `path_seed` and on absolute time: a run that was
@@ -90,10 +91,13 @@ def propagate(
     progress : bool
         Whether to show a bar with kinetic temperature and drift.
 
+    load : bool
+        Whether to return the trajectory. Without, memory does not grow with its length.
+
     Returns
     -------
-    mdtraj.Trajectory
-        What was written; times are those within a chain, ps.
+    mdtraj.Trajectory, or Path
+        What was written; times are those within a chain, ps. `out` where it is not wanted.
 
     Raises
     ------
@@ -141,7 +145,7 @@ def propagate(
         seconds = clock.perf_counter() - started
         write_result(out, checkpoint, topology, run, plan, seconds, energies)
         shutil.rmtree(parts)
-    return read_result(out, topology)
+    return read_result(out, topology) if load else out
 
 
 def _sentence(found: list[Break], run: Run, out: Path) -> str:

@@ -12,6 +12,7 @@ import molflow
 from molflow.analysis.samples import evenly_spaced
 from molflow.analysis.temperatures import kinetic_table
 from molflow.files import read_arrays, read_json, sha256_of, write_arrays, write_json
+from molflow.propagation.chain_order import ChainOrder
 from molflow.propagation.progress import drift
 from molflow.propagation.run import Run
 from molflow.sampling.energies import energies_of, energy_system
@@ -33,16 +34,9 @@ def write_result(
 ) -> None:
     """Write the trajectory, chain after chain, with topology, arrays and record beside it."""
     write_topology(out, checkpoint.folder / TOPOLOGY)
-    segments = [read_arrays(path) for path in run.segments]
-    chains = run.whole
-    whole = {
-        name: np.concatenate([part[name] for part in segments])[:, chains]
-        for name in segments[0]
-        if segments[0][name].shape[1]
-    }
-    positions = _chains_first(whole["positions"])
-    request = run.request
-    write_trajectory(out, positions, topology)
+    chains, request = run.whole, run.request
+    positions = ChainOrder(run, "positions")
+    write_trajectory(out, positions.pieces(), topology)
     arrays = {
         "times": np.tile(request.interval * np.arange(1, request.frames + 1), len(chains)),
         "chain": np.repeat(chains, request.frames),
@@ -51,9 +45,14 @@ def write_result(
     if request.temperature != checkpoint.flow_map.temperature:
         hash_ += f"@{request.temperature:g}K"
     # The energy is the same function at every temperature.
-    found = energies_of(checkpoint, positions) if energies else None
+    found = energies_of(checkpoint, positions.pieces()) if energies else None
     if found is not None:
         arrays["energies"] = found
+    watched = {}
+    if run.inertial:
+        velocities = ChainOrder(run, "velocities")
+        watched = _watched(run, positions, velocities, topology)
+        arrays["velocities"] = velocities.streamed()
     record = {
         "system": description["system"],
         "system_path": description.get("system_path"),
@@ -68,7 +67,7 @@ def write_result(
         "frame_interval_ps": request.interval,
         "step_fs": request.step * 1e3,
         "steps_per_chain": request.steps * request.frames,
-        "watched": _watched(run, positions, whole, topology),
+        "watched": watched,
         "plan": plan,
         "checkpoint": {
             "weights_sha256": checkpoint.weights_hash,
@@ -78,8 +77,6 @@ def write_result(
         "seconds_of_last_session": round(seconds, 2),
         "molflow": molflow.__version__,
     }
-    if run.inertial:
-        arrays["velocities"] = _chains_first(whole["velocities"])
     write_arrays(out.with_suffix(".npz"), **arrays)
     write_json(
         out.with_suffix(".json"),
@@ -87,23 +84,19 @@ def write_result(
     )
 
 
-def _chains_first(values: np.ndarray) -> np.ndarray:
-    """Turn (frames, chains, ...) into (chains * frames, ...)."""
-    return np.ascontiguousarray(values.swapaxes(0, 1)).reshape(-1, *values.shape[2:])
-
-
-def _watched(run: Run, positions: np.ndarray, whole: dict, topology: mdtraj.Topology) -> dict:
+def _watched(
+    run: Run, positions: ChainOrder, velocities: ChainOrder, topology: mdtraj.Topology
+) -> dict:
     """Return what the watch saw of the chains that are whole: temperatures and drift."""
-    if not run.inertial:
-        return {}
-    kinetic = whole["kinetic"]
+    kinetic = np.concatenate([read_arrays(path)["kinetic"] for path in run.segments])
+    kinetic = kinetic[:, run.whole]
     chosen = evenly_spaced(len(positions), _MEASURED)
     found = {
         "lowest_kinetic_temperature": float(kinetic.min()),
         "highest_kinetic_temperature": float(kinetic.max()),
         "temperatures": kinetic_table(
-            positions[chosen],
-            _chains_first(whole["velocities"])[chosen],
+            positions.rows(chosen),
+            velocities.rows(chosen),
             topology,
             chosen // run.request.frames,
             run.masses,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from molflow.errors import MolflowError
@@ -29,21 +31,25 @@ def force_field_of(checkpoint: Checkpoint) -> MolecularSystem | None:
     return None if isinstance(found, str) else found
 
 
-def energies_of(checkpoint: Checkpoint, positions: np.ndarray) -> np.ndarray | None:
+def energies_of(checkpoint: Checkpoint, pieces: Iterable[np.ndarray]) -> np.ndarray | None:
     """Return energies in kJ/mol, infinite for samples that are not finite; None if there are none.
 
     Parameters
     ----------
     checkpoint : Checkpoint
         Names the system.
-    positions : ndarray, (n, n_atoms, 3)
+    pieces : iterable of ndarray, (frames, n_atoms, 3)
         nm.
     """
-    from molflow.md.energies import potential_energies
-
     system = force_field_of(checkpoint)
     if system is None:
         return None
+    return np.concatenate([_of_piece(system, positions) for positions in pieces])
+
+
+def _of_piece(system: MolecularSystem, positions: np.ndarray) -> np.ndarray:
+    from molflow.md.energies import potential_energies
+
     result = np.full(len(positions), np.inf)
     finite = np.isfinite(positions).all(axis=(1, 2))
     if finite.any():

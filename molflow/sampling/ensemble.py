@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from molflow.training.checkpoint import TOPOLOGY, Checkpoint, open_checkpoint
 from molflow.trajectories import (
     check_extension,
     check_topology,
+    frames_at_once,
     write_topology,
     write_trajectory,
 )
@@ -39,6 +41,7 @@ def sample(
     energies: bool = True,
     progress: bool = True,
     refine: int | None = None,
+    load: bool = True,
 ):
     """Draw conformations from a trained flow map.
 
@@ -71,11 +74,15 @@ def sample(
         Whether to show a progress bar.
     refine : int, optional
         Steps of damped dynamics from every conformation, see `molflow.refine`.
+    load : bool
+        Whether to return the conformations. Without, with `out` and without `refine`, memory does
+        not grow with `n`.
 
     Returns
     -------
-    mdtraj.Trajectory
-        Frame k has time k; order of atoms and residues of the topology, lengths in nm.
+    mdtraj.Trajectory, or Path
+        Frame k has time k; order of atoms and residues of the topology, lengths in nm. `out` where
+        the conformations are not wanted.
 
     Raises
     ------
@@ -102,6 +109,8 @@ def sample(
     }
     if walk is not None:
         plan["refine"] = plan_of(walk)
+    if not load and out is None:
+        raise MolflowError("load is False and out is not given: the conformations would be lost.")
     parts = None
     if out is not None:
         out = check_extension(out)
@@ -119,23 +128,26 @@ def sample(
                 stacklevel=2,
             )
         if finished(out, plan):
-            return mdtraj.load(str(out), **_top(out, topology))
+            return mdtraj.load(str(out), **_top(out, topology)) if load else out
         parts = claim_parts(out, plan)
     started = time.perf_counter()
-    positions = _draw_all(checkpoint, steps, n, path_seed, batch, parts, progress)
+    pieces = _draw_all(checkpoint, steps, n, path_seed, batch, parts, progress)
     seconds = time.perf_counter() - started
     walked = None
     if walk is not None:
+        positions = np.concatenate(list(_joined(pieces, n, n)))
         walked = refine_positions(walk, positions, parts, progress=progress)
         warn_of(walked)
-        positions = walked.positions
+        pieces = [walked.positions]
     if out is not None:
-        stored = energies_of(checkpoint, positions) if energies and walked is None else None
-        if walked is not None and energies:
-            stored = walked.energies
-        _write(out, checkpoint, topology, positions, plan, seconds, stored, walked)
+        _write(out, checkpoint, topology, pieces, plan, seconds, walked)
+    found = None
+    if load:
+        positions = np.concatenate(list(_joined(pieces, n, n)))
+        found = mdtraj.Trajectory(positions, topology, time=np.arange(n, dtype=float))
+    if parts is not None:
         shutil.rmtree(parts)
-    return mdtraj.Trajectory(positions, topology, time=np.arange(n, dtype=float))
+    return out if found is None else found
 
 
 def _walk(checkpoint: Checkpoint, steps: int, path_seed: int):
@@ -147,33 +159,56 @@ def _walk(checkpoint: Checkpoint, steps: int, path_seed: int):
     return walk_of(system, steps, seed=derive_seed(path_seed, "refine"))
 
 
-def _draw_all(checkpoint, steps, n, path_seed, batch, parts, progress) -> np.ndarray:
+def _draw_all(
+    checkpoint, steps, n, path_seed, batch, parts, progress
+) -> list[np.ndarray | Path]:
+    """Draw all batches, and return them, or the files in `parts` that hold them."""
     blocks = -(-n // BLOCK)
     pieces = []
     starts = range(0, blocks, batch)
     for first in track(starts, f"sampling at {steps} evaluations", progress):
         part = None if parts is None else parts / f"blocks-{first:07d}.npy"
-        if part is not None and part.exists():
-            pieces.append(np.load(part, allow_pickle=False))
-            continue
-        wanted = range(first, min(first + batch, blocks))
-        with torch.no_grad():
-            drawn = draw_blocks(checkpoint.flow_map, wanted, steps, path_seed, checkpoint.n_atoms)
-        pieces.append((checkpoint.scale * drawn).cpu().numpy().astype(np.float32))
-        if part is not None:
-            with replacing(part) as temporary:
-                np.save(temporary, pieces[-1])
-    return np.concatenate(pieces)[:n]
+        if part is None or not part.exists():
+            wanted = range(first, min(first + batch, blocks))
+            with torch.no_grad():
+                drawn = draw_blocks(
+                    checkpoint.flow_map, wanted, steps, path_seed, checkpoint.n_atoms
+                )
+            drawn = (checkpoint.scale * drawn).cpu().numpy().astype(np.float32)
+            if part is not None:
+                with replacing(part) as temporary:
+                    np.save(temporary, drawn)
+        pieces.append(drawn if part is None else part)
+    return pieces
+
+
+def _joined(pieces: list[np.ndarray | Path], n: int, at_once: int) -> Iterator[np.ndarray]:
+    """Yield the first n frames of pieces, or of their files, about so many at once."""
+    kept, held, left = [], 0, n
+    for piece in pieces:
+        frames = np.load(piece, allow_pickle=False) if isinstance(piece, Path) else piece
+        kept.append(frames[:left])
+        held, left = held + len(kept[-1]), left - len(kept[-1])
+        if held >= at_once or not left:
+            yield np.concatenate(kept)
+            kept, held = [], 0
+        if not left:
+            return
 
 
 def _top(out: Path, topology) -> dict:
     return {"top": topology} if out.suffix.lower() in (".dcd", ".xtc") else {}
 
 
-def _write(out, checkpoint, topology, positions, plan, seconds, stored, walked) -> None:
+def _write(out, checkpoint, topology, pieces, plan, seconds, walked) -> None:
     write_topology(out, checkpoint.folder / TOPOLOGY)
-    write_trajectory(out, positions, topology)
+    at_once, stored = frames_at_once(topology.n_atoms), None
+    write_trajectory(out, _joined(pieces, plan["n"], at_once), topology)
     digest = sha256_of(out)
+    if plan["energies"]:
+        stored = None if walked is None else walked.energies
+        if walked is None:
+            stored = energies_of(checkpoint, _joined(pieces, plan["n"], at_once))
     if stored is None:
         # Energies of an earlier ensemble of this name would be taken for energies of this one.
         out.with_suffix(".npz").unlink(missing_ok=True)

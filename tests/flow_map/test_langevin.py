@@ -1,6 +1,7 @@
 """Maps of Langevin dynamics: state by formula, symmetry, and what a step of no length is."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from molflow.brownian.increment import Increment, sample_increment
 from molflow.brownian.path import BrownianPath
 from molflow.errors import MolflowError
 from molflow.maps.dynamics.scales import LangevinScales
+from molflow.propagation.motion import Motion
 from molflow.solvers.loop import integrate, uniform_times
 from molflow.units import thermal_energy
 
@@ -156,11 +158,20 @@ def test_overdamped_friction_is_a_unit_of_time():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loop_of_the_solvers_walks_the_map(kind):
+    """It is the composition of the map's steps, and where chains of a propagation come to."""
     flow_map, x, _ = problem(kind)
     path = BrownianPath(flow_map.basis, 0.0, 0.16, (4, 5, 3), 0, dtype=torch.float64)
+    times = uniform_times(path, 8)
     with torch.no_grad():
-        end = integrate(flow_map, x, path, uniform_times(path, 8))
-    assert end.shape == x.shape and bool(end.isfinite().all())
+        end, expected, chained = integrate(flow_map, x, path, times), x, x
+        for s, t in pairwise(times):
+            increment = path.increment(s, t)
+            ends = (torch.tensor(time, dtype=torch.float64) for time in (s, t))
+            expected = flow_map(*ends, expected, increment)
+            chained = Motion(flow_map, batch_size=3).step(chained, increment)
+    assert torch.equal(end, expected)
+    assert (end - x).abs().max() > 0.01
+    assert (chained - end).abs().max() < 1e-9 * end.abs().max()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -45,8 +45,16 @@ def test_a_block_is_the_same_in_any_company():
 
 
 @pytest.mark.parametrize("n", [1, 64, 65, 300])
-def test_draw_gives_exactly_n(n):
-    assert draw(random_map(), n, 1, 0, ATOMS).shape == (n, ATOMS, 3)
+def test_draw_gives_exactly_the_first_n_of_all_blocks(n):
+    flow_map = random_map()
+    blocks = -(-n // BLOCK)
+    with torch.no_grad():
+        one_by_one = [draw_blocks(flow_map, range(k, k + 1), 1, 0, ATOMS) for k in range(blocks)]
+    expected, found = torch.cat(one_by_one)[:n], draw(flow_map, n, 1, 0, ATOMS)
+    assert found.shape == (n, ATOMS, 3)
+    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+    # No two are alike.
+    assert n == 1 or torch.pdist(found.flatten(1)).min() > 0.1
 
 
 def test_the_first_samples_of_more_are_the_same_and_the_seed_matters():
