@@ -32,7 +32,7 @@ from molflow.data.paths import load_paths
 from molflow.errors import MolflowError
 from molflow.files import write_json
 from molflow.training.configuration import load_configuration
-from molflow.training.map_training import NoNumberError
+from molflow.training.module import NoNumberError
 
 HERE = Path(__file__).parent
 CONFIG = HERE.parent / "systems/alanine_dipeptide/training-dynamics.yaml"

@@ -113,7 +113,7 @@ def trained(words: list[str], data: Path, work: Path) -> dict[str, np.ndarray]:
         found |= {f"{path.stem} {name}": value for name, value in load_file(path).items()}
     with (work / "run" / "metrics.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    names = sorted(name for name in rows[0] if name.startswith(("loss/", "rollouts/")))
+    names = sorted(name for name in rows[0] if name.startswith("loss/"))
     return found | {"metrics": np.array([[row[name] for name in names] for row in rows])}
 
 
@@ -185,7 +185,7 @@ def main() -> int:
         found = differences(*files)
         with np.load(files[0]) as arrays:
             count = sum(value.size for value in arrays.values())
-        said = f"differs in {found}" if found else f"{count:,} numbers alike"
+        said = f"{len(found)} arrays differ, {found[0]}" if found else f"{count:,} numbers alike"
         print(f"{name}: {said}", flush=True)
         different += bool(found)
     return int(different > 0)

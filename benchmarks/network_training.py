@@ -22,15 +22,21 @@ from molflow.maps.denoiser.batches import StepBatches, TimeLaw, scaled_positions
 from molflow.maps.denoiser.clock import StepClock
 from molflow.maps.denoiser.draw import draw
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
-from molflow.maps.denoiser.objective import StrongMapTraining
+from molflow.maps.denoiser.objective import DenoiserObjective
+from molflow.maps.denoiser.recipe import stiff_pairs
 from molflow.maps.denoiser.stiff_norm import StiffNorm
 from molflow.maps.denoiser.validation import EnsembleScore
 from molflow.nn.graph import MolecularGraph
 from molflow.objectives.matching import matching_residual, noised
+from molflow.objectives.registry import OBJECTIVES
+from molflow.objectives.weighting import weighted
 from molflow.sde.reverse_diffusion import ReverseDiffusion
 from molflow.seeds import derive_seed
 from molflow.systems import load_system
+from molflow.training.averages import Averages
 from molflow.training.configuration import TrainingConfig
+from molflow.training.fit import Epoch
+from molflow.training.loss_weight import LossWeight
 from molflow.training.run import distance_statistics
 
 SYSTEM = "alanine_dipeptide"
@@ -59,28 +65,26 @@ class Step:
     """
 
     def __init__(self, network, config: TrainingConfig, positions: Tensor, graph: MolecularGraph):
-        self.config, flow_map = config, flow_map_of(network, config)
-        distances = torch.tensor(graph.distances())
-        pairs = torch.nonzero(torch.triu((distances == 1) | (distances == 2)))
-        part = config.objective
-        norm = StiffNorm(flow_map.sde, pairs, part.stiffness, part.stiff_below)
-        self.module = StrongMapTraining(flow_map, config, norm)
-        self.module._log = lambda *_: None
-        self.optimiser = torch.optim.AdamW(
-            self.module.parameters_to_train(), lr=config.learning_rate, betas=(0.9, 0.99)
+        self.config, self.flow_map = config, flow_map_of(network, config)
+        part, sde = config.objective, self.flow_map.sde
+        norm = StiffNorm(sde, stiff_pairs(graph), part.stiffness, part.stiff_below)
+        self.objective = DenoiserObjective(OBJECTIVES[part.family], norm)
+        self.weight = LossWeight(sde.duration, part.least_variance)
+        self.averages = Averages(
+            self.flow_map, kept=config.ema_decay, teacher=config.teacher_decay
         )
+        self.parameters = [*self.flow_map.parameters(), *self.weight.parameters()]
+        self.optimiser = torch.optim.AdamW(
+            self.parameters, lr=config.learning_rate, betas=(0.9, 0.99)
+        )
+        law, size = TimeLaw(self.flow_map.clock, part), config.batch_size
         self.sources = [
             StepBatches(
-                positions,
-                TimeLaw(flow_map.clock, part),
-                flow_map.basis.size,
-                config.batch_size,
-                [local] * 10**6,
-                config.seed,
-                0,
+                positions, law, self.flow_map.basis.size, size, [local] * 10**6, config.seed,
+                Epoch(0, 0, 10**6),
             )
-            for local in (config.batch_size, round(config.batch_size * part.local_share))
-        ]
+            for local in (size, round(size * part.local_share))
+        ]  # fmt: skip
         self.count = 0
 
     def __call__(self, mixed: bool = True, rate: float = 1.0) -> None:
@@ -88,14 +92,15 @@ class Step:
         batch = self.sources[mixed][self.count]
         for group in self.optimiser.param_groups:
             group["lr"] = rate * self.config.learning_rate
-        loss = self.module.training_step(batch, self.count)
+        found = self.objective(self.flow_map, self.averages["teacher"], batch)
+        weights = torch.cat([self.weight(one.s, one.t) for one in found])
+        loss = weighted(torch.cat([one.values for one in found]), weights)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        parameters = self.module.parameters_to_train()
-        nn.utils.clip_grad_norm_(parameters, self.config.gradient_clip)
+        nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
         self.optimiser.step()
-        self.module.on_train_batch_end()
         self.count += 1
+        self.averages.update(self.flow_map, self.count)
 
 
 def train(
@@ -133,10 +138,10 @@ def train(
         step(share > LOCAL, rate * warm * 0.5 * (1.0 + math.cos(math.pi * fall)))
         spent += time.process_time() - begun
         if spent >= (len(curve) + 1) * seconds / 10:
-            loss = validation_loss(step.module.averaged, held)
+            loss = validation_loss(step.averages["kept"], held)
             curve.append({"seconds": round(spent, 1), "steps": step.count, "loss": loss})
             print(name, curve[-1], flush=True)
-    flow_map = step.module.averaged.eval()
+    flow_map = step.averages["kept"].eval()
     with replacing(work / f"{name}.safetensors") as temporary:
         save_file({k: v.contiguous() for k, v in flow_map.state_dict().items()}, temporary)
     positions = data.scale * draw(flow_map, samples, nfe, derive_seed(0, "networks"), 22).numpy()

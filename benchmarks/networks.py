@@ -26,13 +26,12 @@ from molflow.data.dataset import TrainingData, load_training_data
 from molflow.files import read_json, write_json
 from molflow.maps.denoiser.batches import scaled_positions
 from molflow.nn.graph import MolecularGraph
+from molflow.nn.registry import NETWORKS, build_network, network_configuration
 from molflow.nn.sparse_attention import SparseAttention
 from molflow.sampling.ensemble import sample
 from molflow.systems import load_system
 from molflow.training.checkpoint import load_checkpoint
 from molflow.training.configuration import load_configuration
-from molflow.training.network_configuration import KINDS, network_configuration
-from molflow.training.networks import build_network
 
 HERE = Path(__file__).parent
 SYSTEM = load_system("alanine_dipeptide")
@@ -47,7 +46,7 @@ EQUAL = {
     "dense": {"kind": "dense", "scalars": 152, "vectors": 72},
     "sparse": {"kind": "sparse", "scalars": 160, "vectors": 64},
 }
-DEFAULTS = {kind: {"kind": kind} for kind in KINDS}
+DEFAULTS = {kind: {"kind": kind} for kind in NETWORKS}
 #: Times the learning rate of the configuration. At the rate of the others the tensor-product
 #: network takes longer to learn which hand the molecule has.
 RATES = {"tensor_product": 3.0}

@@ -34,6 +34,9 @@ from .setup.init import init as init
 from .slow_motions import kinetics as kinetics
 from .step_study.study import study as study
 from .systems import load_system as load_system
+from .training.fit import Epoch as Epoch
+from .training.fit import fit as fit
+from .training.optimisation import Optimisation as Optimisation
 from .training.run import train as train
 
 __version__: str

@@ -195,7 +195,7 @@ def train(
         progress=not quiet,
         device=device,
     )
-    following = "propagate" if load_checkpoint(checkpoint).dynamics else "sample"
+    following = load_checkpoint(checkpoint).kind.use
     typer.echo(f"Checkpoint in {checkpoint}. Next: molflow {following} {checkpoint}")
 
 

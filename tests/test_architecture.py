@@ -30,7 +30,7 @@ ALLOWED = MATHEMATICS | {
     "analysis": {"units", "errors", "files", "registry", "colours"},
     "data": FOUNDATION | {"systems", "analysis"},
     "md": FOUNDATION | {"systems", "data", "analysis"},
-    "training": FOUNDATION | {"systems", "data", "analysis", "maps", *MATHEMATICS},
+    "training": FOUNDATION | {"systems", "data", "analysis", *MATHEMATICS},
     "maps": FOUNDATION | {"systems", "data", "analysis", "training", *MATHEMATICS},
     "refinement": FOUNDATION | {"systems", "analysis", "md"},
     "setup": FOUNDATION | {"systems", "analysis", "md"},

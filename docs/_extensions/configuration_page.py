@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from molflow.nn.registry import NETWORKS
 from molflow.training.configuration import TrainingConfig
+from molflow.training.kinds import MAPS
 
 HEAD = """# Training configuration
 
@@ -28,23 +29,22 @@ molflow train alanine_dipeptide --data data --out run steps=2000 network.kind=sp
 def page() -> str:
     """Return the page as Markdown: the run, then one section for each part and kind."""
     parts = [HEAD, "## The run", _table("", TrainingConfig)]
-    for key, field in TrainingConfig.model_fields.items():
-        for model in _models(field.annotation):
+    for key in TrainingConfig.model_fields:
+        for model in _models(key):
             kinds = " or ".join(f"`{kind}`" for kind in _kinds(model))
             parts.append(f"## {key}: {kinds}" if kinds else f"## {key}")
             parts += [(model.__doc__ or "").strip(), _table(f"{key}.", model)]
     return "\n\n".join(parts) + "\n"
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the classes that a value may be of."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif get_origin(annotation) is Annotated:
-        yield from _models(get_args(annotation)[0])
-    elif get_origin(annotation) in (Union, types.UnionType):
-        for choice in get_args(annotation):
-            yield from _models(choice)
+def _models(key: str) -> list[type[BaseModel]]:
+    """Return the classes that a part of the configuration may be of, one for each kind."""
+    found = {
+        "map": [kind.configuration for kind in MAPS.values()],
+        "network": [network.configuration for network in NETWORKS.values()],
+        "objective": [kind.objective for kind in MAPS.values()],
+    }.get(key, [])
+    return list(dict.fromkeys(found))
 
 
 def _kinds(model: type[BaseModel]) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ def _table(prefix: str, model: type[BaseModel]) -> str:
     """Return the keys of a class with type, default and meaning."""
     rows = []
     for name, field in model.model_fields.items():
-        if name == "kind" or any(_models(field.annotation)):
+        if name == "kind" or (model is TrainingConfig and _models(name)):
             continue
         cells = f"`{prefix}{name}`", _type(field), _default(field), field.description or ""
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")

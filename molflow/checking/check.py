@@ -76,7 +76,7 @@ def check(
             raise MolflowError(f"out is '{out}': give the name of a JSON file, such as check.json.")
         writable_folder(out.parent)
     checkpoint = open_checkpoint(checkpoint, device)
-    checkpoint.check_use(dynamics=False)
+    checkpoint.check_use("sample")
     subject = Subject(checkpoint, steps, n, path_seed, jobs)
     started = time.perf_counter()
     findings = []

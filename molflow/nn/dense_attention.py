@@ -11,7 +11,10 @@ axial vector as a polar one), which is what lets the network know left from righ
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from molflow.nn.atom_update import AtomUpdate
@@ -21,6 +24,7 @@ from molflow.nn.graph import MolecularGraph
 from molflow.nn.network import EquivariantNetwork
 from molflow.nn.pair_features import PairFeatures
 from molflow.nn.vectors import mix
+from molflow.section import Section
 
 
 class AttentionLayer(AtomUpdate):
@@ -89,6 +93,23 @@ class AttentionLayer(AtomUpdate):
         return self.update_atoms(scalars, vectors, scale2, shift2)
 
 
+class DenseConfig(Section):
+    """Dense equivariant attention over all pairs of atoms, for small molecules."""
+
+    kind: Literal["dense"] = "dense"
+    scalars: int = Field(96, gt=0, description="scalar channels per atom")
+    vectors: int = Field(48, gt=0, description="vector channels per atom")
+    heads: int = Field(8, gt=0, description="attention heads; divides scalars and vectors")
+    layers: int = Field(4, gt=0)
+    pair_width: int = Field(32, gt=0, description="features per pair of atoms")
+
+    @model_validator(mode="after")
+    def _divisible(self):
+        if self.scalars % self.heads or self.vectors % self.heads:
+            raise ValueError("heads must divide scalars and vectors")
+        return self
+
+
 class DenseAttention(EquivariantNetwork):
     """SE(3)-equivariant network for one molecule: positions, increments and times -> vectors.
 
@@ -109,6 +130,7 @@ class DenseAttention(EquivariantNetwork):
         Vectors returned for each atom.
     """
 
+    configuration = DenseConfig
     elements: Tensor
 
     def __init__(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
+
+from molflow.section import Section
 
 
 class EquivariantNetwork(nn.Module, ABC):
@@ -14,7 +17,15 @@ class EquivariantNetwork(nn.Module, ABC):
     `MolecularGraph`. Turning positions and every Brownian vector turns the vectors and leaves the
     scalars; mirroring them does not mirror the vectors, because molecules have a hand. The members
     of a batch know nothing of each other.
+
+    Attributes
+    ----------
+    configuration : type[Section]
+        The sizes that its constructor takes besides what `build_network` gives, checked and
+        described; with a ``kind``, its name in the registry.
     """
+
+    configuration: ClassVar[type[Section]]
 
     def forward(self, positions: Tensor, noise: Tensor, s: Tensor, t: Tensor) -> Tensor:
         """Return the vectors alone; shapes as in `vectors_and_scalars`."""

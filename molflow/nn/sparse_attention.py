@@ -6,7 +6,10 @@ tells left from right here too. Messages run along edges only.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torch_geometric.utils import scatter
@@ -16,6 +19,7 @@ from molflow.nn.edges import EdgeFeatures, Edges
 from molflow.nn.graph import MolecularGraph
 from molflow.nn.graph_network import GraphNetwork
 from molflow.nn.vectors import mix
+from molflow.section import Section
 
 
 class SparseLayer(AtomUpdate):
@@ -98,6 +102,29 @@ class SparseLayer(AtomUpdate):
         return self.update_atoms(scalars, vectors, scale2, shift2)
 
 
+class SparseConfig(Section):
+    """Equivariant attention among neighbours, for molecules of any size."""
+
+    kind: Literal["sparse"] = "sparse"
+    scalars: int = Field(96, gt=0, description="scalar channels per atom")
+    vectors: int = Field(48, gt=0, description="vector channels per atom")
+    heads: int = Field(8, gt=0, description="attention heads; divides scalars")
+    layers: int = Field(4, gt=0)
+    edge_width: int = Field(32, gt=0, description="features per edge")
+    neighbours: int = Field(
+        32, gt=0, description="neighbours looked for; a molecule with no more has all its pairs"
+    )
+    recompute: bool = Field(
+        False, description="compute layers again in the backward pass: less memory, more time"
+    )
+
+    @model_validator(mode="after")
+    def _divisible(self):
+        if self.scalars % self.heads:
+            raise ValueError("heads must divide scalars")
+        return self
+
+
 class SparseAttention(GraphNetwork):
     """SE(3)-equivariant attention among neighbours; parameters as of `GraphNetwork`.
 
@@ -109,6 +136,8 @@ class SparseAttention(GraphNetwork):
         Whether layers are computed again in the backward pass in place of being kept: less memory,
         a third more time. Not with `torch.func.jvp`, which knows no such thing.
     """
+
+    configuration = SparseConfig
 
     def __init__(
         self,

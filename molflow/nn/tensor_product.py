@@ -10,9 +10,12 @@ allowed: the network is SE(3)-equivariant, not E(3).
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from e3nn.nn import Gate
 from e3nn.o3 import Irreps, SphericalHarmonics
+from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torch_geometric.utils import scatter
@@ -24,6 +27,7 @@ from molflow.nn.degree_linear import DegreeLinear
 from molflow.nn.edges import EdgeFeatures, Edges
 from molflow.nn.graph import MolecularGraph
 from molflow.nn.graph_network import GraphNetwork
+from molflow.section import Section
 
 
 def even_irreps(text: str) -> Irreps:
@@ -123,6 +127,25 @@ class TensorProductLayer(AtomUpdate):
         return torch.cat([scalars, vectors.mT.flatten(-2), higher], dim=-1)
 
 
+class TensorProductConfig(Section):
+    """Message passing by tensor products of irreducible representations, up to degree 3."""
+
+    kind: Literal["tensor_product"] = "tensor_product"
+    irreps: str = Field(
+        "32x0e + 16x1e + 8x2e",
+        pattern=r"^ *\d+x[0-3]e *(\+ *\d+x[0-3]e *)*$",
+        description="channels per atom by degree, all even; with 0e and 1e",
+    )
+    layers: int = Field(3, gt=0)
+    edge_width: int = Field(32, gt=0, description="features per edge")
+    neighbours: int = Field(
+        32, gt=0, description="neighbours looked for; a molecule with no more has all its pairs"
+    )
+    recompute: bool = Field(
+        False, description="compute layers again in the backward pass: less memory, more time"
+    )
+
+
 class TensorProductNetwork(GraphNetwork):
     """Tensor-product message passing; parameters as of `GraphNetwork`.
 
@@ -140,6 +163,8 @@ class TensorProductNetwork(GraphNetwork):
     MolflowError
         If `irreps` is not of that form.
     """
+
+    configuration = TensorProductConfig
 
     def __init__(
         self,

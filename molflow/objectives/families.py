@@ -19,6 +19,10 @@ from molflow.objectives.norm import Norm, mean_square
 from molflow.objectives.semigroup import semigroup_residual
 from molflow.sde.base import Nonlinear
 
+#: What a family may need of an equation or a run, in words.
+LAST, FACTOR, START = "a last time", "a gain that is a factor", "a map to start from"
+NEEDS = frozenset({LAST, FACTOR, START})
+
 
 @dataclass(frozen=True)
 class Family:
@@ -48,8 +52,23 @@ class Family:
     middle: Literal["half", "any", "near"] = "half"
     opening: Literal["map", "solver"] = "map"
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """What it needs, of `NEEDS`."""
+        asked = {
+            LAST: self.end == "last",
+            FACTOR: self.equation == "lagrangian",
+            START: self.teacher == "frozen",
+        }
+        return frozenset(name for name, needed in asked.items() if needed)
+
+    @property
+    def derivatives(self) -> bool:
+        """Whether it differentiates the network by its inputs."""
+        return self.equation != "semigroup"
+
     def times(
-        self, s: Tensor, t: Tensor, last: float, generator: torch.Generator
+        self, s: Tensor, t: Tensor, last: float, share: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return u and t for steps drawn as [s, t], all (B,).
 
@@ -58,16 +77,23 @@ class Family:
         s, t : Tensor, (B,)
         last : float
             The last time of the equation.
+        share : Tensor, (B,)
+            Uniform random numbers between 0 and 1.
+
+        Raises
+        ------
+        MolflowError
+            If a step has no length. Only on the CPU: an accelerator would have to be waited for.
         """
         if self.end == "last":
             t = torch.full_like(t, last)
-        if not bool((s < t).all()):
+        if s.device.type == "cpu" and not bool((s < t).all()):
             raise MolflowError("A step of no length was drawn: every s must be before its t.")
+        if self.middle == "half":
+            return 0.5 * (s + t), t
         if self.middle == "any":
-            share = torch.rand(s.shape, generator=generator, dtype=s.dtype, device=s.device)
-        else:
-            share = torch.full_like(s, {"half": 0.5, "near": 1.0 / 64.0}[self.middle])
-        return s + share * (t - s), t
+            return s + share * (t - s), t
+        return s + (t - s) / 64.0, t
 
     def residual(
         self,
@@ -135,13 +161,15 @@ def own_drift(flow_map: FlowMap) -> Nonlinear:
 
 #: With g = 0 these are the published methods; with noise their strong counterparts.
 FAMILIES = {
+    # The semigroup of strong flow maps (2606.01086), halved, against an average of the weights.
+    "semigroup": Family("semigroup", "average"),
     # Song et al. 2023 (2303.01469): training in continuous time, t pinned to the end.
     "consistency_model": Family("mean_flow", "none", end="last"),
     # Kim et al. 2024 (2310.02279), with one step of the solver in front.
     "consistency_trajectory": Family("semigroup", "frozen", middle="near", opening="solver"),
     # Salimans and Ho 2022 (2202.00512): the teacher is the map of the stage before.
     "progressive_distillation": Family("semigroup", "frozen"),
-    # Frans et al. 2025 (2410.12557).
+    # Frans et al. 2025 (2410.12557): the same without noise.
     "shortcut": Family("semigroup", "average"),
     # Geng et al. 2025 (2505.13447).
     "mean_flow": Family("mean_flow", "none"),

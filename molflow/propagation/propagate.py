@@ -106,7 +106,7 @@ def propagate(
         on; then with its frames in a file of the name of `out` with ``.broken.dcd``.
     """
     checkpoint = open_checkpoint(checkpoint, device)
-    checkpoint.check_use(dynamics=True)
+    checkpoint.check_use("propagate")
     topology = checkpoint.topology()
     request = parse_request(
         checkpoint.flow_map, time, lag, save, chains, temperature, friction, path_seed

@@ -95,7 +95,7 @@ def sample(
         if not isinstance(value, int) or value < 1:
             raise MolflowError(f"{name} is {value!r}: it must be a whole number, at least 1.")
     checkpoint = open_checkpoint(checkpoint, device)
-    checkpoint.check_use(dynamics=False)
+    checkpoint.check_use("sample")
     walk = None if refine is None else _walk(checkpoint, refine, path_seed)
     topology = checkpoint.topology()
     batch = -(-batch_size // BLOCK)

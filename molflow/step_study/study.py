@@ -73,7 +73,7 @@ def study(
     if not steps:
         raise MolflowError("steps is empty: give one number of evaluations at least.")
     checkpoint = open_checkpoint(checkpoint, device)
-    checkpoint.check_use(dynamics=False)
+    checkpoint.check_use("sample")
     if reference is None:
         described = checkpoint.description
         reference = described.get("system_path") or described["system"]

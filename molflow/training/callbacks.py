@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import lightning
-import numpy as np
 import torch
 
 from molflow.files import write_text
-from molflow.maps.denoiser.flow_map import DenoiserFlowMap
+from molflow.flow_map.base import FlowMap
+
+#: Of a map: names and numbers.
+Scores = Callable[[FlowMap], dict[str, float]]
+#: Given the averaged map, the number of steps and the rows of the history.
+Write = Callable[[FlowMap, int, list[dict]], None]
 
 
 class History(lightning.Callback):
-    """Keep one row of metrics per epoch, as a CSV file and in the resumable state.
+    """Keep one row of metrics per epoch, in the resumable state and as a CSV file if there is one.
 
     Lightning's own CSV logger starts afresh when a run resumes; this one goes on.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path | None):
         self.path, self.rows, self.started = path, [], 0.0
 
     def on_train_epoch_start(self, trainer, module) -> None:
@@ -36,7 +41,7 @@ class History(lightning.Callback):
         metrics = {name: float(value) for name, value in sorted(trainer.logged_metrics.items())}
         seconds = time.perf_counter() - self.started
         self.rows.append({"step": trainer.global_step, **metrics, "seconds": round(seconds, 1)})
-        if trainer.is_global_zero:
+        if self.path is not None and trainer.is_global_zero:
             write_text(self.path, self._table())
 
     def _table(self) -> str:
@@ -57,42 +62,37 @@ class History(lightning.Callback):
 
 
 class Validation(lightning.Callback):
-    """Draw samples from the averaged map and score them; log the scores.
+    """Score the averaged map now and then, and log the scores.
 
     Parameters
     ----------
-    draw : callable
-        ``(flow_map, n, nfe, seed) -> positions`` in nm.
-    score : callable
-        ``positions -> dict of metric name to float``.
+    scores : callable
+        ``flow_map -> dict`` of names to numbers.
+    every : int
+        Epochs.
     """
 
-    def __init__(
-        self, draw: Callable, score: Callable, every: int, samples: int, nfe: list[int], seed: int
-    ):
-        self.draw, self.score = draw, score
-        self.every, self.samples, self.nfe, self.seed = every, samples, nfe, seed
+    def __init__(self, scores: Scores, every: int):
+        self.scores, self.every = scores, every
 
     def on_train_epoch_end(self, trainer, module) -> None:
-        """Validate each `every` epochs."""
+        """Validate each `every` epochs, in one process."""
         if (trainer.current_epoch + 1) % self.every or not trainer.is_global_zero:
             return
-        trained: DenoiserFlowMap = module.averaged
-        for nfe in self.nfe:
-            with torch.no_grad():
-                positions = self.draw(trained, self.samples, nfe, self.seed)
-            for name, value in self.score(positions).items():
-                if np.isfinite(value):
-                    module.log(f"val/{name}@{nfe}", float(value), rank_zero_only=True)
+        with torch.no_grad():
+            found = self.scores(module.averaged)
+        for name, value in found.items():
+            if math.isfinite(value):
+                module.log(f"val/{name}", float(value), rank_zero_only=True)
 
 
 class Export(lightning.Callback):
     """Write the checkpoint for use, with the averaged weights, at the end of each epoch."""
 
-    def __init__(self, write: Callable[[DenoiserFlowMap, int, list[dict]], None], history: History):
+    def __init__(self, write: Write, history: History):
         self.write, self.history = write, history
 
     def on_train_epoch_end(self, trainer, module) -> None:
-        """Write it."""
+        """Write it, in one process."""
         if trainer.is_global_zero:
             self.write(module.averaged, trainer.global_step, self.history.rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import platform
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,14 @@ from molflow.devices import find_device
 from molflow.errors import MolflowError
 from molflow.files import read_json, replacing, sha256_of, writable_folder, write_json, write_text
 from molflow.flow_map.base import FlowMap
-from molflow.maps.dynamics.scales import LangevinScales
-from molflow.maps.langevin.residual_noise import ResidualNoise
 from molflow.nn.graph import MolecularGraph
-from molflow.sde.base import time_tensor
+from molflow.nn.registry import network_configuration
 from molflow.systems import load_system, systems_folder
 from molflow.training.configuration import TrainingConfig
-from molflow.training.map_configuration import LangevinConfig, map_configuration
-from molflow.training.maps import build_flow_map
-from molflow.training.network_configuration import network_configuration
+from molflow.training.kinds import MAPS, MapKind, map_configuration
 
 FORMAT_VERSION = 1
 WEIGHTS, DESCRIPTION, TOPOLOGY = "model.safetensors", "model.json", "topology.pdb"
-RESIDUAL = "residual.safetensors"
 
 
 @dataclass(frozen=True)
@@ -39,22 +34,23 @@ class Checkpoint:
 
     Attributes
     ----------
-    flow_map : DenoiserFlowMap or DynamicsFlowMap
-        On the CPU, in evaluation mode.
+    flow_map : FlowMap
+        Of the kind `kind`; on the CPU, in evaluation mode.
     description : dict
         Contents of ``model.json``: system, ensemble and its hash, data hash and split, length
-        scale (nm), graph, configuration, versions, training record; of a map of dynamics also its
-        `LangevinScales` as ``dynamics``.
+        scale (nm), graph, configuration, versions, training record; and what the kind of the map
+        adds, such as `LangevinScales` as ``dynamics``.
     folder : Path
         Where it was read from.
-    residual : ResidualNoise, optional
-        Of a map of dynamics that was trained along paths under the true force.
+    residual : object, optional
+        What was learned after the weights: of a map of dynamics that was trained along paths under
+        the true force its `ResidualNoise`.
     """
 
     flow_map: FlowMap
     description: dict[str, Any]
     folder: Path
-    residual: ResidualNoise | None = None
+    residual: Any = None
 
     @property
     def scale(self) -> float:
@@ -77,22 +73,14 @@ class Checkpoint:
         return self.description["weights_sha256"]
 
     @property
-    def dynamics(self) -> bool:
-        """Whether it is a map of dynamics, and not one that samples from noise."""
-        return "dynamics" in self.description
+    def kind(self) -> MapKind:
+        """The kind of the map."""
+        return MAPS[self.description["configuration"]["map"].get("kind", "denoiser")]
 
-    def check_use(self, dynamics: bool) -> None:
-        """Raise `MolflowError` unless the map is of dynamics, or is not, as `dynamics` says."""
-        if self.dynamics and not dynamics:
-            raise MolflowError(
-                f"the checkpoint '{self.folder}' is a map of Langevin dynamics, which starts from "
-                "a structure and not from noise: use molflow propagate."
-            )
-        if dynamics and not self.dynamics:
-            raise MolflowError(
-                f"the checkpoint '{self.folder}' samples independent conformations from noise and "
-                "knows no dynamics: use molflow sample, or train with map.kind=langevin."
-            )
+    def check_use(self, verb: str) -> None:
+        """Raise `MolflowError` unless the verb, ``"sample"`` or ``"propagate"``, uses such maps."""
+        if self.kind.use != verb:
+            raise MolflowError(f"the checkpoint '{self.folder}' {self.kind.description}.")
 
     def topology(self):
         """Return the `mdtraj.Topology` of the molecule.
@@ -132,13 +120,12 @@ def save_checkpoint(
         "e3nn": version("e3nn"),
         "python": platform.python_version(),
     }
-    scales = getattr(flow_map, "scales", None)
     write_json(
         folder / DESCRIPTION,
         {
             "format_version": FORMAT_VERSION,
             **description,
-            **({} if scales is None else {"dynamics": scales.to_dict()}),
+            **config.kind.describe(flow_map),
             "graph": graph.to_dict(),
             "configuration": config.model_dump(),
             "parameters": sum(value.numel() for value in flow_map.parameters()),
@@ -146,31 +133,6 @@ def save_checkpoint(
             "versions": versions,
         },
     )
-
-
-def save_residual(folder: str | Path, residual: ResidualNoise) -> None:
-    """Add residual noise to a checkpoint; its description then names the hash."""
-    folder = Path(folder)
-    values = {field.name: getattr(residual, field.name) for field in fields(residual)}
-    tensors = {name: time_tensor(value).contiguous() for name, value in values.items()}
-    with replacing(folder / RESIDUAL) as temporary:
-        temporary.write_bytes(save(tensors))
-    described = read_json(folder / DESCRIPTION)
-    write_json(folder / DESCRIPTION, {**described, "residual_sha256": sha256_of(folder / RESIDUAL)})
-
-
-def _load_residual(folder: Path, recorded: str | None) -> ResidualNoise | None:
-    if recorded is None:
-        return None
-    path = folder / RESIDUAL
-    if not path.is_file() or sha256_of(path) != recorded:
-        raise MolflowError(
-            f"the checkpoint '{folder}' is damaged: {RESIDUAL} is missing or not the file that "
-            f"{DESCRIPTION} describes; copy or train it again."
-        )
-    tensors = load_file(path)
-    numbers = {name: float(tensors.pop(name)) for name in ("block", "temperature")}
-    return ResidualNoise(**tensors, **numbers)
 
 
 def find_checkpoint(name: str | Path) -> Path:
@@ -245,9 +207,8 @@ def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Che
         network = network_configuration(description["configuration"]["network"])
         map_ = map_configuration(description["configuration"]["map"])
         graph = MolecularGraph.from_dict(description["graph"])
-        scales = None
-        if isinstance(map_, LangevinConfig):
-            scales = LangevinScales.from_dict(description["dynamics"])
+        kind = MAPS[map_.kind]
+        known = kind.known(description)
         recorded = description["weights_sha256"]
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, MolflowError):
@@ -255,7 +216,7 @@ def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Che
         raise MolflowError(
             f"the checkpoint '{folder}' is damaged: {DESCRIPTION} lacks or garbles {error}."
         ) from error
-    flow_map = build_flow_map(graph, network, map_, scales)
+    flow_map = kind.build(graph, network, map_, known)
     try:
         if sha256_of(folder / WEIGHTS) != recorded:
             raise MolflowError(
@@ -267,6 +228,5 @@ def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Che
         raise MolflowError(
             f"the weights of the checkpoint '{folder}' cannot be read: {error}"
         ) from error
-    residual = _load_residual(folder, description.get("residual_sha256"))
     flow_map = flow_map.eval().requires_grad_(False).to(device)
-    return Checkpoint(flow_map, description, folder, residual)
+    return Checkpoint(flow_map, description, folder, kind.residual(folder, description))

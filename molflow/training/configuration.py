@@ -8,81 +8,85 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from yaml import YAMLError
 
 from molflow.errors import MolflowError
-from molflow.training.map_configuration import AnyMapConfig, MapConfig, is_dynamics
-from molflow.training.network_configuration import DenseConfig, NetworkConfig
-from molflow.training.objective_configuration import AnyObjectiveConfig, ObjectiveConfig
-from molflow.training.section import Section
+from molflow.nn.registry import network_configuration
+from molflow.objectives.families import START
+from molflow.objectives.registry import OBJECTIVES
+from molflow.section import Section
+from molflow.training.kinds import MAPS, MapKind, map_configuration
+from molflow.training.optimisation import Optimisation
 
 
-class TrainingConfig(Section):
+class TrainingConfig(Optimisation):
     """Everything that defines a training run, apart from its data."""
 
-    network: NetworkConfig = DenseConfig()
-    map: AnyMapConfig = MapConfig()
-    objective: AnyObjectiveConfig = ObjectiveConfig()
-    steps: int = Field(10000, gt=0, description="training steps")
+    map: SerializeAsAny[Section] = Field(None, validate_default=True)
+    network: SerializeAsAny[Section] = Field(None, validate_default=True)
+    objective: SerializeAsAny[Section] = Field(None, validate_default=True)
     batch_size: int = Field(64, gt=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    learning_rate_warmup: int = Field(200, ge=0, description="steps")
-    learning_rate_decay: int = Field(3000, ge=0, description="last steps, cosine to zero")
-    ema_decay: float = Field(0.999, gt=0, lt=1, description="of the weights that are kept")
-    teacher_decay: float = Field(0.995, gt=0, lt=1, description="of the weights that teach")
-    gradient_clip: float = Field(1.0, gt=0)
     seed: int = 0
-    steps_per_epoch: int = Field(250, gt=0, description="steps between two resumable states")
-    validate_every: int = Field(4, gt=0, description="epochs between two validations")
     validation_samples: int = Field(1024, gt=0)
     validation_nfe: list[int] = Field([4], description="network evaluations per validation sample")
 
-    @model_validator(mode="before")
+    @property
+    def kind(self) -> MapKind:
+        """The kind of the map."""
+        return MAPS[self.map.kind]
+
+    @field_validator("map", mode="before")
     @classmethod
-    def _of_the_map(cls, data: Any) -> Any:
-        """Let objective and default network be those of the kind of map."""
-        if not isinstance(data, dict) or not is_dynamics(data.get("map")):
-            return data
-        data = {"network": DenseConfig(scalars=48, vectors=24, layers=3)} | data
-        objective = data.get("objective") or {}
-        if isinstance(objective, dict):
-            data["objective"] = {"kind": "langevin"} | objective
-        return data
+    def _of_its_kind(cls, section: Any) -> Any:
+        return map_configuration({} if section is None else section)
+
+    @field_validator("network", mode="before")
+    @classmethod
+    def _or_that_of_the_map(cls, section: Any, info: ValidationInfo) -> Any:
+        if section is None:
+            section = MAPS[info.data["map"].kind].network if "map" in info.data else {}
+        return network_configuration(section)
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _of_the_map(cls, section: Any, info: ValidationInfo) -> Any:
+        if "map" not in info.data or not isinstance(section, dict | None):
+            return Section() if section is None else section
+        name = info.data["map"].kind
+        wanted = MAPS[name].objective
+        kind, section = wanted.model_fields["kind"].default, section or {}
+        if section.get("kind", kind) != kind:
+            raise ValueError(
+                f"objective.kind = {section['kind']} does not go with map.kind = {name}: leave it "
+                "out"
+            )
+        return wanted.model_validate(section)
 
     @model_validator(mode="after")
-    def _fits_the_map(self):
-        if is_dynamics(self.map) != (self.objective.kind == "langevin"):
+    def _fits_together(self):
+        objective = self.objective
+        if objective.kind != self.kind.objective.model_fields["kind"].default:
             raise ValueError(
-                f"objective.kind = {self.objective.kind} does not go with map.kind = "
+                f"objective.kind = {objective.kind} does not go with map.kind = "
                 f"{self.map.kind}: leave it out"
             )
-        if self.map.kind == "overdamped" and self.objective.frictions:
+        if objective.family not in OBJECTIVES:
+            raise ValueError(f"objective.family must be one of {OBJECTIVES.listed()}")
+        for need in sorted(OBJECTIVES[objective.family].needs - {START} - self.kind.offers):
             raise ValueError(
-                "objective.frictions is of no use where map.kind = overdamped, which knows every "
-                "friction from one: leave it out"
+                f"objective.family = {objective.family} needs {need}, which the equation of "
+                f"map.kind = {self.map.kind} does not have: choose another"
             )
-        if getattr(self.objective, "direct_share", 0.0):
-            self._fits_paths()
-        anchor = getattr(self.objective, "anchor", (0.0, 0.0))[1]
-        if is_dynamics(self.map) and anchor >= self.map.longest_lag:
-            raise ValueError(
-                f"objective.anchor ends at {anchor} ps, not below map.longest_lag = "
-                f"{self.map.longest_lag}"
-            )
+        self.kind.check(self)
         return self
-
-    def _fits_paths(self) -> None:
-        if self.map.kind == "overdamped":
-            raise ValueError(
-                "objective.direct_share is for map.kind = langevin, whose paths have inertia: set "
-                "it to 0"
-            )
-        if self.objective.frictions:
-            raise ValueError(
-                "objective.frictions is of no use with objective.direct_share, where frictions are "
-                "those of the paths: leave it out"
-            )
 
 
 def load_configuration(
@@ -110,10 +114,7 @@ def load_configuration(
         return TrainingConfig(**merged)
     except ValidationError as error:
         first = error.errors()[0]
-        # Without the kind, which pydantic puts between a section and its key.
-        chosen = first["loc"][:1] in (("network",), ("map",), ("objective",))
-        place = [part for k, part in enumerate(first["loc"]) if k != 1 or not chosen]
-        key = ".".join(str(part) for part in place)
+        key = ".".join(str(part) for part in first["loc"])
         reason = first["msg"].removeprefix("Value error, ")
         if not key:
             raise MolflowError(f"the training configuration is wrong: {reason}.") from error

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 
-from molflow.training.configuration import TrainingConfig
+from molflow.training.optimisation import Optimisation
 
 
-def decay_begins(config: TrainingConfig) -> int:
+def decay_begins(config: Optimisation) -> int:
     """Return the number of steps before the final decay of the learning rate."""
     # A run shorter than warm-up and decay together still reaches the full rate.
     return max(config.steps - config.learning_rate_decay, config.learning_rate_warmup)
 
 
-def learning_rate_factor(step: int, config: TrainingConfig) -> float:
+def learning_rate_factor(step: int, config: Optimisation) -> float:
     """Return the factor on the learning rate: linear warm-up, plateau, final cosine to zero."""
     factor = min(1.0, (step + 1) / max(1, config.learning_rate_warmup))
     begins = decay_begins(config)

@@ -9,12 +9,18 @@ from langevin_maps import random_dynamics
 from toy_maps import random_map
 
 from molflow.maps.denoiser.batches import StepBatches, TimeLaw
-from molflow.maps.denoiser.objective import StrongMapTraining
-from molflow.maps.dynamics.batches import LangevinBatches
-from molflow.maps.dynamics.objective import LangevinTraining
-from molflow.maps.langevin.bonded_objective import BondedLangevinTraining
+from molflow.maps.denoiser.objective import DenoiserObjective
+from molflow.maps.dynamics.batches import DynamicsBatches
+from molflow.maps.dynamics.flow_map import CLOCK
+from molflow.maps.dynamics.objective import DynamicsObjective
+from molflow.maps.dynamics.rollouts import PLANNED
+from molflow.maps.langevin.bonded_objective import BondedObjective
 from molflow.objectives.norm import mean_square
+from molflow.objectives.registry import OBJECTIVES
 from molflow.training.configuration import TrainingConfig
+from molflow.training.fit import Epoch
+from molflow.training.loss_weight import LossWeight
+from molflow.training.module import FlowMapTraining
 
 OBJECTIVE = {
     "local_steps": 0, "local_share": 0.25, "anchor_share": 0.25, "anchor": [0.0005, 0.002],
@@ -28,10 +34,10 @@ def settings(kind, **changes):
     return TrainingConfig(**SIZES, map=map_, objective=OBJECTIVE | changes)
 
 
-def trips_of(module, batch):
+def trips_of(flow_map, objective, config, duration, batch):
     """Count what the second of two steps waits for; tables of the first stay there."""
-    module._log = lambda *given: None
-    module = module.to(DEVICE)
+    weight = LossWeight(duration, config.objective.least_variance)
+    module = FlowMapTraining(flow_map, objective, config, weight, on_host=PLANNED).to(DEVICE)
     there = module.transfer_batch_to_device(batch, DEVICE, 0)
     with counted():
         module.training_step(there, 0)
@@ -41,25 +47,23 @@ def trips_of(module, batch):
 
 
 @pytest.mark.parametrize(
-    ("kind", "training", "changes"),
+    ("kind", "objective", "changes"),
     [
-        ("bonded", BondedLangevinTraining, {}),
-        ("langevin", LangevinTraining, {}),
-        ("langevin", LangevinTraining, {"mean_flow_share": 0.5}),
-        ("overdamped", LangevinTraining, {}),
+        ("bonded", BondedObjective, {}),
+        ("langevin", DynamicsObjective, {}),
+        ("langevin", DynamicsObjective, {"mean_flow_share": 0.5}),
+        ("overdamped", DynamicsObjective, {}),
     ],
 )
-def test_a_step_of_dynamics_waits_for_its_rollouts_alone(kind, training, changes):
+def test_a_step_of_dynamics_waits_for_nothing(kind, objective, changes):
     config = settings("overdamped" if kind == "overdamped" else "langevin", **changes)
     flow_map = random_dynamics(kind).float()
     generator = torch.Generator().manual_seed(0)
     frames = torch.randn(2, 10, 5, 3, generator=generator)
-    batches = LangevinBatches(*frames, flow_map.basis.size, config, 2.0, 0, 0, 1)
-    trips = trips_of(training(flow_map, config), batches[0])
-    # How many rollouts are whole, and which: for the temperature in the log.
-    expected = 0 if kind == "overdamped" else 2
-    assert sum(n for line, n in trips.read.items() if "rollouts" in line) == expected
-    assert trips.read.total() == expected and not trips.blocking
+    batches = DynamicsBatches(*frames, flow_map.basis.size, config, 2.0, Epoch(0, 0, 1))
+    made = objective(flow_map, config.objective)
+    trips = trips_of(flow_map, made, config, CLOCK, batches[0])
+    assert not trips.read and not trips.blocking
 
 
 def test_a_step_of_a_map_that_samples_waits_for_nothing():
@@ -67,6 +71,7 @@ def test_a_step_of_a_map_that_samples_waits_for_nothing():
     flow_map = random_map()
     law = TimeLaw(flow_map.clock, config.objective)
     frames = torch.randn(10, 5, 3, generator=torch.Generator().manual_seed(0))
-    batches = StepBatches(frames, law, flow_map.basis.size, 8, [2], 0, 0)
-    trips = trips_of(StrongMapTraining(flow_map, config, partial(mean_square)), batches[0])
+    batches = StepBatches(frames, law, flow_map.basis.size, 8, [2], 0, Epoch(0, 0, 1))
+    objective = DenoiserObjective(OBJECTIVES["semigroup"], partial(mean_square))
+    trips = trips_of(flow_map, objective, config, flow_map.sde.duration, batches[0])
     assert not trips.read and not trips.blocking

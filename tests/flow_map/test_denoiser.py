@@ -6,10 +6,10 @@ from toy_maps import GRAPH, SDE, random_map, state
 
 from molflow.brownian.increment import Increment
 from molflow.flow_map.centring import centre
+from molflow.nn.dense_attention import DenseConfig
 from molflow.nn.graph import MolecularGraph
 from molflow.systems import load_system
 from molflow.testing import assert_equivariant
-from molflow.training.network_configuration import DenseConfig
 
 S, T = torch.tensor([0.5, 3.0, 7.0]).double(), torch.tensor([2.0, 3.1, 8.0]).double()
 

@@ -17,7 +17,7 @@ LAST = 4.0
 def residual_of(family, flow_map, n=nonlinear, teacher=None, seed=0):
     s, _, t = ends(64, seed)
     generator = torch.Generator().manual_seed(seed)
-    u, t = family.times(s, t, LAST, generator)
+    u, t = family.times(s, t, LAST, torch.rand(s.shape, generator=generator, dtype=s.dtype))
     left, right, x = increments(flow_map, s, u, t)
     given = n if family.teacher == "none" else None
     if family.teacher in ("average", "frozen"):
@@ -76,15 +76,15 @@ def test_no_gradient_reaches_the_teacher_and_the_teacher_matters(name):
 
 def test_times_follow_the_family():
     s, _, t = ends(1000)
-    generator = torch.Generator().manual_seed(0)
-    u, kept = Family("semigroup", "self").times(s, t, LAST, generator)
+    share = torch.rand(1000, generator=torch.Generator().manual_seed(0), dtype=s.dtype)
+    u, kept = Family("semigroup", "self").times(s, t, LAST, share)
     assert torch.equal(kept, t) and torch.allclose(u, 0.5 * (s + t))
     anywhere = Family("semigroup", "self", middle="any", end="last")
-    u, kept = anywhere.times(s, t, LAST, generator)
+    u, kept = anywhere.times(s, t, LAST, share)
     assert bool((kept == LAST).all()) and bool(((s < u) & (u < kept)).all())
-    share = ((u - s) / (kept - s)).sort().values
-    assert float((share - torch.linspace(0, 1, 1000)).abs().max()) < 0.06
-    u, kept = Family("semigroup", "self", middle="near").times(s, t, LAST, generator)
+    found = ((u - s) / (kept - s)).sort().values
+    assert float((found - torch.linspace(0, 1, 1000)).abs().max()) < 0.06
+    u, kept = Family("semigroup", "self", middle="near").times(s, t, LAST, share)
     assert torch.allclose((u - s) / (kept - s), torch.tensor(1 / 64).double())
 
 
@@ -105,4 +105,4 @@ def test_errors_say_what_to_do():
     with pytest.raises(MolflowError, match="'self': leave out `teacher`"):
         ask("psd", flow_map, None)
     with pytest.raises(MolflowError, match="before its t"):
-        FAMILIES["consistency_model"].times(s, t, 0.5, torch.Generator())
+        FAMILIES["consistency_model"].times(s, t, 0.5, torch.rand(len(s)))

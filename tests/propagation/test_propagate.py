@@ -19,8 +19,10 @@ from molflow.comparison import find_reference
 from molflow.errors import MolflowError
 from molflow.files import read_arrays
 from molflow.maps.dynamics.scales import LangevinScales
+from molflow.maps.langevin.configuration import LangevinConfig
 from molflow.maps.langevin.residual_noise import ResidualNoise, frame_neighbours
 from molflow.md.energies import potential_energies
+from molflow.nn.dense_attention import DenseConfig
 from molflow.nn.graph import MolecularGraph
 from molflow.propagation.motion import Motion
 from molflow.propagation.record import summary
@@ -28,9 +30,7 @@ from molflow.propagation.request import Request
 from molflow.propagation.run import Run
 from molflow.propagation.watch import Watch
 from molflow.training.checkpoint import Checkpoint
-from molflow.training.map_configuration import LangevinConfig
-from molflow.training.maps import build_flow_map
-from molflow.training.network_configuration import DenseConfig
+from molflow.training.kinds import build_flow_map
 from molflow.units import GAS_CONSTANT, thermal_energy
 
 OPTIONS = {"chains": 6, "save": "0.1ps", "progress": False}

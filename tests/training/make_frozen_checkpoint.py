@@ -17,7 +17,7 @@ from molflow.nn.graph import MolecularGraph
 from molflow.systems import load_system
 from molflow.training.checkpoint import save_checkpoint
 from molflow.training.configuration import TrainingConfig
-from molflow.training.maps import build_flow_map
+from molflow.training.kinds import build_flow_map
 from molflow.training.run import system_pdb
 
 LABEL = "alanine_dipeptide:beads6"

@@ -5,7 +5,8 @@ import torch
 
 from molflow.maps.denoiser.batches import StepBatches, TimeLaw, local_counts, scaled_positions
 from molflow.maps.denoiser.clock import StepClock
-from molflow.training.objective_configuration import ObjectiveConfig
+from molflow.maps.denoiser.configuration import DenoiserObjectiveConfig
+from molflow.training.fit import Epoch
 
 DURATION, SIGMA_MAX = math.log(5000), 10.0
 
@@ -15,7 +16,7 @@ CLOCK = StepClock(DURATION, FOCUS, 6.0)
 
 
 def law(**objective):
-    return TimeLaw(CLOCK, ObjectiveConfig(**objective))
+    return TimeLaw(CLOCK, DenoiserObjectiveConfig(**objective))
 
 
 def generator(seed=0):
@@ -72,11 +73,12 @@ def test_shares_of_long_steps_may_be_nothing_or_all():
     assert law().long(0, generator())[0].shape == (0,)
 
 
-def batches(seed=0, epoch=0, local=(4, 4, 6)):
+def batches(seed=0, epoch=0, local=(4, 4, 6), rank=0):
     positions = torch.randn(50, 5, 3, generator=generator(9))
     return StepBatches(
-        positions - positions.mean(1, keepdim=True), law(), 3, 6, list(local), seed, epoch
-    )
+        positions - positions.mean(1, keepdim=True), law(), 3, 6, list(local), seed,
+        Epoch(epoch, 0, len(local), rank, 2),
+    )  # fmt: skip
 
 
 def same(first, second):
@@ -85,12 +87,12 @@ def same(first, second):
     )
 
 
-def test_a_batch_depends_on_seed_epoch_and_index_alone():
+def test_a_batch_depends_on_seed_epoch_index_and_process_alone():
     one = batches()
     torch.randn(100)  # the global generator has no say
     again = batches()
     assert same(one[1], again[1]) and same(one[0], again[0])
-    others = (one[0], batches(seed=1)[1], batches(epoch=1)[1])
+    others = (one[0], batches(seed=1)[1], batches(epoch=1)[1], batches(rank=1)[1])
     for other in others:
         assert not torch.equal(other["normal"], one[1]["normal"])
         assert not torch.equal(other["left"], one[1]["left"])
@@ -113,13 +115,13 @@ def test_what_a_batch_holds():
 
 
 def test_noise_has_unit_variance_in_the_centred_space():
-    items = StepBatches(torch.zeros(1, 5, 3), law(), 3, 4000, [2000], 0, 0)
+    items = StepBatches(torch.zeros(1, 5, 3), law(), 3, 4000, [2000], 0, Epoch(0, 0, 1))
     for name in ("normal", "left", "right"):
         assert float(items[0][name].var()) == pytest.approx(0.8, rel=0.02)
 
 
 def test_local_counts_follow_the_number_of_the_step():
-    config = ObjectiveConfig(local_steps=5, local_share=0.6)
+    config = DenoiserObjectiveConfig(local_steps=5, local_share=0.6)
     assert local_counts(config, 10, 3, 4) == [10, 10, 6, 6]
     assert local_counts(config, 10, 8, 2) == [6, 6]
 
@@ -127,7 +129,7 @@ def test_local_counts_follow_the_number_of_the_step():
 @pytest.mark.parametrize(("share", "batch", "expected"), [(1.0, 8, 7), (0.05, 8, 1), (0.2, 2, 1)])
 def test_both_objectives_have_at_least_one_molecule(share, batch, expected):
     """An empty one would make the loss NaN."""
-    config = ObjectiveConfig(local_steps=0, local_share=share)
+    config = DenoiserObjectiveConfig(local_steps=0, local_share=share)
     assert local_counts(config, batch, 0, 1) == [expected]
 
 

@@ -3,16 +3,21 @@
 import pytest
 import torch
 from langevin_maps import BONDED, SCALES, random_dynamics
+from probe import Probe
 
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
-from molflow.maps.dynamics.batches import LangevinBatches
+from molflow.maps.dynamics.batches import DynamicsBatches
+from molflow.maps.dynamics.flow_map import CLOCK
 from molflow.maps.langevin.bonded_force import BondedForce
-from molflow.maps.langevin.bonded_objective import BondedLangevinTraining
+from molflow.maps.langevin.bonded_objective import BondedObjective
 from molflow.maps.langevin.bonded_semigroup import composed_rest
 from molflow.maps.langevin.path_quadrature import PathQuadratureMap
 from molflow.maps.langevin.rest_norm import rest_error
 from molflow.training.configuration import TrainingConfig
+from molflow.training.fit import Epoch, fit
+from molflow.training.loss_weight import LossWeight
+from molflow.training.optimisation import Optimisation
 
 CONFIG = TrainingConfig(**{
     "batch_size": 16, "ema_decay": 0.9, "teacher_decay": 0.5,
@@ -36,22 +41,18 @@ def batch(epoch=0, config=CONFIG):
     generator = torch.Generator().manual_seed(0)
     positions = CHAIN + 0.003 * torch.randn(40, 5, 3, generator=generator)
     forces = spring(positions) + BondedForce(BONDED, 5)(positions)
-    return LangevinBatches(positions, forces, 4, config, 2.0, epoch, 100, 3)[0]
+    return DynamicsBatches(positions, forces, 4, config, 2.0, Epoch(epoch, 100, 3))[0]
 
 
 @pytest.fixture
 def module():
-    module = BondedLangevinTraining(random_dynamics("bonded").float(), CONFIG)
-    module.logged = {}
-    module._log = lambda name, value, size: module.logged.update(
-        {name: (float(value.detach()), size)}
-    )
-    return module
+    flow_map = random_dynamics("bonded").float()
+    return Probe(BondedObjective(flow_map, CONFIG.objective), flow_map)
 
 
 def test_each_molecule_goes_to_its_objective(module):
     given = batch()
-    module.training_step(given, 0)
+    module.ask(given)
     flow_map = module.flow_map.at(300.0, given["friction"])
     x = flow_map.start(given["positions"], given["normal"])
     masses = torch.tensor(SCALES.masses)[:, None]
@@ -60,7 +61,7 @@ def test_each_molecule_goes_to_its_objective(module):
         error = torch.zeros(6, 4, 5, 3)
         error[0] = said / masses
         found = rest_error(flow_map, torch.zeros(4).double(), error).mean()
-        assert module.logged["loss/local"] == (pytest.approx(float(found), rel=1e-3), 4)
+        assert module.parts["local"] == (pytest.approx(float(found), rel=1e-3), 4)
         for name, part in (("anchor", slice(0, 3)), ("semigroup", slice(3, None))):
             h = given["lag"][part]
             left, right = (
@@ -74,27 +75,27 @@ def test_each_molecule_goes_to_its_objective(module):
                 target = composed_rest(flow_map, h, x[4:][part], left, right)[0]
             said = flow_map.rest(h, flow_map.path(h, x[4:][part], z))
             found = rest_error(flow_map, h, said - target).mean()
-            assert module.logged[f"loss/{name}"] == (pytest.approx(float(found), rel=0.02), len(h))
+            assert module.parts[name] == (pytest.approx(float(found), rel=0.02), len(h))
             assert float(found) > 1e-8
 
 
 def test_rollouts_go_on_from_the_ends_of_the_teacher(module):
     given = batch()
     slots = given["slots"]
-    module.training_step(given, 0)
-    assert module.ages[slots].tolist() == [1] * len(slots) and len(slots) == 4
+    module.ask(given)
+    assert module.objective.ages[slots].tolist() == [1] * len(slots) and len(slots) == 4
     flow_map = module.teacher.at(300.0, given["friction"])
     x, h = flow_map.start(given["positions"], given["normal"])[4:][3:7], given["lag"][3:7]
     with torch.no_grad():
         for side in ("left", "right"):
             half = Increment.from_whitened(flow_map.basis, 0.5 * h, given[side][3:7])
             x = flow_map(0 * h, 0.5 * h, x, half)
-    off = (module.rollouts[slots] - x).abs().amax(dim=(0, 2, 3))
+    off = (module.objective.rollouts[slots] - x).abs().amax(dim=(0, 2, 3))
     assert off[0] < 5e-5 and off[1] < 0.03  # groups of steps are cut alike
 
 
 def test_no_gradient_goes_through_the_motion_and_all_of_the_network_learns(module):
-    module.training_step(batch(), 0).backward()
+    module.ask(batch()).mean().backward()
     missing = [
         name for name, value in module.flow_map.named_parameters()
         if value.grad is None or not value.grad.any()
@@ -108,9 +109,6 @@ def test_a_soft_force_is_learned_and_long_steps_follow_it():
     flow_map = random_dynamics("bonded").float()
     with torch.no_grad():
         flow_map.network.last.zero_()
-    module = BondedLangevinTraining(flow_map, CONFIG)
-    module._log = lambda *_: None
-    optimizer = torch.optim.Adam(module.parameters_to_train(), lr=5e-3)
     generator = torch.Generator().manual_seed(1)
     positions = CHAIN + 0.003 * torch.randn(16, 5, 3, generator=generator)
     x = flow_map.start(positions, torch.randn(16, 5, 3, generator=generator))
@@ -127,12 +125,16 @@ def test_a_soft_force_is_learned_and_long_steps_follow_it():
 
     before = errors()
     config = CONFIG.model_copy(update={"batch_size": 32})
-    for step in range(100):
-        loss = module.training_step(batch(step, config), step)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        module.on_train_batch_end()
+    settings = Optimisation(
+        steps=100, steps_per_epoch=100, learning_rate=5e-3, learning_rate_warmup=0,
+        learning_rate_decay=0, teacher_decay=0.5, gradient_clip=1e6,
+    )  # fmt: skip
+
+    def batches(epoch):
+        return (batch(step, config) for step in range(epoch.count))
+
+    objective = BondedObjective(flow_map, config.objective)
+    fit(flow_map, objective, batches, settings, weight=LossWeight(CLOCK, 1e-4))
     after = errors()
     assert before[0] == pytest.approx(1.0) and before[1] == pytest.approx(1.0)
     assert after[1] < 0.5 and after[0] < 0.5

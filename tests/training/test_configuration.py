@@ -4,8 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from molflow.errors import MolflowError
+from molflow.nn.sparse_attention import SparseConfig
 from molflow.training.configuration import TrainingConfig, load_configuration
-from molflow.training.network_configuration import SparseConfig
 from molflow.training.schedule import learning_rate_factor
 
 

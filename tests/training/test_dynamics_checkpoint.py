@@ -18,7 +18,7 @@ from molflow.step_study.study import study
 from molflow.systems import load_system
 from molflow.training.checkpoint import load_checkpoint, save_checkpoint
 from molflow.training.configuration import TrainingConfig
-from molflow.training.maps import build_flow_map
+from molflow.training.kinds import build_flow_map
 from molflow.training.run import system_pdb
 
 FROZEN = Path(__file__).parent.parent / "data" / "checkpoint-v1"
@@ -58,7 +58,7 @@ def test_what_is_saved_is_loaded(tmp_path, kind, network):
     checkpoint = load_checkpoint(tmp_path)
     loaded = checkpoint.flow_map
     assert type(loaded) is {"langevin": LangevinFlowMap, "overdamped": OverdampedFlowMap}[kind]
-    assert loaded.scales == made.scales and loaded.order == 3 and checkpoint.dynamics
+    assert loaded.scales == made.scales and loaded.order == 3 and checkpoint.kind.use == "propagate"
     assert json.loads((tmp_path / "model.json").read_text())["dynamics"]["longest_lag"] == 0.02
     generator = torch.Generator().manual_seed(0)
     x = 0.1 * torch.randn(2, *[2] * (kind == "langevin"), 22, 3, generator=generator)
@@ -76,10 +76,10 @@ def test_each_verb_refuses_the_other_kind(tmp_path):
     for verb in (sample, check, lambda name: study(name, tmp_path / "out")):
         with pytest.raises(MolflowError, match="is a map of Langevin dynamics, .* propagate"):
             verb(tmp_path / "run")
-    load_checkpoint(tmp_path / "run").check_use(dynamics=True)
+    load_checkpoint(tmp_path / "run").check_use("propagate")
     with pytest.raises(MolflowError, match="knows no dynamics: use molflow sample"):
-        load_checkpoint(FROZEN).check_use(dynamics=True)
-    assert not load_checkpoint(FROZEN).dynamics
+        load_checkpoint(FROZEN).check_use("propagate")
+    assert load_checkpoint(FROZEN).kind.use == "sample"
 
 
 def test_damaged_scales_are_a_sentence(tmp_path):

@@ -3,17 +3,19 @@
 import pytest
 import torch
 from langevin_maps import SCALES, random_dynamics
+from probe import Probe
 
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
-from molflow.maps.dynamics.batches import LangevinBatches
-from molflow.maps.dynamics.objective import LangevinTraining
+from molflow.maps.dynamics.batches import DynamicsBatches
+from molflow.maps.dynamics.objective import DynamicsObjective
 from molflow.maps.dynamics.thermal_norm import ThermalNorm
 from molflow.maps.langevin.mean_point import MeanPointMap
 from molflow.objectives.eulerian import mean_flow_residual
 from molflow.objectives.matching import matching_residual
 from molflow.objectives.semigroup import composed_mean, semigroup_residual
 from molflow.training.configuration import TrainingConfig
+from molflow.training.fit import Epoch
 
 SETTINGS = {
     "batch_size": 16, "ema_decay": 0.9, "teacher_decay": 0.5,
@@ -29,17 +31,13 @@ CONFIG = TrainingConfig(**SETTINGS)
 def batches(config=CONFIG, epoch=0, first=100):
     generator = torch.Generator().manual_seed(0)
     positions, forces = 0.15 * torch.randn(2, 20, 5, 3, generator=generator)
-    return LangevinBatches(positions, 1000 * forces, 4, config, 2.0, epoch, first, 3)
+    return DynamicsBatches(positions, 1000 * forces, 4, config, 2.0, Epoch(epoch, first, 3))
 
 
 @pytest.fixture
 def module():
-    module = LangevinTraining(random_dynamics().float(), CONFIG)
-    module.logged = {}
-    module._log = lambda name, value, size: module.logged.update(
-        {name: (float(value.detach()), size)}
-    )
-    return module
+    flow_map = random_dynamics().float()
+    return Probe(DynamicsObjective(flow_map, CONFIG.objective), flow_map)
 
 
 def test_a_batch_follows_from_seed_epoch_and_number():
@@ -69,14 +67,14 @@ def test_lags_are_log_uniform():
 
 def test_each_molecule_goes_to_its_objective(module):
     batch = batches()[0]
-    module.training_step(batch, 0)
+    module.ask(batch)
     flow_map = module.flow_map.at(300.0, batch["friction"])
     x = flow_map.start(batch["positions"], batch["normal"])
     none = torch.zeros(4).double()
     norm = ThermalNorm(flow_map, none)
     sample = flow_map.constant(batch["forces"][:4])
     found = matching_residual(flow_map, none, x[:4], sample, norm).mean()
-    assert module.logged["loss/local"] == (pytest.approx(float(found), rel=1e-4), 4)
+    assert module.parts["local"] == (pytest.approx(float(found), rel=1e-4), 4)
     h = batch["lag"]
     for name, part, teacher in (
         ("anchor", slice(0, 3), MeanPointMap(flow_map)),
@@ -90,15 +88,16 @@ def test_each_molecule_goes_to_its_objective(module):
             flow_map, teacher, 0 * h[part], 0.5 * h[part], h[part], x[4:][part], left, right,
             ThermalNorm(flow_map, h[part]),
         )  # fmt: skip
-        value, size = module.logged[f"loss/{name}"]
+        value, size = module.parts[name]
         assert size == len(h[part]) and value == pytest.approx(float(found.mean()), rel=1e-3)
 
 
 def test_rollouts_go_on_from_the_ends_of_the_teacher(module):
     batch = batches()[0]
     slots = batch["slots"]
-    module.training_step(batch, 0)
-    assert module.ages[slots].tolist() == [1, 1, 1, 1] and int(module.ages.sum()) == 4
+    module.ask(batch)
+    ages = module.objective.ages
+    assert ages[slots].tolist() == [1, 1, 1, 1] and int(ages.sum()) == 4
     flow_map = module.teacher.at(300.0, batch["friction"])
     x = flow_map.start(batch["positions"], batch["normal"])[4:][3:7]
     h = batch["lag"][3:7]
@@ -109,23 +108,23 @@ def test_rollouts_go_on_from_the_ends_of_the_teacher(module):
     with torch.no_grad():
         mean = composed_mean(flow_map, flow_map, 0 * h, 0.5 * h, h, x, *halves)
         end = flow_map.sde.apply(0 * h, h, x, mean, join(*halves))
-    assert torch.allclose(module.rollouts[slots], end, atol=1e-5)
+    assert torch.allclose(module.objective.rollouts[slots], end, atol=1e-5)
     # The next batch with these slots starts where the rollouts are.
-    starts = module._starts(flow_map.start(batch["positions"], batch["normal"])[4:], batch)
-    assert torch.equal(starts[3:7], module.rollouts[slots])
+    starts = module.objective.starts(flow_map.start(batch["positions"], batch["normal"])[4:], batch)
+    assert torch.equal(starts[3:7], module.objective.rollouts[slots])
     # ... unless chance or damage says otherwise
     batch["restart"] = torch.tensor([True, False, False, False])
     fresh = flow_map.start(batch["positions"], batch["normal"])[4:]
-    starts = module._starts(fresh, batch)
-    assert torch.equal(starts[3], fresh[3]) and int(module.ages[slots[0]]) == 0
-    broken = module.rollouts[slots].clone()
+    starts = module.objective.starts(fresh, batch)
+    assert torch.equal(starts[3], fresh[3]) and int(module.objective.ages[slots[0]]) == 0
+    broken = module.objective.rollouts[slots].clone()
     # Not finite, one atom too fast, all too hot: widths are sqrt(kT/m), at most 1.6 nm/ps.
     broken[:, 1] = 0.0
     broken[1, 0, 0, 0], broken[2, 1, 1, 0], broken[3, 1] = float("nan"), 10.0, 3.0
-    module._keep(broken, slots)
-    assert (module.ages[slots] == 0).tolist() == [False, True, True, True]
-    assert module.logged["rollouts/broken"][0] == 0.75
-    assert bool(module.rollouts.isfinite().all())
+    watched = module.objective.keep(flow_map, broken, slots)
+    assert (module.objective.ages[slots] == 0).tolist() == [False, True, True, True]
+    assert float(watched["rollouts/broken"][0]) == 0.75
+    assert bool(module.objective.rollouts.isfinite().all())
 
 
 def test_mean_flow_takes_the_last_molecules_and_their_forces(module):
@@ -133,7 +132,7 @@ def test_mean_flow_takes_the_last_molecules_and_their_forces(module):
     batch = batches(TrainingConfig(**SETTINGS | {"objective": changed}))[0]
     m = batch["mean_flow"]
     assert m == 3
-    module.training_step(batch, 0)
+    module.ask(batch)
     flow_map = module.flow_map.at(300.0, batch["friction"])
     x = flow_map.start(batch["positions"], batch["normal"])[-m:]
     h = batch["lag"][-m:]
@@ -144,33 +143,33 @@ def test_mean_flow_takes_the_last_molecules_and_their_forces(module):
     n = flow_map.constant(batch["forces"][-m:])
     norm = ThermalNorm(flow_map, h)
     found = mean_flow_residual(flow_map, torch.zeros_like(h), h, x, n, join(*halves), norm)
-    value, size = module.logged["loss/mean_flow"]
+    value, size = module.parts["mean_flow"]
     assert size == m and value == pytest.approx(float(found.mean()), rel=1e-3)
-    assert module.logged["loss/semigroup"][1] == 9 - m
+    assert module.parts["semigroup"][1] == 9 - m
 
 
 def test_no_gradient_passes_the_teacher_or_the_rollouts(module):
-    module.training_step(batches()[0], 0).backward()
+    module.ask(batches()[0]).mean().backward()
     assert all(p.grad is None for p in module.teacher.parameters())
     assert module.flow_map.network.last.grad.abs().max() > 0
-    assert not module.rollouts.requires_grad
+    assert not module.objective.rollouts.requires_grad
 
 
 def test_first_steps_are_force_matching_alone(module):
-    module.training_step(batches(first=0)[0], 0)
-    assert set(module.logged) == {"loss/local", "loss/weighted"}
-    assert module.logged["loss/local"][1] == 16 and int(module.ages.sum()) == 0
+    module.ask(batches(first=0)[0])
+    assert set(module.parts) == {"local"}
+    assert module.parts["local"][1] == 16 and int(module.objective.ages.sum()) == 0
 
 
 def test_an_overdamped_map_is_trained_alike():
     changed = {name: value for name, value in SETTINGS["objective"].items() if name != "frictions"}
     kind = {**SETTINGS["map"], "kind": "overdamped"}
     config = TrainingConfig(**SETTINGS | {"map": kind, "objective": changed})
-    module = LangevinTraining(random_dynamics("overdamped", scales=SCALES).float(), config)
-    module._log = lambda *_: None
+    flow_map = random_dynamics("overdamped", scales=SCALES).float()
+    module = Probe(DynamicsObjective(flow_map, config.objective), flow_map)
     batch = batches(config)[0]
     for side in ("left", "right"):
         batch[side] = batch[side][..., :3]
-    module.training_step(batch, 0).backward()
-    assert module.rollouts.shape == (6, 5, 3) and int(module.ages.sum()) == 4
+    module.ask(batch).mean().backward()
+    assert module.objective.rollouts.shape == (6, 5, 3) and int(module.objective.ages.sum()) == 4
     assert module.flow_map.network.last.grad.abs().max() > 0

@@ -11,11 +11,16 @@ from molflow.brownian.increment import Increment
 from molflow.maps.denoiser.anchor import anchored_residual
 from molflow.maps.denoiser.batches import StepBatches, TimeLaw
 from molflow.maps.denoiser.clock import StepClock
-from molflow.maps.denoiser.objective import StrongMapTraining
+from molflow.maps.denoiser.objective import DenoiserObjective
 from molflow.objectives.matching import matching_residual, noised
 from molflow.objectives.norm import mean_square
+from molflow.objectives.registry import OBJECTIVES
 from molflow.objectives.semigroup import semigroup_residual
+from molflow.training.averages import Averages
 from molflow.training.configuration import TrainingConfig
+from molflow.training.fit import Epoch
+from molflow.training.loss_weight import LossWeight
+from molflow.training.module import FlowMapTraining
 
 CONFIG = TrainingConfig(
     network=SIZES,
@@ -27,12 +32,20 @@ CONFIG = TrainingConfig(
 
 @pytest.fixture
 def module():
-    module = StrongMapTraining(random_map(), CONFIG, mean_square)
-    module.logged = {}
-    module._log = lambda name, value, size: module.logged.update(
-        {name: (float(value.detach()), size)}
-    )
-    return module
+    objective = DenoiserObjective(OBJECTIVES["semigroup"], mean_square)
+    return FlowMapTraining(random_map(), objective, CONFIG, LossWeight(SDE.duration, 0.03))
+
+
+def parts_of(module, items):
+    """Return the mean and the number of the residuals of each part of the objective."""
+    found = module.objective(module.flow_map, module.teacher, items)
+    return {
+        name: (float(part.mean()), len(part))
+        for one in found
+        for name, part in zip(
+            one.parts, one.values.split(list(one.parts.values())), strict=True
+        )
+    }
 
 
 def batch(local, size=6):
@@ -40,7 +53,7 @@ def batch(local, size=6):
     positions = torch.randn(10, GRAPH.n_atoms, 3, generator=generator)
     positions = positions - positions.mean(1, keepdim=True)
     law = TimeLaw(StepClock(SDE.duration, 3.0, 4.0), CONFIG.objective)
-    return StepBatches(positions, law, SDE.basis(3).size, size, [local], 0, 0)[0]
+    return StepBatches(positions, law, SDE.basis(3).size, size, [local], 0, Epoch(0, 0, 1))[0]
 
 
 def start_value(residual):
@@ -49,24 +62,20 @@ def start_value(residual):
     return math.exp(-u) * residual + u
 
 
+@pytest.mark.filterwarnings("ignore")  # of a module without a trainer
 def test_the_loss_is_the_mean_over_molecules_of_all_residuals(module):
-    loss = module.training_step(batch(2), 0)
-    parts = module.logged
+    items = batch(2)
+    loss, parts = module.training_step(items, 0), parts_of(module, items)
     assert {name: size for name, (_, size) in parts.items()} == {
-        "loss/local": 2,
-        "loss/anchor": 2,
-        "loss/semigroup": 2,
-        "loss/weighted": 6,
-    }
-    names = ("loss/local", "loss/anchor", "loss/semigroup")
-    mean = sum(parts[name][0] * parts[name][1] for name in names) / 6
-    assert float(loss) == pytest.approx(start_value(mean), rel=1e-5)
-    assert parts["loss/weighted"][0] == float(loss)
+        "local": 2, "anchor": 2, "semigroup": 2,
+    }  # fmt: skip
+    mean = sum(value * size for value, size in parts.values()) / 6
+    assert float(loss.detach()) == pytest.approx(start_value(mean), rel=1e-5)
 
 
 def test_each_molecule_goes_to_its_objective(module):
     items = batch(2)
-    module.training_step(items, 0)
+    parts = parts_of(module, items)
     s, t = items["start"], items["end"]
     u = 0.5 * (s + t)
     x = noised(items["clean"][2:], SDE.sigma(s), items["normal"][2:])
@@ -75,50 +84,53 @@ def test_each_molecule_goes_to_its_objective(module):
     right = Increment.from_whitened(basis, t - u, items["right"])
     halved = semigroup_residual(flow_map, teacher, s, u, t, x, left, right)
     tied = anchored_residual(flow_map, teacher, s, t, x, join(left, right))
-    assert module.logged["loss/anchor"][0] == pytest.approx(float(tied[:2].mean()), rel=1e-4)
-    assert module.logged["loss/semigroup"][0] == pytest.approx(float(halved[2:].mean()), rel=1e-4)
+    assert parts["anchor"][0] == pytest.approx(float(tied[:2].mean()), rel=1e-4)
+    assert parts["semigroup"][0] == pytest.approx(float(halved[2:].mean()), rel=1e-4)
 
 
-def test_log_variance_is_bounded_below(module):
-    s, t = torch.rand(2, 5)
+def test_log_variance_is_bounded_below():
+    weight, (s, t) = LossWeight(SDE.duration, 0.03), torch.rand(2, 5)
     least = math.log(0.03)
     for large in (-1000.0, 1000.0):
-        module.log_variance[1].weight.data.fill_(large)
-        value = module._log_variance(s, s + t)
-        raw = module.log_variance[1](module.log_variance[0](s, s + t)).squeeze(-1)
-        assert value.tolist() == pytest.approx(raw.clamp(min=least).tolist(), abs=1e-3)
-    module.log_variance[1].weight.data.zero_()
-    assert module._log_variance(s, s + t).tolist() == pytest.approx([math.log(1.03)] * 5, rel=1e-4)
+        weight.readout.weight.data.fill_(large)
+        raw = weight.readout(weight.embedding(s, s + t)).squeeze(-1)
+        assert weight(s, s + t).tolist() == pytest.approx(raw.clamp(min=least).tolist(), abs=1e-3)
+    weight.readout.weight.data.zero_()
+    assert weight(s, s + t).tolist() == pytest.approx([math.log(1.03)] * 5, rel=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_a_local_batch_is_the_denoising_loss(module):
     items = batch(6)
-    loss = module.training_step(items, 0)
+    loss = module.training_step(items, 0).detach()
     s = items["local_time"]
     noisy = noised(items["clean"], SDE.sigma(s), items["normal"])
     expected = matching_residual(module.flow_map, s, noisy, items["clean"]).mean()
     assert float(loss) == pytest.approx(start_value(float(expected)), rel=1e-5)
-    assert set(module.logged) == {"loss/local", "loss/weighted"}
+    assert set(parts_of(module, items)) == {"local"}
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_student_and_log_variance_learn_and_the_averages_do_not(module):
     module.training_step(batch(2), 0).backward()
     averages = [*module.teacher.parameters(), *module.averaged.parameters()]
     assert all(p.grad is None for p in averages)
     assert module.flow_map.network.last.grad.abs().max() > 0
-    assert module.log_variance[1].weight.grad.abs().max() > 0
+    assert module.weight.readout.weight.grad.abs().max() > 0
     trained = {id(p) for p in module.parameters_to_train()}
     assert trained.isdisjoint(id(p) for p in averages)
     assert {id(p) for p in module.flow_map.parameters()} <= trained
 
 
-@pytest.mark.parametrize(("name", "decay"), [("averaged", 0.9), ("teacher", 0.5)])
-def test_the_averages_start_at_the_student_and_lengthen_their_memory(module, name, decay):
-    weight, average = module.flow_map.network.last, getattr(module, name).network.last
+@pytest.mark.parametrize(("name", "decay"), [("kept", 0.9), ("teacher", 0.5)])
+def test_the_averages_start_at_the_student_and_lengthen_their_memory(name, decay):
+    flow_map = random_map()
+    averages = Averages(flow_map, kept=0.9, teacher=0.5)
+    weight, average = flow_map.network.last, averages[name].network.last
     expected = None
     for count in range(40):
         weight.data.fill_(float(count + 1))
-        module.on_train_batch_end()
+        averages.update(flow_map, count + 1)
         kept = min(decay, (1 + count) / (10 + count))
         value = count + 1.0
         expected = value if expected is None else kept * expected + (1 - kept) * value

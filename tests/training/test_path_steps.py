@@ -3,6 +3,7 @@
 import pytest
 import torch
 from langevin_maps import SCALES, random_dynamics
+from probe import Probe
 from tiny_training import DYNAMICS_WORDS, add_free_paths, add_springs, write_training_set
 
 from molflow.brownian.chen import join
@@ -10,8 +11,8 @@ from molflow.brownian.increment import Increment
 from molflow.data.dataset import load_training_data
 from molflow.data.paths import PathData, PathPart, load_paths
 from molflow.errors import MolflowError
-from molflow.maps.dynamics.batches import LangevinBatches
-from molflow.maps.dynamics.objective import LangevinTraining, path_target
+from molflow.maps.dynamics.batches import DynamicsBatches
+from molflow.maps.dynamics.objective import DynamicsObjective, path_target
 from molflow.maps.dynamics.thermal_norm import ThermalNorm
 from molflow.maps.langevin.path_steps import PathSteps
 from molflow.maps.langevin.residual_fit import fit_residual_noise
@@ -20,6 +21,7 @@ from molflow.objectives.matching import direct_residual
 from molflow.systems import load_system
 from molflow.training.checkpoint import load_checkpoint
 from molflow.training.configuration import TrainingConfig, load_configuration
+from molflow.training.fit import Epoch
 from molflow.training.run import train
 
 SYSTEM = "alanine_dipeptide"
@@ -101,7 +103,7 @@ def batches(paths, number=1):
     generator = torch.Generator().manual_seed(0)
     positions, forces = 0.15 * torch.randn(2, 20, 5, 3, generator=generator)
     steps = PathSteps(few_atoms(paths), 0.02)
-    return LangevinBatches(positions, 1000 * forces, 4, CONFIG, 2.0, 0, 0, 3, steps)[number]
+    return DynamicsBatches(positions, 1000 * forces, 4, CONFIG, 2.0, Epoch(0, 0, 3), steps)[number]
 
 
 def test_a_batch_with_paths_follows_from_seed_and_number(paths):
@@ -117,11 +119,10 @@ def test_a_batch_with_paths_follows_from_seed_and_number(paths):
 
 
 def test_the_error_of_a_batch_is_that_of_its_paths(paths):
-    module = LangevinTraining(random_dynamics().float(), CONFIG)
-    logged = {}
-    module._log = lambda name, value, size: logged.update({name: (float(value.detach()), size)})
+    flow_map = random_dynamics().float()
+    module = Probe(DynamicsObjective(flow_map, CONFIG.objective), flow_map)
     batch = batches(paths)
-    module.training_step(batch, 0)
+    module.ask(batch)
     flow_map = module.flow_map.at(300.0, batch["friction"])
     h = batch["path_lag"]
     increment = Increment.from_whitened(flow_map.basis, h, batch["path_noise"])
@@ -129,11 +130,10 @@ def test_the_error_of_a_batch_is_that_of_its_paths(paths):
         flow_map, 0 * h, h, batch["path_start"], increment, batch["path_end"],
         ThermalNorm(flow_map, h),
     )  # fmt: skip
-    value, size = logged["loss/direct"]
+    value, size = module.parts["direct"]
     assert size == 5 and value == pytest.approx(float(found.mean()), rel=1e-3)
-    assert {name: size for name, (_, size) in logged.items() if name.startswith("loss")} == {
-        "loss/local": 4, "loss/anchor": 3, "loss/semigroup": 4, "loss/direct": 5,
-        "loss/weighted": 16,
+    assert {name: size for name, (_, size) in module.parts.items()} == {
+        "local": 4, "anchor": 3, "semigroup": 4, "direct": 5,
     }  # fmt: skip
 
 

@@ -15,8 +15,8 @@ import molflow
 from molflow.brownian.increment import sample_increment
 from molflow.errors import MolflowError
 from molflow.files import sha256_of
-from molflow.maps.denoiser.objective import StrongMapTraining
 from molflow.training.checkpoint import load_checkpoint
+from molflow.training.module import FlowMapTraining
 from molflow.training.run import train
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -36,7 +36,7 @@ def finished(training_set, tmp_path_factory):
 @pytest.fixture
 def stop_after(monkeypatch):
     """Return a function that makes the training step raise after so many calls."""
-    original = StrongMapTraining.training_step
+    original = FlowMapTraining.training_step
 
     def arrange(calls, error=KeyboardInterrupt):
         left = [calls]
@@ -47,8 +47,8 @@ def stop_after(monkeypatch):
             left[0] -= 1
             return original(self, *arguments)
 
-        monkeypatch.setattr(StrongMapTraining, "training_step", step)
-        return lambda: monkeypatch.setattr(StrongMapTraining, "training_step", original)
+        monkeypatch.setattr(FlowMapTraining, "training_step", step)
+        return lambda: monkeypatch.setattr(FlowMapTraining, "training_step", original)
 
     return arrange
 
@@ -145,14 +145,14 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(
 def test_a_loss_that_is_no_number_ends_a_run_and_spoils_nothing(
     training_set, tmp_path, finished, monkeypatch, factor
 ):
-    original, calls = StrongMapTraining.training_step, []
+    original, calls = FlowMapTraining.training_step, []
 
     def step(self, *arguments):
         calls.append(1)
         loss = original(self, *arguments)
         return loss * factor if len(calls) == 5 else loss
 
-    monkeypatch.setattr(StrongMapTraining, "training_step", step)
+    monkeypatch.setattr(FlowMapTraining, "training_step", step)
     with pytest.raises(MolflowError, match="gradient of step 5 is not finite: training ended"):
         run(training_set, tmp_path / "run")
     assert [row["step"] for row in metrics(tmp_path / "run")] == ["3"]

@@ -72,7 +72,7 @@ def test_a_run_in_two_parts_ends_where_one_in_one_does(springs, tmp_path, empty)
     whole = run(springs, tmp_path / "whole", empty, "steps=9")
     run(springs, tmp_path / "parts", empty, "steps=6", "learning_rate_decay=0")
     with safe_open(tmp_path / "parts/state/last.safetensors", framework="pt") as file:
-        state = {name.rpartition("/")[2]: file.get_tensor(name) for name in file.keys()}
+        state = {name.rpartition(".")[2]: file.get_tensor(name) for name in file.keys()}
     assert state["ages"].max() > 0 and state["rollouts"].abs().max() > 0.01
     parts = run(springs, tmp_path / "parts", empty, "steps=9", "learning_rate_decay=3")
     one, two = weights(whole), weights(parts)

@@ -11,8 +11,10 @@ from torch.utils.data import Dataset
 
 from molflow.flow_map.centring import centre
 from molflow.maps.denoiser.clock import StepClock
+from molflow.maps.denoiser.configuration import DenoiserObjectiveConfig
 from molflow.seeds import derive_seed
-from molflow.training.objective_configuration import ObjectiveConfig
+from molflow.training.fit import Epoch
+from molflow.training.strata import log_uniform
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class TimeLaw:
     """How times are drawn, given the clock on which a sample's jumps are equally long."""
 
     clock: StepClock
-    config: ObjectiveConfig
+    config: DenoiserObjectiveConfig
 
     @property
     def duration(self) -> float:
@@ -70,17 +72,11 @@ def _steps(
     return length * torch.stack([start, start + part])
 
 
-def log_uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    """Draw stratified numbers whose logarithm is uniform between those of low and high."""
-    strata = (torch.arange(count) + torch.rand(count, generator=generator)) / max(count, 1)
-    return low * (high / low) ** strata
-
-
 class StepBatches(Dataset):
     """The batches of one epoch; item k is a whole batch.
 
-    A batch depends on the seed, the epoch and k alone. A run that resumes at an epoch sees the
-    batches that an uninterrupted run would have seen.
+    A batch depends on the seed, the epoch, k and the process alone. A run that resumes at an epoch
+    sees the batches that an uninterrupted run would have seen.
 
     Parameters
     ----------
@@ -89,7 +85,7 @@ class StepBatches(Dataset):
     features : int
         Features of an increment per component.
     local : int
-        Molecules of the batch that serve the local objective; the others serve the semigroup.
+        Molecules of the batch that serve the local objective; the others are steps.
     """
 
     def __init__(
@@ -100,7 +96,7 @@ class StepBatches(Dataset):
         batch_size: int,
         local: list[int],
         seed: int,
-        epoch: int,
+        epoch: Epoch,
     ):
         self.positions, self.law, self.features = positions, law, features
         self.batch_size, self.local = batch_size, local
@@ -111,7 +107,7 @@ class StepBatches(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor | int]:
         generator = torch.Generator().manual_seed(
-            derive_seed(self.seed, "batch", self.epoch, index)
+            derive_seed(self.seed, "batch", *self.epoch.names(index))
         )
         local = self.local[index]
         rows = torch.randint(len(self.positions), (self.batch_size,), generator=generator)
@@ -120,20 +116,23 @@ class StepBatches(Dataset):
         start, end = self.law.long(self.batch_size - local, generator)
         shape = (2, self.batch_size - local, self.features, *clean.shape[1:])
         halves = centre(torch.randn(shape, generator=generator)).movedim(2, -1)
+        times = self.law.local(local, generator)
         return {
             "clean": clean,
             "normal": normal,
-            "local_time": self.law.local(local, generator),
+            "local_time": times,
             "anchored": self.law.anchored(self.batch_size - local),
             "start": start,
             "end": end,
             "left": halves[0].contiguous(),
             "right": halves[1].contiguous(),
+            # Where objectives divide a step that may be divided anywhere.
+            "share": torch.rand(len(start), generator=generator),
         }
 
 
 def local_counts(
-    config: ObjectiveConfig, batch_size: int, first_step: int, steps: int
+    config: DenoiserObjectiveConfig, batch_size: int, first_step: int, steps: int
 ) -> list[int]:
     """Return how many molecules of each batch serve the local objective."""
     mixed = min(batch_size - 1, max(1, round(batch_size * config.local_share)))

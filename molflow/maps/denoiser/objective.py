@@ -1,82 +1,85 @@
-"""Training of a map that samples: objectives of one step."""
+"""The objective of a map that samples from noise: matching, short steps and long ones."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
+from molflow.flow_map.base import FlowMap
 from molflow.maps.denoiser.anchor import anchored_residual
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.objectives.matching import matching_residual, noised
 from molflow.objectives.norm import Norm
-from molflow.objectives.semigroup import semigroup_residual
-from molflow.objectives.weighting import weighted
-from molflow.training.configuration import TrainingConfig
-from molflow.training.map_training import MapTraining
+from molflow.objectives.registry import LongSteps
+from molflow.objectives.residuals import Residuals
 
 
-class StrongMapTraining(MapTraining):
-    """Train a flow map by local matching, then local matching and semigroup with a teacher.
+class DenoiserObjective(nn.Module):
+    """Local matching for a part of the batch; the other steps are short or long ones.
 
     Parameters
     ----------
-    flow_map : DenoiserFlowMap
-    config : TrainingConfig
+    family : LongSteps
+        What the long steps have to obey.
     norm : Norm
         How errors of the mean denoiser are measured.
+    frozen : FlowMap, optional
+        The teacher of families whose teacher is frozen.
     """
 
-    def __init__(self, flow_map: DenoiserFlowMap, config: TrainingConfig, norm: Norm):
-        super().__init__(flow_map, config, flow_map.sde.duration)
-        self.norm = norm
+    def __init__(self, family: LongSteps, norm: Norm, frozen: FlowMap | None = None):
+        super().__init__()
+        self.family, self.norm, self.frozen = family, norm, frozen
 
-    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
-        """Return the weighted loss of one batch and log its parts."""
-        clean, normal = batch["clean"], batch["normal"]
-        s, long = batch["local_time"], len(batch["start"])
+    def forward(
+        self, flow_map: DenoiserFlowMap, teacher: DenoiserFlowMap, batch: dict[str, Tensor]
+    ) -> list[Residuals]:
+        """Return the residuals of one batch of `StepBatches`."""
+        clean, normal, s = batch["clean"], batch["normal"], batch["local_time"]
         local = len(s)
-        noisy = noised(clean[:local], self.flow_map.sde.sigma(s), normal[:local])
-        residual = matching_residual(self.flow_map, s, noisy, clean[:local], self.norm)
-        self._log("loss/local", residual.mean(), local)
-        log_variance = self._log_variance(s, s)
-        if long:
-            parts = self._long_steps(batch, clean[local:], normal[local:])
-            residual = torch.cat([residual, *parts])
-            log_variance = torch.cat(
-                [log_variance, self._log_variance(batch["start"], batch["end"])]
-            )
-        loss = weighted(residual, log_variance)
-        self._log("loss/weighted", loss, local + long)
-        return loss
+        noisy = noised(clean[:local], flow_map.sde.sigma(s), normal[:local])
+        values = matching_residual(flow_map, s, noisy, clean[:local], self.norm)
+        found = [Residuals(values, s, s, {"local": local})]
+        if len(batch["start"]):
+            found += self._steps(flow_map, teacher, batch, clean[local:], normal[local:])
+        return found
 
-    def _long_steps(self, batch: dict[str, Tensor], clean: Tensor, normal: Tensor) -> list[Tensor]:
-        s, t = batch["start"], batch["end"]
-        u, k = 0.5 * (s + t), int(batch["anchored"])
-        x = noised(clean, self.flow_map.sde.sigma(s), normal)
-        basis = self.flow_map.basis
-
-        def increment(name: str, length: Tensor, part: slice) -> Increment:
-            return Increment.from_whitened(basis, length[part], batch[name][part])
-
-        parts = []
+    def _steps(
+        self, flow_map, teacher, batch: dict[str, Tensor], clean: Tensor, normal: Tensor
+    ) -> list[Residuals]:
+        s, t, k = batch["start"], batch["end"], int(batch["anchored"])
+        x = noised(clean, flow_map.sde.sigma(s), normal)
+        basis, duration = flow_map.basis, flow_map.sde.duration
+        values, ends, parts = [], [], {}
         if k:
-            one = slice(k)
-            joined = join(increment("left", u - s, one), increment("right", t - u, one))
-            parts.append(
-                anchored_residual(
-                    self.flow_map, self.teacher, s[one], t[one], x[one], joined, self.norm
-                )
+            one, u = slice(k), 0.5 * (s[:k] + t[:k])
+            left = Increment.from_whitened(basis, u - s[one], batch["left"][one])
+            right = Increment.from_whitened(basis, t[one] - u, batch["right"][one])
+            joined = join(left, right)
+            values.append(
+                anchored_residual(flow_map, teacher, s[one], t[one], x[one], joined, self.norm)
             )
-            self._log("loss/anchor", parts[-1].mean(), k)
+            ends.append(t[one])
+            parts["anchor"] = k
         if k < len(s):
-            two = slice(k, None)
-            halves = increment("left", u - s, two), increment("right", t - u, two)
-            parts.append(
-                semigroup_residual(
-                    self.flow_map, self.teacher, s[two], u[two], t[two], x[two], *halves, self.norm
+            two, own = slice(k, None), {"average": teacher, "frozen": self.frozen}
+            u, end = self.family.times(s[two], t[two], duration, batch["share"][two])
+            left = Increment.from_whitened(basis, u - s[two], batch["left"][two])
+            right = Increment.from_whitened(basis, end - u, batch["right"][two])
+
+            def sample(time: Tensor, state: Tensor) -> Tensor:
+                """The data themselves, whose mean given a state is the denoiser."""
+                return clean[two]
+
+            values.append(
+                self.family.residual(
+                    flow_map, own.get(self.family.teacher),
+                    sample if self.family.teacher == "none" else None,
+                    s[two], u, end, x[two], left, right, self.norm,
                 )
-            )
-            self._log("loss/semigroup", parts[-1].mean(), len(s) - k)
-        return parts
+            )  # fmt: skip
+            ends.append(end)
+            parts["semigroup"] = len(s) - k
+        return [Residuals(torch.cat(values), s, torch.cat(ends), parts)]

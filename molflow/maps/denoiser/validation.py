@@ -9,6 +9,10 @@ from molflow.analysis.metrics.torsion_marginals import js_distances
 from molflow.analysis.torsion_list import backbone_pairs, measure_torsions, torsion_list
 from molflow.analysis.torsion_metrics import delta_f_alpha_l, fes_rmse
 from molflow.analysis.transport_1d import wasserstein_1d
+from molflow.maps.denoiser.draw import draw
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap
+from molflow.seeds import derive_seed
+from molflow.training.kinds import Material
 
 #: nm by which a bond may be longer or shorter than on average, and widths of constrained ones.
 _BOND, _HELD = 0.05, 1e-5
@@ -79,3 +83,27 @@ class EnsembleScore:
 def _distances(positions: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Return the distances of pairs of atoms, (frames, pairs) nm."""
     return np.linalg.norm(positions[:, pairs[:, 0]] - positions[:, pairs[:, 1]], axis=-1)
+
+
+class SampleScores:
+    """Draw samples from a map at several numbers of evaluations and score them.
+
+    Parameters
+    ----------
+    material : Material
+        Of a run with validation frames.
+    """
+
+    def __init__(self, material: Material):
+        self.material = material
+        self.score = EnsembleScore(material.topology, material.data.validation)
+
+    def __call__(self, flow_map: DenoiserFlowMap) -> dict[str, float]:
+        """Return the scores, such as ``fes_rmse@4``."""
+        settings, found = self.material.settings, {}
+        seed, atoms = derive_seed(settings.seed, "validation"), self.material.topology.n_atoms
+        for nfe in settings.validation_nfe:
+            drawn = draw(flow_map, settings.validation_samples, nfe, seed, atoms)
+            scores = self.score(self.material.data.scale * drawn.numpy())
+            found |= {f"{name}@{nfe}": float(value) for name, value in scores.items()}
+        return found

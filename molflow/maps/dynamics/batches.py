@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from molflow.maps.denoiser.batches import log_uniform
-from molflow.maps.langevin.path_steps import PathSteps
 from molflow.seeds import derive_seed
 from molflow.training.configuration import TrainingConfig
+from molflow.training.fit import Epoch
+from molflow.training.strata import log_uniform
 
 
-class LangevinBatches(Dataset):
+class StepsOfPaths(Protocol):
+    """Steps along paths under the true force; `PathSteps` of maps with inertia is one.
+
+    Attributes
+    ----------
+    shortest : float
+        ps; the semigroup ends there.
+    """
+
+    shortest: float
+
+    def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor | float]:
+        """Return so many, with their ``friction``."""
+
+
+class DynamicsBatches(Dataset):
     """The batches of one epoch; item k is a whole batch.
 
-    A batch depends on the seed, the epoch and k alone. Of its molecules some serve force matching,
-    the next are short steps tied to the force, then come those of the semigroup, those of MeanFlow
-    and at last those along paths under the true force, which are longer than the others and choose
-    the friction. The first of the semigroup go on from where rollouts of the map have come to, see
-    `LangevinTraining`.
+    A batch depends on the seed, the epoch, k and the process alone. Of its molecules some serve
+    force matching, the next are short steps tied to the force, then come those of the semigroup,
+    those of MeanFlow and at last those along paths under the true force, which are longer than the
+    others and choose the friction. The first of the semigroup go on from where rollouts of the map
+    have come to, see `RolloutObjective`.
 
     Parameters
     ----------
@@ -31,11 +48,8 @@ class LangevinBatches(Dataset):
         Of a map of dynamics.
     friction : float
         1/ps, of the map.
-    first : int
-        Number of the first step of the epoch in the whole run.
-    count : int
-        Steps of the epoch.
-    paths : PathSteps, optional
+    epoch : Epoch
+    paths : StepsOfPaths, optional
         Where the configuration has steps along paths.
     """
 
@@ -46,25 +60,23 @@ class LangevinBatches(Dataset):
         features: int,
         config: TrainingConfig,
         friction: float,
-        epoch: int,
-        first: int,
-        count: int,
-        paths: PathSteps | None = None,
+        epoch: Epoch,
+        paths: StepsOfPaths | None = None,
     ):
         self.positions, self.forces, self.features = positions, forces, features
         self.config, self.friction = config, friction
-        self.epoch, self.first, self.count, self.paths = epoch, first, count, paths
+        self.epoch, self.paths = epoch, paths
 
     def __len__(self) -> int:
-        return self.count
+        return self.epoch.count
 
     def __getitem__(self, index: int) -> dict[str, Tensor | int | float]:
         generator = torch.Generator().manual_seed(
-            derive_seed(self.config.seed, "batch", self.epoch, index)
+            derive_seed(self.config.seed, "batch", *self.epoch.names(index))
         )
         size, objective = self.config.batch_size, self.config.objective
         local = size
-        if self.first + index >= objective.local_steps:
+        if self.epoch.first + index >= objective.local_steps:
             local = min(size - 1, max(1, round(size * objective.local_share)))
         anchored = round((size - local) * objective.anchor_share)
         direct = round((size - local - anchored) * objective.direct_share)
@@ -75,7 +87,7 @@ class LangevinBatches(Dataset):
         rows = torch.randint(len(self.positions), (size,), generator=generator)
         positions = self.positions[rows]
         shortest, between = objective.anchor
-        longest = self.config.map.longest_lag if self.paths is None else self.paths.paths.block
+        longest = self.config.map.longest_lag if self.paths is None else self.paths.shortest
         lags = [
             log_uniform(anchored, shortest, between, generator),
             log_uniform(free, between, longest, generator),
@@ -99,4 +111,6 @@ class LangevinBatches(Dataset):
             "restart": torch.rand(rolled, generator=generator) * objective.rollout_length < 1.0,
             "friction": float(log_uniform(1, low, high, generator)),
             **(self.paths.draw(direct, generator) if direct else {}),
+            # Where objectives divide a step that may be divided anywhere.
+            "share": torch.rand(anchored + free, generator=generator),
         }

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from molflow.flow_map.base import FlowMap
 from molflow.maps.dynamics.scales import LangevinScales
@@ -43,6 +43,34 @@ class DynamicsFlowMap(FlowMap):
         self.register_buffer("root_masses", root_masses, persistent=False)
         self.temperature = scales.temperature if temperature is None else float(temperature)
         self.friction = scales.friction if friction is None else float(friction)
+
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        """Shape of a state: of positions, (atoms, 3)."""
+        return len(self.scales.masses), 3
+
+    def positions(self, states: Tensor) -> Tensor:
+        """Return the positions of states, (batch, atoms, 3) nm."""
+        return states
+
+    def whole(self, states: Tensor) -> tuple[Tensor, dict[str, tuple[Tensor, int]]]:
+        """Return which states a molecule may be in, (batch,) bool, and what may be watched of
+        them: means, and of how many."""
+        return states.flatten(1).isfinite().all(1), {}
+
+    def kinetic_temperature(self, states: Tensor) -> Tensor | None:
+        """Return that of states over that of the bath, (); None if they have no velocities."""
+        return None
+
+    @abstractmethod
+    def thermal_weight(self, h: Tensor) -> Tensor:
+        """Return the roots of the weights of errors of n̄ in steps of length h (batch,), float64;
+        see `molflow.maps.dynamics.thermal_norm.ThermalNorm`."""
+
+    @abstractmethod
+    def short_map(self) -> FlowMap:
+        """Return the map of short steps that follows from the force alone, to which others are
+        tied."""
 
     def at(self, temperature: float, friction: float) -> Self:
         """Return the map of the same force field in another state.

@@ -1,4 +1,4 @@
-"""Training of a map of dynamics: objectives of one step, and rollouts that are kept going."""
+"""The objective of maps of dynamics: force matching, short steps tied to the force, long ones."""
 
 from __future__ import annotations
 
@@ -8,74 +8,94 @@ from torch import Tensor
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
 from molflow.devices import upload
-from molflow.maps.dynamics.rollouts import DynamicsTraining
+from molflow.flow_map.base import FlowMap
+from molflow.maps.dynamics.configuration import DynamicsObjectiveConfig
+from molflow.maps.dynamics.flow_map import DynamicsFlowMap
+from molflow.maps.dynamics.rollouts import RolloutObjective, halves_of, part_of, residuals_of
 from molflow.maps.dynamics.thermal_norm import ThermalNorm
-from molflow.maps.langevin.flow_map import LangevinFlowMap
-from molflow.maps.langevin.mean_point import MeanPointMap
 from molflow.objectives.eulerian import mean_flow_target
 from molflow.objectives.matching import implied_mean
 from molflow.objectives.norm import residual
+from molflow.objectives.registry import LongSteps
+from molflow.objectives.residuals import Residuals
 from molflow.objectives.semigroup import composed_mean
-from molflow.objectives.weighting import weighted
 
 
-class LangevinTraining(DynamicsTraining):
-    """Train a map of dynamics by force matching, then with steps of all lengths.
+class DynamicsObjective(RolloutObjective):
+    """Force matching, then steps of all lengths.
 
     At a step of no length the map says the force of the data. Short steps are tied to two steps of
-    half their length of the teacher's `MeanPointMap`, longer ones to two half steps of the
+    half their length of the teacher's `short_map`, longer ones to two half steps of the
     teacher, by MeanFlow to the force of the data and the teacher's derivative along the path, or to
     the ends of paths under the true force.
-    Some of those start from states that the teacher itself has reached (`DynamicsTraining`).
+    Some of those start from states that the teacher itself has reached (`RolloutObjective`).
+    Another family of objectives than the semigroup takes the place of the two half steps.
 
     Parameters
     ----------
-    flow_map : LangevinFlowMap or OverdampedFlowMap
-    config : TrainingConfig
+    flow_map : DynamicsFlowMap
+    config : DynamicsObjectiveConfig
+    family : LongSteps, optional
+        In place of two half steps of the teacher.
+    frozen : FlowMap, optional
+        The teacher of families whose teacher is frozen.
     """
 
-    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
-        """Return the weighted loss of one batch and log its parts."""
-        state = self.flow_map.scales.temperature, batch["friction"]
-        student, teacher = self.flow_map.at(*state), self.teacher.at(*state)
+    def __init__(
+        self,
+        flow_map: DynamicsFlowMap,
+        config: DynamicsObjectiveConfig,
+        family: LongSteps | None = None,
+        frozen: FlowMap | None = None,
+    ):
+        super().__init__(flow_map, config)
+        self.family, self.frozen = family, frozen
+
+    def forward(
+        self, flow_map: DynamicsFlowMap, teacher: DynamicsFlowMap, batch: dict[str, Tensor]
+    ) -> Residuals | list[Residuals]:
+        """Return the residuals of one batch of `DynamicsBatches`."""
+        state = flow_map.scales.temperature, batch["friction"]
+        student, teacher = flow_map.at(*state), teacher.at(*state)
         local, x = batch["local"], student.start(batch["positions"], batch["normal"])
         targets = [student.constant(batch["forces"][:local])]
         h = torch.cat([batch["lag"].new_zeros(local), batch["lag"]])
-        whitened = student.no_features(x)
+        whitened, watched, found = student.no_features(x), {}, []
         if local < len(x):
-            x = torch.cat([x[:local], self._starts(x[local:], batch)])
-            left, right = self._halves(batch, student)
+            x = torch.cat([x[:local], self.starts(x[local:], batch)])
+            left, right = halves_of(student, batch)
             whitened[local:] = join(left, right).whitened()
-            targets += self._targets(teacher, x[local:], left, right, batch)
+            if self.family is not None:
+                first = local + batch["anchored"]
+                found = self._by_family(student, teacher, x[local:], left, right, batch)
+                x, h, whitened = x[:first], h[:first], whitened[:first]
+            more, watched = self._targets(teacher, x[local:], left, right, batch)
+            targets += more
         if "path_start" in batch:
             x, h = torch.cat([x, batch["path_start"]]), torch.cat([h, batch["path_lag"]])
             whitened = torch.cat([whitened, batch["path_noise"]])
             targets.append(path_target(student, batch))
         start = torch.zeros_like(h)
         predicted = student.mean(start, h, x, whitened)
-        norm = ThermalNorm(student, h)
-        error = residual(student, start, predicted, torch.cat(targets), norm)
-        self._log_parts(error, batch)
-        clock = self._clock(h).float()
-        log_variance = self._log_variance(torch.zeros_like(clock), clock)
-        loss = weighted(error, log_variance)
-        self._log("loss/weighted", loss, len(x))
-        return loss
+        error = residual(
+            student, start, predicted, torch.cat(targets), ThermalNorm(student, h)
+        )
+        return [residuals_of(self, error, h, batch, watched), *found]
 
     @torch.no_grad()
     def _targets(
         self, teacher, x: Tensor, left: Increment, right: Increment, batch: dict[str, Tensor]
-    ) -> list[Tensor]:
+    ) -> tuple[list[Tensor], dict[str, tuple[Tensor, int]]]:
         k, last = batch["anchored"], len(x) - batch["mean_flow"]
-        targets = []
-        for part, model in ((slice(0, k), MeanPointMap(teacher)), (slice(k, last), teacher)):
+        targets, watched = [], {}
+        for part, model in ((slice(0, k), teacher.short_map()), (slice(k, last), teacher)):
             if not len(x[part]):
                 continue
-            s, t, halves = self._part(batch, part, left, right)
+            s, t, halves = part_of(batch, part, left, right)
             targets.append(composed_mean(model, model, s, 0.5 * t, t, x[part], *halves))
         if len(batch["slots"]):
             end = teacher.sde.apply(s, t, x[part], targets[-1], join(*halves))
-            self._keep(end[: len(batch["slots"])], batch["slots"])
+            watched = self.keep(teacher, end[: len(batch["slots"])], batch["slots"])
         if batch["mean_flow"]:
             part = slice(last, None)
             # On the device, where derivatives by the start are taken.
@@ -88,10 +108,35 @@ class LangevinTraining(DynamicsTraining):
             s = torch.zeros_like(t)
             n = teacher.constant(batch["forces"][-batch["mean_flow"] :])
             targets.append(mean_flow_target(teacher, s, t, x[part], n, join(*halves)))
-        return targets
+        return targets, watched
+
+    def _by_family(
+        self, student, teacher, x: Tensor, left: Increment, right: Increment, batch
+    ) -> list[Residuals]:
+        """Return what the family says of the steps that are not tied to the force."""
+        part = slice(batch["anchored"], None)
+        if not len(x[part]):
+            return []
+        t = upload(batch["lag"][part], x.device)
+        s = torch.zeros_like(t)
+        u, t = self.family.times(s, t, float("nan"), batch["share"][part])
+        halves = [
+            Increment.from_whitened(student.basis, h, batch[name][part])
+            for h, name in ((u - s, "left"), (t - u, "right"))
+        ]
+        force = student.constant(batch["forces"][batch["local"] :][part])
+        state = student.temperature, student.friction
+        frozen = None if self.frozen is None else self.frozen.at(*state)
+        values = self.family.residual(
+            student, {"average": teacher, "frozen": frozen}.get(self.family.teacher),
+            (lambda time, state: force) if self.family.teacher == "none" else None,
+            s, u, t, x[part], *halves, ThermalNorm(student, t),
+        )  # fmt: skip
+        clock = self.clock(t).float()
+        return [Residuals(values, torch.zeros_like(clock), clock, {"long": len(values)})]
 
 
-def path_target(flow_map: LangevinFlowMap, batch: dict[str, Tensor]) -> Tensor:
+def path_target(flow_map: DynamicsFlowMap, batch: dict[str, Tensor]) -> Tensor:
     """Return the n̄ that takes the starts of steps along paths to their ends; see `PathSteps`."""
     lag = batch["path_lag"]
     increment = Increment.from_whitened(flow_map.basis, lag, batch["path_noise"])

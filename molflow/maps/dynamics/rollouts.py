@@ -1,25 +1,22 @@
-"""What the training of maps of dynamics has in common: rollouts that are kept going."""
+"""Steps of maps of dynamics from states that the teacher has reached."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from molflow.brownian.increment import Increment
 from molflow.devices import upload
+from molflow.maps.dynamics.configuration import DynamicsObjectiveConfig
 from molflow.maps.dynamics.flow_map import CLOCK, DynamicsFlowMap
-from molflow.maps.langevin.inertial import InertialFlowMap
-from molflow.training.configuration import TrainingConfig
-from molflow.training.map_training import MapTraining
-from molflow.units import thermal_energy
+from molflow.objectives.residuals import Residuals
 
-#: A velocity that no atom has in equilibrium, in thermal widths, and a kinetic temperature that no
-#: molecule has, in that of the bath: a rollout that has come so far would teach nothing of use.
-_TOO_FAST, _TOO_HOT = 6.0, 3.0
+#: Entries of a batch that stay on the processor, where steps are planned.
+PLANNED = ("lag", "path_lag")
 
 
-class DynamicsTraining(MapTraining):
-    """Train a map of dynamics, part of it from states that the teacher has reached.
+class RolloutObjective(nn.Module):
+    """What objectives of maps of dynamics have in common: rollouts that are kept going.
 
     The ends of steps of the teacher are kept in the buffer `rollouts` and go on from there in later
     batches, until they begin anew from a frame of the data, at random or because they are broken.
@@ -28,33 +25,23 @@ class DynamicsTraining(MapTraining):
     Parameters
     ----------
     flow_map : DynamicsFlowMap
-    config : TrainingConfig
+        A map of the kind that is trained, which gives the shape of states.
+    config : DynamicsObjectiveConfig
     """
 
-    def __init__(self, flow_map: DynamicsFlowMap, config: TrainingConfig):
-        super().__init__(flow_map, config, CLOCK)
-        slots, atoms = config.objective.rollouts, len(flow_map.scales.masses)
-        inner = (2,) if isinstance(flow_map, InertialFlowMap) else ()
-        self.register_buffer("rollouts", torch.zeros(slots, *inner, atoms, 3))
+    def __init__(self, flow_map: DynamicsFlowMap, config: DynamicsObjectiveConfig):
+        super().__init__()
+        self.longest_lag = flow_map.scales.longest_lag
+        shape = flow_map.state_shape
+        self.register_buffer("rollouts", torch.zeros(config.rollouts, *shape))
         #: Steps since a rollout began; 0 for none yet.
-        self.register_buffer("ages", torch.zeros(slots, dtype=torch.long))
+        self.register_buffer("ages", torch.zeros(config.rollouts, dtype=torch.long))
 
-    def transfer_batch_to_device(self, batch: dict, device: torch.device, index: int) -> dict:
-        """Move a batch, but for the lengths of its steps, which are planned on the processor."""
-        kept = {name: batch[name] for name in ("lag", "path_lag") if name in batch}
-        return {**super().transfer_batch_to_device(batch, device, index), **kept}
+    def clock(self, h: Tensor) -> Tensor:
+        """Return lags on the clock of networks and of the weight of the loss, on the device."""
+        return upload(CLOCK * h / self.longest_lag, self.rollouts.device)
 
-    def _clock(self, h: Tensor) -> Tensor:
-        return upload(CLOCK * h / self.flow_map.scales.longest_lag, self.rollouts.device)
-
-    def _halves(self, batch: dict[str, Tensor], flow_map) -> tuple[Increment, Increment]:
-        half = 0.5 * batch["lag"]
-        parts = (
-            Increment.from_whitened(flow_map.basis, half, batch[name]) for name in ("left", "right")
-        )
-        return tuple(parts)
-
-    def _starts(self, x: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    def starts(self, x: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Put the states of rollouts that go on in the places of frames."""
         slots, first = batch["slots"], batch["anchored"]
         if not len(slots):
@@ -66,39 +53,59 @@ class DynamicsTraining(MapTraining):
         rolled = torch.where(anew.reshape(shape), fresh, self.rollouts[slots])
         return torch.cat([x[:first], rolled, x[first + len(slots) :]])
 
-    def _part(
-        self, batch: dict[str, Tensor], part: slice, left: Increment, right: Increment
-    ) -> tuple[Tensor, Tensor, list[Increment]]:
-        """Return the ends of some steps and the increments of their halves."""
-        t = batch["lag"][part]
-        halves = [
-            Increment.from_whitened(one.basis, one.h[part], one.whitened()[part])
-            for one in (left, right)
-        ]
-        return torch.zeros_like(t), t, halves
-
-    def _keep(self, states: Tensor, slots: Tensor) -> None:
-        """Keep the ends of rollouts that are whole; the others begin anew."""
-        whole = states.flatten(1).isfinite().all(1)
-        if isinstance(self.flow_map, InertialFlowMap):
-            momenta = states[:, 1] * self.flow_map.root_masses.to(states)[:, None]
-            energies = momenta.flatten(1).square()
-            energies = energies / thermal_energy(self.flow_map.scales.temperature)
-            whole &= (energies.amax(1) < _TOO_FAST**2) & (energies.mean(1) < _TOO_HOT)
-            if count := int(whole.sum()):
-                self._log("rollouts/temperature", energies[whole].mean(), count)
+    def keep(
+        self, flow_map: DynamicsFlowMap, states: Tensor, slots: Tensor
+    ) -> dict[str, tuple[Tensor, int]]:
+        """Keep the ends of rollouts that are whole; the others begin anew. Return how they are."""
+        whole, watched = flow_map.whole(states)
         self.rollouts[slots] = torch.where(
             whole.reshape((-1,) + (1,) * (states.ndim - 1)), states, 0.0
         )
         self.ages[slots] = torch.where(whole, self.ages[slots] + 1, 0)
-        self._log("rollouts/broken", 1.0 - whole.float().mean(), len(states))
-        self._log("rollouts/age", self.ages[slots].float().mean(), len(states))
+        count = len(states)
+        return {f"rollouts/{name}": value for name, value in watched.items()} | {
+            "rollouts/broken": (1.0 - whole.float().mean(), count),
+            "rollouts/age": (self.ages[slots].float().mean(), count),
+        }
 
-    def _log_parts(self, error: Tensor, batch: dict[str, Tensor]) -> None:
-        local, k, m = batch["local"], batch["anchored"], batch["mean_flow"]
-        direct = len(batch.get("path_lag", ()))
-        parts = error.split([local, k, len(error) - local - k - m - direct, m, direct])
-        names = ("local", "anchor", "semigroup", "mean_flow", "direct")
-        for name, part in zip(names, parts, strict=True):
-            if len(part):
-                self._log(f"loss/{name}", part.mean(), len(part))
+
+def halves_of(flow_map: DynamicsFlowMap, batch: dict[str, Tensor]) -> tuple[Increment, Increment]:
+    """Return the increments of both halves of the steps of a batch."""
+    half = 0.5 * batch["lag"]
+    left, right = (
+        Increment.from_whitened(flow_map.basis, half, batch[name]) for name in ("left", "right")
+    )
+    return left, right
+
+
+def part_of(
+    batch: dict[str, Tensor], part: slice, left: Increment, right: Increment
+) -> tuple[Tensor, Tensor, list[Increment]]:
+    """Return the ends of some steps and the increments of their halves."""
+    t = batch["lag"][part]
+    halves = [
+        Increment.from_whitened(one.basis, one.h[part], one.whitened()[part])
+        for one in (left, right)
+    ]
+    return torch.zeros_like(t), t, halves
+
+
+def residuals_of(
+    objective: RolloutObjective,
+    error: Tensor,
+    h: Tensor,
+    batch: dict[str, Tensor],
+    watched: dict[str, tuple[Tensor, int]],
+) -> Residuals:
+    """Return errors of a batch, those of its parts in their order."""
+    local, k, m = batch["local"], batch["anchored"], batch["mean_flow"]
+    direct = len(batch.get("path_lag", ()))
+    parts = {
+        "local": local,
+        "anchor": k,
+        "semigroup": len(error) - local - k - m - direct,
+        "mean_flow": m,
+        "direct": direct,
+    }
+    t = objective.clock(h).float()
+    return Residuals(error, torch.zeros_like(t), t, parts, watched)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from molflow.devices import upload
-from molflow.maps.langevin.flow_map import LangevinFlowMap
-from molflow.maps.overdamped.flow_map import OverdampedFlowMap
+from molflow.maps.dynamics.flow_map import DynamicsFlowMap
 from molflow.objectives.norm import mean_square
 
 
@@ -24,24 +22,14 @@ class ThermalNorm:
 
     Parameters
     ----------
-    flow_map : LangevinFlowMap or OverdampedFlowMap
+    flow_map : DynamicsFlowMap
+        Gives the weights, `DynamicsFlowMap.thermal_weight`.
     h : Tensor, (batch,)
         Lengths of the steps, ps.
     """
 
-    def __init__(self, flow_map: LangevinFlowMap | OverdampedFlowMap, h: Tensor):
-        place = flow_map.root_masses.device
-        h, forces = upload(h.double(), place), flow_map.scales.forces
-        forces = upload(torch.tensor(forces, dtype=torch.float64), place)
-        if isinstance(flow_map, OverdampedFlowMap):
-            slow = flow_map.scales.friction / flow_map.friction
-            ratio = slow * h[:, None] / flow_map.relaxation
-            self.weight = torch.sqrt(1.0 + ratio**2) / forces
-        else:
-            ratio = h[:, None] / flow_map.response
-            both = torch.stack([0.5 * ratio**2, ratio], dim=1)
-            masses = flow_map.root_masses.square()
-            self.weight = torch.sqrt(1.0 + both**2) * masses / forces
+    def __init__(self, flow_map: DynamicsFlowMap, h: Tensor):
+        self.weight = flow_map.thermal_weight(upload(h.double(), flow_map.root_masses.device))
 
     def __call__(self, error: Tensor, predicted: Tensor, s: Tensor) -> Tensor:
         """Return the measure, (batch,), of errors of n̄ in the shape of states."""

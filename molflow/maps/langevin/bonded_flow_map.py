@@ -14,6 +14,7 @@ from molflow.maps.dynamics.scales import LangevinScales, check_lag, without_drif
 from molflow.maps.langevin.bonded_force import BondedForce
 from molflow.maps.langevin.inertial import InertialFlowMap
 from molflow.maps.langevin.known_motion import KnownMotion, expansion_like
+from molflow.maps.langevin.path_quadrature import PathQuadratureMap
 from molflow.maps.langevin.step_plan import StepPlan
 from molflow.sde.base import time_tensor
 
@@ -68,6 +69,10 @@ class BondedLangevinFlowMap(InertialFlowMap):
         bonded = self.motion.bonded
         found.motion = KnownMotion(found.sde, bonded, found.basis, found.longest_lag)
         return found
+
+    def short_map(self) -> PathQuadratureMap:
+        """Return the map of short steps that follows from the force alone."""
+        return PathQuadratureMap(self)
 
     def compile_parts(self) -> None:
         """Have machine code made of the network and of the bonded forces."""

@@ -11,6 +11,7 @@ from molflow.maps.dynamics.flow_map import CLOCK
 from molflow.maps.dynamics.scales import lengths, without_drift
 from molflow.maps.langevin.free_path import free_velocity
 from molflow.maps.langevin.inertial import InertialFlowMap
+from molflow.maps.langevin.mean_point import MeanPointMap
 
 
 class LangevinFlowMap(InertialFlowMap):
@@ -50,6 +51,10 @@ class LangevinFlowMap(InertialFlowMap):
     def inputs(order: int) -> int:
         """Return how many vectors per atom the network is given besides positions."""
         return order + 2
+
+    def short_map(self) -> MeanPointMap:
+        """Return the map of short steps that follows from the force alone."""
+        return MeanPointMap(self)
 
     def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
         """Return n̄ = (F̄₂, F̄₁)/m, (batch, 2, atoms, 3) in nm/ps², for whitened features

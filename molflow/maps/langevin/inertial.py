@@ -13,6 +13,10 @@ from molflow.maps.langevin.free_path import check_rate
 from molflow.sde.underdamped import UnderdampedLangevin
 from molflow.units import thermal_energy
 
+#: A velocity that no atom has in equilibrium, in thermal widths, and a kinetic temperature that no
+#: molecule has, in that of the bath: a state that has come so far would teach nothing of use.
+_TOO_FAST, _TOO_HOT = 6.0, 3.0
+
 
 class InertialFlowMap(DynamicsFlowMap):
     """A strong flow map of `UnderdampedLangevin`.
@@ -39,6 +43,8 @@ class InertialFlowMap(DynamicsFlowMap):
         super().__init__(network, scales, order, temperature, friction)
         times = torch.tensor(scales.response_times, dtype=torch.float64)
         self.register_buffer("response", times, persistent=False)
+        sizes = torch.tensor(scales.forces, dtype=torch.float64)
+        self.register_buffer("force_sizes", sizes, persistent=False)
         masses = torch.tensor(scales.masses, dtype=torch.float64)
         state = self.force, masses, self.friction, self.temperature
         self._set_equation(UnderdampedLangevin(*state))
@@ -52,6 +58,39 @@ class InertialFlowMap(DynamicsFlowMap):
     def longest_lag(self) -> float:
         """The longest step that the map was trained for, ps."""
         return self.scales.longest_lag
+
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        """Shape of a state: of positions and velocities, (2, atoms, 3)."""
+        return 2, *super().state_shape
+
+    def positions(self, states: Tensor) -> Tensor:
+        """Return the positions of states (batch, 2, atoms, 3), nm."""
+        return states[:, 0]
+
+    def whole(self, states: Tensor) -> tuple[Tensor, dict[str, tuple[Tensor, int]]]:
+        """Return which states a molecule may be in, (batch,) bool, and their mean temperature
+        over that of reference."""
+        whole, _ = super().whole(states)
+        momenta = states[:, 1] * self.root_masses.to(states)[:, None]
+        energies = momenta.flatten(1).square()
+        energies = energies / thermal_energy(self.scales.temperature)
+        means = energies.mean(1)
+        whole &= (energies.amax(1) < _TOO_FAST**2) & (means < _TOO_HOT)
+        mean = torch.where(whole, means, 0.0).sum() / whole.sum().clamp(min=1)
+        return whole, {"temperature": (mean, len(states))}
+
+    def kinetic_temperature(self, states: Tensor) -> Tensor:
+        """Return the kinetic temperature of states over that of the bath, ()."""
+        momenta = states[:, 1] * self.root_masses.to(states)[:, None]
+        return momenta.square().mean() / thermal_energy(self.temperature)
+
+    def thermal_weight(self, h: Tensor) -> Tensor:
+        """Return sqrt(w₂) and sqrt(w₁) of `ThermalNorm` for n̄ = F̄/m, (batch, 2, atoms)."""
+        ratio = h[:, None] / self.response
+        both = torch.stack([0.5 * ratio**2, ratio], dim=1)
+        masses = self.root_masses.square()
+        return torch.sqrt(1.0 + both**2) * masses / self.force_sizes
 
     @abstractmethod
     def force(self, positions: Tensor) -> Tensor:

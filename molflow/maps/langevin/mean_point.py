@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from molflow.brownian.legendre import alternating
 from molflow.devices import upload
 from molflow.flow_map.base import FlowMap
-from molflow.maps.langevin.flow_map import LangevinFlowMap
 from molflow.maps.langevin.free_path import free_velocity
-from molflow.maps.overdamped.flow_map import OverdampedFlowMap
 from molflow.sde.base import time_tensor
 from molflow.sde.quadrature import legendre_rule
+
+if TYPE_CHECKING:
+    from molflow.maps.langevin.flow_map import LangevinFlowMap
 
 #: Polynomials that hold the gain of a short step, which is one of degree 2 but for the friction.
 _SMOOTH = 12
@@ -33,22 +35,18 @@ class MeanPointMap(FlowMap):
     step, and the bath gives back no more than γh: a bond with hydrogen would have half of its
     temperature at γ = 1/ps and h = 0.6 fs.
 
-    Overdamped, X_u = x + σ (W_u − W_s) + (u − s) F(x)/(mγ) and ρ is even.
-
     Parameters
     ----------
-    flow_map : LangevinFlowMap or OverdampedFlowMap
+    flow_map : LangevinFlowMap
         Whose force it is: what the map says of steps of no length.
     """
 
-    def __init__(self, flow_map: LangevinFlowMap | OverdampedFlowMap):
+    def __init__(self, flow_map: LangevinFlowMap):
         super().__init__()
         self.flow_map, self.sde, self.basis = flow_map, flow_map.sde, flow_map.basis
 
     def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
         h = upload((time_tensor(t) - time_tensor(s)).double(), x.device).expand(len(x))
-        if isinstance(self.flow_map, OverdampedFlowMap):
-            return self.flow_map.force(self._overdamped(h, x, whitened))
         masses = self.sde.masses.to(x)
         shares = self._shares(h)
         points = x[:, :1] + self._free(h, shares, x[:, 1], whitened)
@@ -59,15 +57,6 @@ class MeanPointMap(FlowMap):
         points = points + ramp[..., None, None].to(x) * change[:, None]
         forces = self.flow_map.force(points.flatten(0, 1)).unflatten(0, (-1, 2))
         return forces / masses
-
-    def _overdamped(self, h: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
-        force = self.flow_map.force(x)
-        # ∫ (W_u − W_s) du = h (I⁰ − I¹)/2
-        first = 0.5 * self.basis.legendre_scales(h)[:, :2]
-        first = first * alternating(first.shape[1], h.device)
-        seen = torch.einsum("bn,baxn->bax", first.to(x), whitened[..., :2])
-        moved = 0.5 * h.to(x).reshape(-1, 1, 1) * self.sde.mobility.to(x) * force
-        return x + self.sde.diffusion.to(x) * seen + moved
 
     def _shares(self, h: Tensor) -> Tensor:
         """Weights ρ₂ and ρ₁ times those of the quadrature, (B, 2, nodes); their sums are 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,9 +11,11 @@ from torch import Tensor
 
 from molflow.brownian.legendre import shifted_legendre
 from molflow.flow_map.base import FlowMap
-from molflow.maps.langevin.bonded_flow_map import FORCES, BondedLangevinFlowMap
 from molflow.maps.langevin.known_motion import between, expansion_like
 from molflow.sde.base import time_tensor
+
+if TYPE_CHECKING:
+    from molflow.maps.langevin.bonded_flow_map import BondedLangevinFlowMap
 
 #: Where along a step the rest of the force is asked for.
 POINTS = 6
@@ -48,18 +51,20 @@ class PathQuadratureMap(FlowMap):
         mean = torch.einsum("p,pbax->bax", expansion_like(len(free), 1, *place)[0], path)
         constant = self.flow_map.rest_force(mean) / masses
         path = motion.respond(plan, free, constant[None])[0]
-        at_points, coefficients = _quadrature(len(free), *place)
+        at_points, coefficients = _quadrature(len(free), self.flow_map.outputs, *place)
         points = torch.einsum("kp,pbax->kbax", at_points, path)
         forces = self.flow_map.rest_force(points.flatten(0, 1)).unflatten(0, (POINTS, -1)) / masses
         return torch.einsum("pn,pbax->nbax", coefficients, forces)
 
 
 @lru_cache
-def _quadrature(points: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+def _quadrature(
+    points: int, count: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Return what makes values at Gauss points of those at nodes, and Legendre coefficients of
-    them; (POINTS, points) and (POINTS, FORCES)."""
+    them; (POINTS, points) and (POINTS, count)."""
     node, weight = np.polynomial.legendre.leggauss(POINTS)
     node, weight = torch.from_numpy(0.5 + 0.5 * node), torch.from_numpy(0.5 * weight)
-    odd = 2.0 * torch.arange(FORCES) + 1.0
-    coefficients = weight[:, None] * shifted_legendre(node, FORCES) * odd
+    odd = 2.0 * torch.arange(count) + 1.0
+    coefficients = weight[:, None] * shifted_legendre(node, count) * odd
     return between(points, node).to(device, dtype), coefficients.to(device, dtype)

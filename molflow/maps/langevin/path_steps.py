@@ -14,6 +14,7 @@ from molflow.brownian.increment import Increment
 from molflow.data.paths import PathData, PathPart
 from molflow.errors import MolflowError
 from molflow.maps.langevin.inertial import InertialFlowMap
+from molflow.units import thermal_energy
 
 
 class PathSteps:
@@ -41,6 +42,11 @@ class PathSteps:
             )
         sizes = np.array([len(part.rows) for part in paths.train], dtype=float)
         self._sizes = torch.from_numpy(sizes)
+
+    @property
+    def shortest(self) -> float:
+        """Length of the shortest of them, ps."""
+        return self.paths.block
 
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor | float]:
         """Draw steps of one friction from training paths.
@@ -106,6 +112,21 @@ def path_end(flow_map: InertialFlowMap, batch: dict[str, Tensor]) -> Tensor:
     mean = flow_map.mean(start, lag, x, z).double()
     increment = Increment.from_whitened(flow_map.basis, lag, z.double())
     return flow_map.sde.apply(start, lag, x.double(), mean, increment).cpu()
+
+
+def path_error(steps: PathSteps, flow_map: InertialFlowMap, lag: float) -> float | None:
+    """Return the root mean square error of velocities after one step from the starts of validation
+    paths, in thermal units; None if no step is so long."""
+    if not steps.has(lag):
+        return None
+    squares = []
+    for part in steps.paths.validation:
+        batch = steps.starts(part, lag, 64)
+        own = flow_map.at(flow_map.temperature, batch["friction"])
+        off = (path_end(own, batch) - batch["path_end"])[:, 1]
+        off = off * own.root_masses.double().cpu()[:, None]
+        squares.append(off.square().mean() / thermal_energy(own.temperature))
+    return float(torch.stack(squares).mean().sqrt())
 
 
 @lru_cache(maxsize=4096)

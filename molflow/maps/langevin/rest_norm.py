@@ -25,9 +25,9 @@ def rest_error(flow_map: BondedLangevinFlowMap, h: Tensor, error: Tensor) -> Ten
         δf_n/m in nm/ps².
     """
     masses = flow_map.root_masses.square()
-    forces = torch.tensor(flow_map.scales.forces, dtype=torch.float64)
-    h, forces = upload(h.double(), masses.device), upload(forces, masses.device)
-    size = torch.sqrt(1.0 + (h[:, None] / flow_map.response) ** 2) * masses / forces
+    h = upload(h.double(), masses.device)
+    sizes = torch.sqrt(1.0 + (h[:, None] / flow_map.response) ** 2)
+    size = sizes * masses / flow_map.force_sizes
     odd = 2.0 * torch.arange(len(error), device=h.device) + 1.0
     squares = (size.to(error)[..., None] * error).square().mean(dim=(2, 3))
     return (squares / odd.to(error)[:, None]).sum(0)

@@ -9,6 +9,7 @@ from molflow.brownian.basis import Basis
 from molflow.flow_map.centring import centre
 from molflow.maps.dynamics.flow_map import CLOCK, DynamicsFlowMap
 from molflow.maps.dynamics.scales import LangevinScales, lengths, without_drift
+from molflow.maps.overdamped.mean_point import OverdampedMeanPointMap
 from molflow.sde.overdamped import OverdampedLangevin
 from molflow.units import thermal_energy
 
@@ -75,6 +76,16 @@ class OverdampedFlowMap(DynamicsFlowMap):
     def longest_lag(self) -> float:
         """The longest step that the map was trained for, at its friction, ps."""
         return self.scales.longest_lag * self.friction / self.scales.friction
+
+    def thermal_weight(self, h: Tensor) -> Tensor:
+        """Return sqrt(w) of `ThermalNorm`, (batch, atoms)."""
+        slow = self.scales.friction / self.friction
+        ratio = slow * h[:, None] / self.relaxation
+        return torch.sqrt(1.0 + ratio**2) / self.forces
+
+    def short_map(self) -> OverdampedMeanPointMap:
+        """Return the map of short steps that follows from the force alone."""
+        return OverdampedMeanPointMap(self)
 
     def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
         """Return F̄, (batch, atoms, 3) in kJ/mol/nm, for whitened features

@@ -1,46 +1,32 @@
-"""Typed configuration of the objectives: one class for sampling, one for dynamics."""
+"""Settings that all maps of Langevin dynamics have, and those of their objectives."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
-from molflow.training.section import Section
+from molflow.section import Section
 
 
-class ObjectiveConfig(Section):
-    """Mix of the local and the global objectives."""
+class DynamicsConfig(Section):
+    """What every map of Langevin dynamics is told."""
 
-    kind: Literal["denoiser"] = "denoiser"
-    local_steps: int = Field(1500, ge=0, description="first training steps, local objective only")
-    local_share: float = Field(0.6, gt=0, le=1, description="share of the batch afterwards")
-    focus_share: float = Field(
-        0.5, ge=0, le=1, description="share of local times drawn near map.focus"
-    )
-    stiffness: float = Field(3.0, ge=0, description="extra weight of errors along stiff pairs")
-    stiff_below: float = Field(0.1, gt=0, description="noise level above which it fades out")
-    least_variance: float = Field(
-        0.03, gt=0, description="below this expected loss the learned weight stops growing"
-    )
-    anchor_share: float = Field(
-        0.2, ge=0, le=1, description="share of the long steps that are tied to the denoiser"
-    )
-    anchor: tuple[float, float] = Field(
-        (1 / 256, 1 / 32), description="their lengths / duration; the semigroup begins above"
-    )
-    typical_share: float = Field(
-        0.5, ge=0, le=1, description="share of the other long steps of the length of a jump"
-    )
-    typical: tuple[float, float] = Field(
-        (1 / 16, 1.0), description="their lengths / that of the clock of the jumps"
+    kind: str
+    order: int = Field(14, ge=1, le=14, description="Legendre coefficients per step")
+    longest_lag: float = Field(0.04, gt=0, description="longest step that is trained, ps")
+    friction: float | None = Field(
+        None, gt=0, description="1/ps, of the state of reference; that of the system if not given"
     )
 
 
 class DynamicsObjectiveConfig(Section):
     """Mix of force matching, short steps tied to the force, and the semigroup."""
 
-    kind: Literal["langevin"]
+    kind: Literal["langevin"] = "langevin"
+    family: str = Field(
+        "semigroup", description="objective of the steps that are not tied to the force, by name"
+    )
     local_steps: int = Field(3000, ge=0, description="first training steps, force matching only")
     local_share: float = Field(0.3, gt=0, lt=1, description="share of the batch afterwards")
     anchor_share: float = Field(
@@ -82,20 +68,3 @@ class DynamicsObjectiveConfig(Section):
             if not 0 < low <= high:
                 raise ValueError(f"{name} must be two positive numbers, the smaller one first")
         return self
-
-
-def _kind(section: Any) -> str | None:
-    if isinstance(section, dict):
-        return section.get("kind", "denoiser")
-    return getattr(section, "kind", None)
-
-
-AnyObjectiveConfig = Annotated[
-    Annotated[ObjectiveConfig, Tag("denoiser")]
-    | Annotated[DynamicsObjectiveConfig, Tag("langevin")],
-    Discriminator(
-        _kind,
-        custom_error_type="objective_kind",
-        custom_error_message="objective.kind must be denoiser or langevin",
-    ),
-]

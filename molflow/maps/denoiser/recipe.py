@@ -1,0 +1,54 @@
+"""How conformations train a map that samples from noise."""
+
+from __future__ import annotations
+
+import torch
+
+from molflow.flow_map.base import FlowMap
+from molflow.maps.denoiser.batches import StepBatches, TimeLaw, local_counts, scaled_positions
+from molflow.maps.denoiser.objective import DenoiserObjective
+from molflow.maps.denoiser.stiff_norm import StiffNorm
+from molflow.maps.denoiser.validation import SampleScores
+from molflow.nn.graph import MolecularGraph
+from molflow.objectives.registry import OBJECTIVES
+from molflow.training.fit import Epoch
+from molflow.training.kinds import Ingredients, Material, Recipe
+
+
+class DenoiserRecipe(Recipe):
+    """Matching at all noise levels, and a family of objectives for long steps."""
+
+    def __init__(self, material: Material):
+        self.material = material
+        self.data_hash = material.data.manifest["data_hash"]
+
+    def ingredients(self, flow_map: FlowMap) -> Ingredients:
+        """Return objective, batches and validation."""
+        material, settings = self.material, self.material.settings
+        objective, data = settings.objective, material.data
+        family = OBJECTIVES[objective.family]
+        pairs = stiff_pairs(material.graph)
+        norm = StiffNorm(flow_map.sde, pairs, objective.stiffness, objective.stiff_below)
+        law = TimeLaw(flow_map.clock, objective)
+        positions = scaled_positions(data.train, data.scale)
+
+        def batches(epoch: Epoch) -> StepBatches:
+            local = local_counts(objective, settings.batch_size, epoch.first, epoch.count)
+            size = flow_map.basis.size
+            return StepBatches(
+                positions, law, size, settings.batch_size, local, settings.seed, epoch
+            )
+
+        return Ingredients(
+            DenoiserObjective(family, norm, material.frozen),
+            batches,
+            flow_map.sde.duration,
+            SampleScores(material) if len(data.validation) else None,
+            f"objective.family = {objective.family}" if family.derivatives else "",
+        )
+
+
+def stiff_pairs(graph: MolecularGraph) -> torch.Tensor:
+    """Return the pairs of atoms one or two bonds apart, (pairs, 2), the smaller index first."""
+    pairs = [(i, j) for i, j, _ in graph.pairs_within(2) if i < j]
+    return torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)

@@ -1,0 +1,225 @@
+"""`molflow.fit`: train any flow map by any objective."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from molflow.devices import find_device
+from molflow.files import writable_folder
+from molflow.flow_map.base import FlowMap
+from molflow.objectives.residuals import Objective
+from molflow.training.callbacks import Export, History, Scores, Validation, Write
+from molflow.training.checkpoint_io import SafetensorsCheckpointIO
+from molflow.training.loss_weight import LossWeight
+from molflow.training.module import FlowMapTraining
+from molflow.training.optimisation import Optimisation
+from molflow.training.surroundings import own_surroundings
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The steps that a source of batches is asked for at once.
+
+    Attributes
+    ----------
+    number : int
+        Of the epoch, from 0.
+    first, count : int
+        Number of its first step in the whole run, and how many it has.
+    rank, ranks : int
+        The process that asks, and how many train together. Each has batches of its own: the weights
+        move by the mean over all of them.
+    """
+
+    number: int
+    first: int
+    count: int
+    rank: int = 0
+    ranks: int = 1
+
+    def names(self, index: int) -> tuple[int, ...]:
+        """Return what makes the seed of a batch its own, see `derive_seed`."""
+        return (self.number, index, self.rank) if self.rank else (self.number, index)
+
+
+#: The batches of an epoch, `Epoch.count` of them.
+Batches = Callable[[Epoch], Iterable[Any]]
+
+
+class _Source(lightning.LightningDataModule):
+    """Hands the trainer the batches of the current epoch."""
+
+    def __init__(self, settings: Optimisation, batches: Batches):
+        super().__init__()
+        self.settings, self.batches = settings, batches
+
+    def train_dataloader(self) -> Iterable[Any]:
+        """Return the batches of one epoch."""
+        number, count = self.trainer.current_epoch, self.settings.steps_per_epoch
+        first = number * count
+        count = min(count, self.settings.steps - first)
+        place = self.trainer.global_rank, self.trainer.world_size
+        return _Items(self.batches(Epoch(number, first, count, *place)), count)
+
+
+@dataclass(frozen=True)
+class _Items:
+    items: Iterable[Any]
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self):
+        return iter(self.items)
+
+
+def fit(
+    flow_map: FlowMap,
+    objective: Objective,
+    batches: Batches,
+    settings: Optimisation | None = None,
+    *,
+    weight: LossWeight | None = None,
+    out: str | Path | None = None,
+    validation: Scores | None = None,
+    write: Write | None = None,
+    advice: str = "",
+    on_host: tuple[str, ...] = (),
+    compiled: bool = False,
+    device: str | torch.device = "auto",
+    progress: bool = False,
+) -> FlowMap:
+    """Train a flow map; with a folder, run the same call again to resume.
+
+    Nothing outside changes: neither random generators nor the settings of torch, of warnings or of
+    logs.
+
+    Parameters
+    ----------
+    flow_map : FlowMap
+        Trained in place.
+    objective : callable
+        ``(flow_map, teacher, batch) -> residuals (B,)``, a tensor or `Residuals`; `teacher` is an
+        average of the weights so far. A `torch.nn.Module` where it has weights, which are trained
+        too, or a state.
+    batches : callable
+        ``epoch -> batches``: those of an `Epoch`, drawn from seeds so that a run can be resumed.
+    settings : Optimisation, optional
+        Length, rates and averages.
+    weight : LossWeight, optional
+        Learned weight of residuals by the ends of their steps; they must say them then.
+    out : path, optional
+        Folder for ``metrics.csv``, TensorBoard events and the state that is resumed from. Without
+        it nothing is written.
+    validation : callable, optional
+        ``flow_map -> dict`` of scores, asked each `settings.validate_every` epochs for the map
+        with averaged weights.
+    write : callable, optional
+        ``(flow_map, steps, rows)``, called at the end of each epoch with the map with averaged
+        weights, the number of steps and the rows of ``metrics.csv``.
+    advice : str
+        Ends the sentence that tells of a gradient that is no number.
+    on_host : tuple of str
+        Entries of a batch, then a dictionary, that stay on the processor.
+    compiled : bool
+        Whether `torch.compile` makes machine code of the network first.
+    device : str or torch.device
+        See `molflow.devices.find_device`.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    FlowMap
+        The map with averaged weights, in evaluation mode.
+
+    Raises
+    ------
+    NoNumberError
+        If a gradient is infinite or no number.
+    MolflowError
+        If the device is not there or the state in `out` is damaged.
+    """
+    settings, place = Optimisation() if settings is None else settings, find_device(device)
+    module = FlowMapTraining(flow_map.train(), objective, settings, weight, advice, on_host)
+    if compiled:
+        for trained in (module.flow_map, module.teacher):
+            trained.compile_parts()
+    out = None if out is None else writable_folder(out)
+    history = History(None if out is None else out / "metrics.csv")
+    callbacks: list[lightning.Callback] = [history]
+    if validation is not None:
+        callbacks.insert(0, Validation(validation, settings.validate_every))
+    if write is not None:
+        callbacks.append(Export(write, history))
+    with own_surroundings():
+        _run(module, _Source(settings, batches), settings, out, callbacks, place, progress)
+    return module.averaged.cpu().eval()
+
+
+def _run(
+    module: FlowMapTraining,
+    source: _Source,
+    settings: Optimisation,
+    out: Path | None,
+    callbacks: Sequence[lightning.Callback],
+    device: torch.device,
+    progress: bool,
+) -> None:
+    callbacks, previous = list(callbacks), None
+    if out is not None:
+        previous = out / "state" / "last.safetensors"
+        callbacks.append(_state(previous))
+    if progress:
+        callbacks.append(RichProgressBar())
+    trainer = lightning.Trainer(
+        accelerator=device.type,
+        devices=1 if device.index is None else [device.index],
+        # Batches know their process; a sampler of Lightning's would deal them out again.
+        use_distributed_sampler=False,
+        # Not max_steps: with it Lightning resumes inside the epoch that the state has finished.
+        max_epochs=-(-settings.steps // settings.steps_per_epoch),
+        reload_dataloaders_every_n_epochs=1,
+        gradient_clip_val=settings.gradient_clip,
+        logger=False if out is None else TensorBoardLogger(out, name="", version="tensorboard"),
+        callbacks=callbacks,
+        plugins=[SafetensorsCheckpointIO()],
+        enable_checkpointing=out is not None,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        log_every_n_steps=min(50, settings.steps_per_epoch, settings.steps),
+        deterministic=True,
+    )
+    resumed = str(previous) if previous is not None and previous.exists() else None
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, source, ckpt_path=resumed)
+    except SystemExit as error:
+        # Lightning answers an interruption by ignoring all further ones and exiting with 1.
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, on_interrupt)
+        raise KeyboardInterrupt from error
+
+
+def _state(path: Path) -> ModelCheckpoint:
+    # Without the counter a run in a folder that was moved would write "last-v1" and resume "last".
+    state = ModelCheckpoint(
+        path.parent,
+        filename=path.stem,
+        every_n_epochs=1,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    state.FILE_EXTENSION = path.suffix
+    return state
