@@ -153,7 +153,7 @@ def train_step(positions, rounds: int) -> dict:
     for name, row in rows.items():
         row["ratio"] = row["seconds"] / rows["transformer"]["seconds"]
         row["ratio_lean"] = row["seconds"] / rows["transformer_lean"]["seconds"]
-        row["parameters"] = sum(p.numel() for p in tasks[name].module.flow_map.parameters())
+        row["parameters"] = sum(p.numel() for p in tasks[name].flow_map.parameters())
     return rows
 
 

@@ -6,20 +6,13 @@ import time
 from pathlib import Path
 
 import molflow
-from molflow.checking.chirality import chirality
-from molflow.checking.convergence import convergence
-from molflow.checking.energy_tail import energy_tail
-from molflow.checking.equivariance import equivariance
 from molflow.checking.finding import FAIL, INCONCLUSIVE, worst
-from molflow.checking.semigroup import semigroup
-from molflow.checking.stationarity import stationarity
+from molflow.checking.registry import CHECKS
 from molflow.checking.subject import Subject
 from molflow.errors import MolflowError
 from molflow.files import writable_folder, write_json
 from molflow.progress import track
 from molflow.training.checkpoint import Checkpoint, open_checkpoint
-
-_PROPERTIES = (equivariance, semigroup, convergence, chirality, energy_tail, stationarity)
 
 
 def check(
@@ -80,7 +73,7 @@ def check(
     subject = Subject(checkpoint, steps, n, path_seed, jobs)
     started = time.perf_counter()
     findings = []
-    for examine in track(_PROPERTIES, f"checking at {steps} evaluations", progress):
+    for examine in track(list(CHECKS.values()), f"checking at {steps} evaluations", progress):
         found = examine(subject)
         findings += found if isinstance(found, list) else [found]
     result = {

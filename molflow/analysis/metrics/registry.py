@@ -12,12 +12,15 @@ from molflow.analysis.metrics import (
     transport,
 )
 from molflow.analysis.metrics.entry import KINDS, Metric
-from molflow.errors import MolflowError
+from molflow.registry import Registry
 
 _FAMILIES = (torsion_maps, transport, torsion_marginals, energies, geometry, relaxation, samples)
 
 #: Every metric by name, in the order in which tables show them.
-METRICS: dict[str, Metric] = {entry.name: entry for f in _FAMILIES for entry in f.ENTRIES}
+METRICS: Registry[Metric] = Registry("metric", "molflow.metrics", {})
+for _family in _FAMILIES:
+    for _entry in _family.ENTRIES:
+        METRICS.register(_entry.name, _entry)
 
 
 def metric(name: str) -> Metric:
@@ -28,8 +31,6 @@ def metric(name: str) -> Metric:
     MolflowError
         If there is none.
     """
-    if name not in METRICS:
-        raise MolflowError(f"there is no metric '{name}': choose one of {', '.join(METRICS)}.")
     return METRICS[name]
 
 
