@@ -45,7 +45,7 @@ def start_state(flow_map: FlowMap, positions: np.ndarray, seed: int) -> Tensor:
 
 def inertial(flow_map: FlowMap) -> bool:
     """Return whether states have velocities."""
-    return hasattr(flow_map.sde, "sigma")
+    return flow_map.sde.inertial
 
 
 def positions_of(x: Tensor) -> Tensor:

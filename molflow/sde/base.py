@@ -41,9 +41,12 @@ class AdditiveSDE(ABC):
     ----------
     constants : Constants, optional
         The tensors of the equation, if it has some. A flow map takes them along to a device.
+    inertial : bool
+        Whether a state has positions and velocities, (B, 2, *shape).
     """
 
     constants: Constants | None = None
+    inertial: bool = False
 
     @abstractmethod
     def rates(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:

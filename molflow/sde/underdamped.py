@@ -45,6 +45,8 @@ class UnderdampedLangevin(AdditiveSDE):
         K, positive.
     """
 
+    inertial = True
+
     def __init__(self, force: Force, masses: Tensor, friction: float, temperature: float) -> None:
         check_masses(masses)
         self._set_state(force, masses[:, None], friction, temperature)
