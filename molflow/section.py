@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from pydantic_core import PydanticCustomError
 
 
 class Section(BaseModel):
@@ -39,14 +38,12 @@ def chosen(
 
     Raises
     ------
-    pydantic.ValidationError, pydantic_core.PydanticCustomError
+    ValueError
         If the kind or a key is unknown, or a value is not allowed.
     """
     if not isinstance(section, dict):
         return section
     kind = section.get("kind", default)
     if not isinstance(kind, str) or kind not in kinds:
-        raise PydanticCustomError(
-            "unknown_kind", f"{name}.kind must be one of {', '.join(kinds)}".replace("{", "{{")
-        )
+        raise ValueError(f"{name}.kind must be one of {', '.join(kinds)}")
     return of(kinds[kind]).model_validate(section | {"kind": kind})

@@ -14,7 +14,7 @@ import molflow
 PACKAGE = Path(molflow.__file__).parent
 FOUNDATION = {
     "units", "errors", "files", "parts", "seeds", "progress", "trajectories", "bonded_terms",
-    "registry", "potentials", "system_files", "colours", "devices",
+    "registry", "section", "potentials", "system_files", "colours", "devices",
 }  # fmt: skip
 # What each folder may import of molflow besides itself.
 MATHEMATICS = {
