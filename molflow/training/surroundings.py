@@ -14,6 +14,7 @@ _QUIET = (
     ".*does not have many workers.*",
     ".*_log_api_event.*|.*isinstance.*LeafSpec.*",
     ".*module.s. in eval mode at the start of training.*",
+    ".*overridden `transfer_batch_to_device`.*",
     ".*checkpoint directory.*exists and is not empty.*",
 )
 #: What Lightning sets for deterministic algorithms.
