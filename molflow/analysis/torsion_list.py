@@ -26,9 +26,9 @@ class Torsion:
         ``phi ALA2``, ``chi1 LEU5`` or, about a rotatable bond, ``C1-C2-C3-C4 LIG1``. The residue
         is left out of the names of phi and psi where one residue has both and no other has any.
     kind : str
-        ``phi``, ``psi``, ``chi1`` to ``chi5`` or ``bond``.
+        ``phi``, ``psi``, ``chi1`` to ``chi5``, ``omega``, ``disulfide``, ``ring`` or ``bond``.
     residue : int
-        Index of the residue of the third atom of a phi, of the second atom of the others.
+        Index of the residue of the third atom of a phi or omega, of the second atom of the others.
     atoms : tuple of int
         Four 0-based indices.
     """
@@ -43,7 +43,8 @@ def torsion_list(topology: mdtraj.Topology) -> list[Torsion]:
     """Return the torsions that tell conformations apart.
 
     Phi and psi of every residue and chi1 to chi5 of every side chain, by atom names (mdtraj's);
-    in residues without any of these, torsions about rotatable bonds.
+    omega before proline, which may be cis or trans; the three of a disulfide; in residues without
+    phi, psi and chi, torsions about rotatable bonds and in rings that may pucker.
 
     Parameters
     ----------
@@ -68,7 +69,73 @@ def torsion_list(topology: mdtraj.Topology) -> list[Torsion]:
             Torsion(t.kind, t.kind, t.residue, t.atoms) if t.kind in ("phi", "psi") else t
             for t in found
         ]
-    return found + [t for t in _rotatable(topology) if t.residue not in covered]
+    table = neighbours(topology)
+    # Files without hydrogens say nothing of which rings are flat.
+    rest = _rotatable(topology) + _ring_torsions(topology, table)
+    own = _omega(topology, table) + _disulfides(topology, table)
+    return found + own + [t for t in rest if t.residue not in covered]
+
+
+def _omega(topology: mdtraj.Topology, table: list[list[int]]) -> list[Torsion]:
+    """Return the torsion about the amide bond before every proline, CA (or CH3), C, N, CA."""
+    found = []
+    for residue in topology.residues:
+        names = {atom.name: atom.index for atom in residue.atoms}
+        if residue.name not in ("PRO", "HYP") or not {"N", "CA"} <= names.keys():
+            continue
+        n = names["N"]
+        for c in (j for j in table[n] if topology.atom(j).residue.index != residue.index):
+            before = [j for j in table[c] if topology.atom(j).name in ("CA", "CH3")]
+            found += [
+                Torsion(f"omega {residue}", "omega", residue.index, (a, c, n, names["CA"]))
+                for a in before
+            ]
+    return found
+
+
+def _disulfides(topology: mdtraj.Topology, table: list[list[int]]) -> list[Torsion]:
+    """Return the torsions about S-S and the two C-S bonds of every disulfide."""
+    found = []
+    for a, b in topology.bonds:
+        if {a.name, b.name} != {"SG"} or a.residue.index == b.residue.index:
+            continue
+        first, second = sorted((a, b), key=lambda atom: atom.index)
+        chain = [
+            *(_by_name(first.residue, name) for name in ("CA", "CB")), first.index,
+            second.index, *(_by_name(second.residue, name) for name in ("CB", "CA")),
+        ]  # fmt: skip
+        name = f"{first.residue}-{second.residue}"
+        for start, word in enumerate(("CB-SG", "SG-SG", "SG-CB")):
+            four = chain[start : start + 4]
+            if None not in four:
+                found.append(
+                    Torsion(f"{word} {name}", "disulfide", first.residue.index, tuple(four))
+                )
+    return found
+
+
+def _by_name(residue, name: str) -> int | None:
+    return next((atom.index for atom in residue.atoms if atom.name == name), None)
+
+
+def _ring_torsions(topology: mdtraj.Topology, table: list[list[int]]) -> list[Torsion]:
+    """Return torsions about ring bonds between atoms that are not flat: rings that may pucker."""
+    found: dict[frozenset, Torsion] = {}
+
+    def bent(i: int) -> bool:
+        symbol = topology.atom(i).element.symbol if topology.atom(i).element else ""
+        return (symbol == "C" and len(table[i]) == 4) or (symbol in "OS" and len(table[i]) == 2)
+
+    for ring in rings(topology):
+        for k in range(len(ring)):
+            a, b, c, d = (ring[(k + j) % len(ring)] for j in range(4))
+            if len(ring) > 3 and bent(b) and bent(c):
+                atoms = (a, b, c, d) if b < c else (d, c, b, a)
+                name = "-".join(topology.atom(i).name for i in atoms)
+                residue = topology.atom(atoms[1]).residue
+                torsion = Torsion(f"{name} {residue}", "ring", residue.index, atoms)
+                found.setdefault(frozenset((b, c)), torsion)
+    return sorted(found.values(), key=lambda t: t.atoms[1:3])
 
 
 def _rotatable(topology: mdtraj.Topology) -> list[Torsion]:

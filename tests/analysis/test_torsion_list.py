@@ -13,6 +13,7 @@ SIDE_CHAINS = {
     "LEU": ["CB", "CG", "CD1", "CD2"],
     "LYS": ["CB", "CG", "CD", "CE", "NZ"],
     "GLY": [],
+    "CYS": ["CB", "SG"],
     "ARG": ["CB", "CG", "CD", "NE", "CZ", "NH1", "NH2"],
 }
 
@@ -122,3 +123,40 @@ def test_wells_of_three_known_states():
     assert len(well_edges(close)) == 0
     assert len(well_edges(rng.uniform(-np.pi, np.pi, 20_000))) == 0
     assert well_shares(close, well_edges(close)).tolist() == [1.0]
+
+
+def test_omega_is_listed_before_proline_only():
+    from molflow.systems import load_system
+
+    for name, kinds in (("proline_dipeptide", ["phi", "psi", "chi1", "chi2", "omega"]),
+                        ("alanine_dipeptide", ["phi", "psi"])):  # fmt: skip
+        system = load_system(name)
+        found = torsion_list(system.topology())
+        assert [t.kind for t in found] == kinds
+    system = load_system("proline_dipeptide")
+    omega = torsion_list(system.topology())[-1]
+    assert named(system.topology(), omega) == ["CH3", "C", "N", "CA"] and omega.name == "omega PRO2"
+    angle = measure_torsions(system.start_positions()[None], [omega])[0, 0]
+    assert abs(angle) > np.radians(160)  # trans
+
+
+def test_a_ring_that_puckers_has_torsions_and_a_flat_one_has_none():
+    """Tetrahydrofuran with hydrogens, and benzene."""
+    names = [f"C{k}" for k in range(4)] + ["O4"] + [f"H{k}" for k in range(8)]
+    bonds = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)] + [(k // 2, 5 + k) for k in range(8)]
+    thf = chain("CCCCO" + "H" * 8, names, bonds)
+    found = torsion_list(thf)
+    assert [t.kind for t in found] == ["ring"] * 5
+    assert {frozenset(t.atoms[1:3]) for t in found} == {frozenset(b) for b in bonds[:5]}
+    ring = [(k, (k + 1) % 6) for k in range(6)] + [(k, 6 + k) for k in range(6)]
+    assert torsion_list(chain("C" * 6 + "H" * 6, bonds=ring)) == []
+
+
+def test_a_disulfide_has_three_torsions():
+    topology = peptide(["GLY", "CYS", "GLY", "CYS", "GLY"])
+    sulfurs = [atom for atom in topology.atoms if atom.name == "SG"]
+    before = torsion_list(topology)
+    topology.add_bond(*sulfurs)
+    added = [t for t in torsion_list(topology) if t not in before]
+    assert [t.kind for t in added] == ["disulfide"] * 3
+    assert named(topology, added[1]) == ["CB", "SG", "SG", "CB"]

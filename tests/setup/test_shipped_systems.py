@@ -1,0 +1,52 @@
+"""The systems that come with molflow are whole, and what their folders say."""
+
+import numpy as np
+import openmm
+import pytest
+
+from molflow.analysis.stereo import handedness
+from molflow.analysis.torsion_list import torsion_list
+from molflow.md.build import build
+from molflow.md.energies import evaluate
+from molflow.systems import built_in_systems, load_system
+
+ATOMS = {"alanine_dipeptide": 22, "alanine_tripeptide": 32, "aspirin": 21, "chignolin": 138,
+         "proline_dipeptide": 26}  # fmt: skip
+TORSIONS = {"alanine_dipeptide": 2, "alanine_tripeptide": 4, "aspirin": 3, "chignolin": 32,
+            "proline_dipeptide": 5}  # fmt: skip
+
+
+def test_all_of_them_are_here():
+    assert set(built_in_systems()) >= set(ATOMS)
+
+
+@pytest.mark.parametrize("name", ATOMS)
+def test_a_system_is_whole(name):
+    system = load_system(name)
+    topology = system.topology()
+    assert topology.n_atoms == ATOMS[name] and len(torsion_list(topology)) == TORSIONS[name]
+    assert system.record["system_path"] is None
+    found = evaluate(system, system.start_positions()[None])
+    assert np.isfinite(found.energies).all()
+    if name != "alanine_dipeptide":  # which begins at ideal geometry
+        assert np.abs(found.forces).max() < 200
+    readme = (system.folder / "README.md").read_text(encoding="utf-8")
+    assert f"{ATOMS[name]} atoms" in readme and "made this folder" in readme or name == (
+        "alanine_dipeptide"
+    )
+
+
+@pytest.mark.parametrize("name", ATOMS)
+def test_amino_acids_are_left_handed(name):
+    system = load_system(name)
+    for residue in system.topology().residues:
+        names = {atom.name: atom.index for atom in residue.atoms}
+        if {"CA", "N", "C", "CB"} <= names.keys():
+            centre = tuple(names[key] for key in ("CA", "N", "C", "CB"))
+            assert handedness(system.start_positions()[None], [centre])[0, 0] > 0
+
+
+def test_charges_of_aspirin_add_up():
+    built, _ = build(load_system("aspirin"))
+    force = next(f for f in built.getForces() if isinstance(f, openmm.NonbondedForce))
+    assert sum(force.getParticleParameters(k)[0]._value for k in range(21)) == pytest.approx(0)
