@@ -120,7 +120,7 @@ def compare(
     from molflow.analysis.representatives import representatives
     from molflow.analysis.samples import chunk_size, measure_samples
     from molflow.analysis.scorecard import score
-    from molflow.analysis.soundness import check_soundness, cut_note
+    from molflow.analysis.soundness import check_judgeable, check_soundness, cut_note
     from molflow.analysis.verdict import verdict
     from molflow.analysis.weight_files import read_log_weights
     from molflow.analysis.weighting import normalised
@@ -160,10 +160,12 @@ def compare(
         else:
             energies, parts, more = _energies(given, truth, system, jobs, stack)
             notes += more
+        features = features_of(scored_part(truth), atoms)
+        check_judgeable(features)
         samples = measure_samples(
             (part.xyz for part in given.chunks(chunk_size(len(atoms)))),
             given.n,
-            features_of(scored_part(truth), atoms),
+            features,
             energies,
             normalised(given.log_weights),
         )

@@ -218,7 +218,12 @@ def _with_sidecars(found: EnsembleFile, path: Path) -> EnsembleFile:
     notes: list[str] = []
     energies, weights = None, stored_log_weights(found)
     digest, sidecar = sha256_of(path), path.with_suffix(".json")
-    record = read_json(sidecar) if sidecar.is_file() else {}
+    record: dict = {}
+    if sidecar.is_file():
+        try:
+            record = read_json(sidecar)
+        except MolflowError:
+            record = {"of another program": True}
     if not isinstance(record, dict) or (record and record.get("trajectory_sha256") != digest):
         notes.append(
             f"{sidecar.name} beside the ensemble belongs to another file (its sha256 differs), so "

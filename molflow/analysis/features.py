@@ -11,7 +11,12 @@ from molflow.analysis.geometry import Term, terms
 from molflow.analysis.limits import Limits, limits_of
 from molflow.analysis.reference import Reference
 from molflow.analysis.stereo import shown_stereocentres
-from molflow.analysis.torsion_list import Torsion, backbone_pairs, torsion_list
+from molflow.analysis.torsion_list import (
+    Torsion,
+    backbone_pairs,
+    residue_labels,
+    torsion_list,
+)
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,14 @@ def features_of(reference: Reference, atoms: np.ndarray) -> Features:
         From `molflow.analysis.atom_matching.match_atoms`.
     """
     whole = reference.topology
+    labels = residue_labels(whole)
     place = {int(a): i for i, a in enumerate(atoms)}
     found = torsion_list(whole)
-    columns = [i for i, t in enumerate(found) if all(a in place for a in t.atoms)]
+    stored = _stored(reference, found)
+    at_hand = [i for i, t in enumerate(found) if i in stored and all(a in place for a in t.atoms)]
+    columns = [stored[i] for i in at_hand]
     kept = []
-    for i in columns:
+    for i in at_hand:
         a, b, c, d = (place[atom] for atom in found[i].atoms)
         kept.append(replace(found[i], atoms=(a, b, c, d)))
     topology = whole.subset(atoms)
@@ -74,10 +82,18 @@ def features_of(reference: Reference, atoms: np.ndarray) -> Features:
         torsions=kept,
         columns=np.array(columns, int),
         pairs=pairs,
-        residues=[str(whole.residue(kept[phi].residue)) for phi, _ in pairs],
+        residues=[labels[kept[phi].residue] for phi, _ in pairs],
         terms=terms(topology),
         limits=limits_of(
             reference.positions[:, atoms], topology,
             shown_stereocentres(whole, reference.positions, atoms),
         ),
     )
+
+
+def _stored(reference: Reference, found: list[Torsion]) -> dict[int, int]:
+    """Return at which place of the reference each torsion stands, of those that it has."""
+    names = [torsion.name for torsion in found]
+    # A reference of another version may have been made with fewer torsions.
+    place = {name: i for i, name in enumerate(reference.torsion_names)}
+    return {i: place[name] for i, name in enumerate(names) if name in place}

@@ -26,28 +26,36 @@ def neighbours(topology: mdtraj.Topology) -> list[list[int]]:
 
 
 def with_bonds(topology: mdtraj.Topology, positions: np.ndarray) -> mdtraj.Topology:
-    """Return the topology, with bonds guessed by distance if it has none.
+    """Return the topology, with bonds guessed by distance for atoms that have none.
 
     Parameters
     ----------
     topology : mdtraj.Topology
-        From a file; GRO files and PDB files of unknown residues name no bonds.
+        From a file; of residues that it does not know, a GRO file or a PDB file without CONECT
+        names no bonds.
     positions : ndarray, (n_atoms, 3)
         One sound conformation, nm.
 
     Returns
     -------
     mdtraj.Topology
-        The same object if it has a bond; otherwise a copy with a bond between atoms closer than
-        the sum of their covalent radii plus 0.04 nm.
+        The same object if every atom has a bond; otherwise a copy in which those that have none are
+        bonded to atoms closer than the sum of their covalent radii plus 0.04 nm. Ions, which are
+        residues of a single atom among others, and particles without an element are left alone
+        where the file names bonds.
     """
-    if topology.n_bonds or topology.n_atoms < 2:
+    bare = np.array([not row for row in neighbours(topology)], bool)
+    if topology.n_bonds:
+        alone = [a.element is None or a.residue.n_atoms == 1 for a in topology.atoms]
+        bare &= ~np.array(alone, bool)
+    if not bare.any() or topology.n_atoms < 2:
         return topology
     made = topology.copy()
     atoms, radii = list(made.atoms), covalent_radii(made)
     for i in range(len(atoms) - 1):
         distance = np.linalg.norm(positions[i + 1 :] - positions[i], axis=1)
-        near = np.flatnonzero(distance < radii[i] + radii[i + 1 :] + _SLACK) + i + 1
+        close = (distance < radii[i] + radii[i + 1 :] + _SLACK) & (bare[i] | bare[i + 1 :])
+        near = np.flatnonzero(close) + i + 1
         for j in near:
             made.add_bond(atoms[i], atoms[j])
     return made

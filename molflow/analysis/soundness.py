@@ -6,6 +6,7 @@ import mdtraj
 import numpy as np
 
 from molflow.analysis.ensemble import EnsembleFile
+from molflow.analysis.features import Features
 from molflow.analysis.floor import scored_part
 from molflow.analysis.reference import Reference
 from molflow.analysis.samples import Samples
@@ -128,6 +129,23 @@ def check_soundness(reference: Reference) -> list[str]:
             "its limits."
         )
     return notes + _hands(scored)
+
+
+def check_judgeable(features: Features) -> None:
+    """Raise if an ensemble's atoms have nothing that could be judged.
+
+    Raises
+    ------
+    MolflowError
+        If no two of them are bonded.
+    """
+    if features.terms or features.torsions:
+        return
+    names = ", ".join(sorted({atom.name for atom in features.topology.atoms})[:5])
+    raise MolflowError(
+        f"the ensemble's {len(features.atoms)} atoms ({names}) have no bond among them, so there "
+        "is no torsion, bond or angle to judge: give at least the backbone (N, CA, C)."
+    )
 
 
 def cut_note(samples: Samples, given: EnsembleFile) -> list[str]:

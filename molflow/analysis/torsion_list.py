@@ -42,26 +42,29 @@ class Torsion:
 def torsion_list(topology: mdtraj.Topology) -> list[Torsion]:
     """Return the torsions that tell conformations apart.
 
-    Phi and psi of every residue and chi1 to chi5 of every side chain, by atom names (mdtraj's);
-    omega before proline, which may be cis or trans; the three of a disulfide; in residues without
-    phi, psi and chi, torsions about rotatable bonds and in rings that may pucker.
+    Phi and psi of every residue, through the peptide bonds of the graph and not the order of the
+    sequence, and chi1 to chi5 of every side chain, by atom names (mdtraj's chi); omega before
+    proline, which may be cis or trans; the three of a disulfide; torsions about all rotatable bonds
+    that these leave out; and, in residues without phi, psi and chi, rings that may pucker.
 
     Parameters
     ----------
     topology : mdtraj.Topology
-        With bonds, if it has parts that are not peptides.
+        With bonds.
     """
+    phi, psi = _backbone(topology)
     peptide = [
-        ("phi", mdtraj_dihedral.indices_phi(topology), 1),
-        ("psi", mdtraj_dihedral.indices_psi(topology), 1),
-        *((name, find(topology), 1) for name, find in _SIDE_CHAIN),
+        ("phi", phi),
+        ("psi", psi),
+        *((name, np.asarray(find(topology), int).tolist()) for name, find in _SIDE_CHAIN),
     ]
+    labels = residue_labels(topology)
     found = []
-    for kind, rows, place in peptide:
-        for atoms in np.asarray(rows, int).reshape(-1, 4).tolist():
-            residue = topology.atom(atoms[place]).residue
-            found.append(Torsion(f"{kind} {residue}", kind, residue.index, tuple(atoms)))
-    covered = {torsion.residue for torsion in found}
+    for kind, rows in peptide:
+        for atoms in rows:
+            residue = topology.atom(atoms[1]).residue.index
+            found.append(Torsion(f"{kind} {labels[residue]}", kind, residue, tuple(atoms)))
+    named = {torsion.residue for torsion in found}
     counts = Counter(torsion.kind for torsion in found)
     only = {torsion.residue for torsion in found if torsion.kind in ("phi", "psi")}
     if counts["phi"] == counts["psi"] == len(only) == 1:
@@ -70,13 +73,17 @@ def torsion_list(topology: mdtraj.Topology) -> list[Torsion]:
             for t in found
         ]
     table = neighbours(topology)
+    found += _omega(topology, table, labels) + _disulfides(topology, table, labels)
+    covered = _chain_bonds(topology) | {frozenset(torsion.atoms[1:3]) for torsion in found}
+    bonds = [t for t in _rotatable(topology, labels) if frozenset(t.atoms[1:3]) not in covered]
     # Files without hydrogens say nothing of which rings are flat.
-    rest = _rotatable(topology) + _ring_torsions(topology, table)
-    own = _omega(topology, table) + _disulfides(topology, table)
-    return found + own + [t for t in rest if t.residue not in covered]
+    puckering = [t for t in _ring_torsions(topology, table, labels) if t.residue not in named]
+    return found + bonds + puckering
 
 
-def _omega(topology: mdtraj.Topology, table: list[list[int]]) -> list[Torsion]:
+def _omega(
+    topology: mdtraj.Topology, table: list[list[int]], labels: list[str]
+) -> list[Torsion]:
     """Return the torsion about the amide bond before every proline, CA (or CH3), C, N, CA."""
     found = []
     for residue in topology.residues:
@@ -87,13 +94,18 @@ def _omega(topology: mdtraj.Topology, table: list[list[int]]) -> list[Torsion]:
         for c in (j for j in table[n] if topology.atom(j).residue.index != residue.index):
             before = [j for j in table[c] if topology.atom(j).name in ("CA", "CH3")]
             found += [
-                Torsion(f"omega {residue}", "omega", residue.index, (a, c, n, names["CA"]))
+                Torsion(
+                    f"omega {labels[residue.index]}", "omega", residue.index,
+                    (a, c, n, names["CA"]),
+                )
                 for a in before
-            ]
+            ]  # fmt: skip
     return found
 
 
-def _disulfides(topology: mdtraj.Topology, table: list[list[int]]) -> list[Torsion]:
+def _disulfides(
+    topology: mdtraj.Topology, table: list[list[int]], labels: list[str]
+) -> list[Torsion]:
     """Return the torsions about S-S and the two C-S bonds of every disulfide."""
     found = []
     for a, b in topology.bonds:
@@ -104,7 +116,7 @@ def _disulfides(topology: mdtraj.Topology, table: list[list[int]]) -> list[Torsi
             *(_by_name(first.residue, name) for name in ("CA", "CB")), first.index,
             second.index, *(_by_name(second.residue, name) for name in ("CB", "CA")),
         ]  # fmt: skip
-        name = f"{first.residue}-{second.residue}"
+        name = "-".join(labels[atom.residue.index] for atom in (first, second))
         for start, word in enumerate(("CB-SG", "SG-SG", "SG-CB")):
             four = chain[start : start + 4]
             if None not in four:
@@ -118,7 +130,9 @@ def _by_name(residue, name: str) -> int | None:
     return next((atom.index for atom in residue.atoms if atom.name == name), None)
 
 
-def _ring_torsions(topology: mdtraj.Topology, table: list[list[int]]) -> list[Torsion]:
+def _ring_torsions(
+    topology: mdtraj.Topology, table: list[list[int]], labels: list[str]
+) -> list[Torsion]:
     """Return torsions about ring bonds between atoms that are not flat: rings that may pucker."""
     found: dict[frozenset, Torsion] = {}
 
@@ -132,13 +146,59 @@ def _ring_torsions(topology: mdtraj.Topology, table: list[list[int]]) -> list[To
             if len(ring) > 3 and bent(b) and bent(c):
                 atoms = (a, b, c, d) if b < c else (d, c, b, a)
                 name = "-".join(topology.atom(i).name for i in atoms)
-                residue = topology.atom(atoms[1]).residue
-                torsion = Torsion(f"{name} {residue}", "ring", residue.index, atoms)
+                residue = topology.atom(atoms[1]).residue.index
+                torsion = Torsion(f"{name} {labels[residue]}", "ring", residue, atoms)
                 found.setdefault(frozenset((b, c)), torsion)
     return sorted(found.values(), key=lambda t: t.atoms[1:3])
 
 
-def _rotatable(topology: mdtraj.Topology) -> list[Torsion]:
+def residue_labels(topology: mdtraj.Topology) -> list[str]:
+    """Return a name of every residue, with its chain where several have the same."""
+    names = [str(residue) for residue in topology.residues]
+    counts = Counter(names)
+    labels = []
+    for name, residue in zip(names, topology.residues, strict=True):
+        chain = residue.chain.chain_id or str(residue.chain.index + 1)
+        labels.append(name if counts[name] == 1 else f"{name} of chain {chain}")
+    counts = Counter(labels)
+    # Chains without letters may be one to mdtraj: then the place in the file tells them apart.
+    return [
+        label if counts[label] == 1 else f"{names[i]} (residue {i + 1} of the file)"
+        for i, label in enumerate(labels)
+    ]
+
+
+def _backbone(topology: mdtraj.Topology) -> tuple[list[list[int]], list[list[int]]]:
+    """Return the atoms of phi and of psi of all residues that have them."""
+    table, atoms = neighbours(topology), list(topology.atoms)
+
+    def linked(start: int, name: str) -> list[int]:
+        here = atoms[start].residue
+        return [j for j in table[start] if atoms[j].name == name and atoms[j].residue is not here]
+
+    phi, psi = [], []
+    for residue in topology.residues:
+        place = {atom.name: atom.index for atom in residue.atoms}
+        if {"N", "CA", "C"} <= place.keys():
+            n, ca, c = (place[name] for name in ("N", "CA", "C"))
+            phi += [[before, n, ca, c] for before in linked(n, "C")[:1]]
+            psi += [[n, ca, c, after] for after in linked(c, "N")[:1]]
+    return phi, psi
+
+
+def _chain_bonds(topology: mdtraj.Topology) -> set[frozenset[int]]:
+    """Return the bonds of backbones, of which phi and psi are what tells conformations apart."""
+    names = [{atom.name for atom in residue.atoms} for residue in topology.residues]
+    found = set()
+    for a, b in topology.bonds:
+        inside = a.residue is b.residue and {"N", "CA", "C"} <= names[a.residue.index]
+        link = a.residue is not b.residue and {a.name, b.name} == {"C", "N"}
+        if link or (inside and {a.name, b.name} in ({"N", "CA"}, {"CA", "C"})):
+            found.add(frozenset((a.index, b.index)))
+    return found
+
+
+def _rotatable(topology: mdtraj.Topology, labels: list[str]) -> list[Torsion]:
     """Return torsions about bonds outside rings whose ends both carry another heavy atom.
 
     Bonds known to be double, triple or aromatic and amide bonds do not rotate. Where a file says
@@ -164,9 +224,9 @@ def _rotatable(topology: mdtraj.Topology) -> list[Torsion]:
         ):  # fmt: skip
             continue
         atoms = (ends[0][0], b, c, ends[1][0])
-        residue = topology.atom(b).residue
+        residue = topology.atom(b).residue.index
         name = "-".join(topology.atom(i).name for i in atoms)
-        found.append(Torsion(f"{name} {residue}", "bond", residue.index, atoms))
+        found.append(Torsion(f"{name} {labels[residue]}", "bond", residue, atoms))
     return sorted(found, key=lambda t: t.atoms[1:3])
 
 
