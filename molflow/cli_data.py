@@ -120,7 +120,7 @@ def prepare(
         "top": top, "temperature": temperature, "frame_interval": frame_interval,
         "weights": weights,
     }  # fmt: skip
-    run(_one_folder(source, system, out, elsewhere), out, system, *runs)
+    manifest = run(_one_folder(source, system, out, elsewhere), out, system, *runs)
     if forces:
         from molflow.md.forces import add_forces
 
@@ -129,4 +129,10 @@ def prepare(
         from molflow.driven_paths import add_paths
 
         add_paths(out, paths, between, system)
-    typer.echo(f"Training set in {out}.")
+    for sentence in manifest["lacks"]:
+        typer.echo(f"Note: {sentence}")
+    selection = manifest["system"].partition(":")[1:]
+    name = "".join((manifest["system_path"], *selection)) if manifest["system_path"] else (
+        manifest["system"]
+    )
+    typer.echo(f"Training set in {out}. Next: molflow train {name} --data {out} --out run")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from molflow.analysis.weighting import mean, normalised
+from molflow.analysis.weighting import effective_size, mean, normalised
 from molflow.data.dataset import data_hash
+from molflow.data.enough import of_frames
 from molflow.data.simulation import SimulationFolder, open_simulation
 from molflow.data.split import split_runs
 from molflow.errors import MolflowError
@@ -90,6 +91,12 @@ def prepare(
         "validation_hash": data_hash(arrays["validation"]),
         "source": source.manifest,
     }
+    worth = {
+        name: round(effective_size(len(positions), normalised(weights[name])))
+        for name, positions in arrays.items()
+    }
+    rest = sum(len(source.arrays(run)["times"]) for run in split.held_out)
+    manifest["lacks"] = of_frames(worth | {"held_out": rest})
     if weights["train"] is not None:
         manifest["weights_sha256"] = {
             name: data_hash(array) for name, array in weights.items() if array is not None

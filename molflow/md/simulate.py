@@ -10,6 +10,7 @@ from pathlib import Path
 
 import openmm
 
+from molflow.data.enough import of_simulation
 from molflow.errors import MolflowError
 from molflow.files import writable_folder
 from molflow.md.folder import alone_in, begin, finish, remove_parts, replica_plans
@@ -114,6 +115,8 @@ def simulate(
             remove_parts(out, replicas)
             say(f"the simulation in '{out}' is finished; nothing to do")
             return manifest
+        for sentence in of_simulation(draft.frames, replicas):
+            say(sentence)
         if (out / "replica-0").is_dir():
             say(f"going on with the simulation in '{out}'")
         start = clock.monotonic()

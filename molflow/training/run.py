@@ -214,11 +214,6 @@ def _check_match(system: MolecularSystem, training: TrainingData) -> None:
             f"'{system.label}' ({system.ensemble_hash}): force field, temperature or structure "
             "differ; simulate again."
         )
-    if training.train_log_weights is not None:
-        raise MolflowError(
-            f"the frames of the training set '{training.folder}' have weights, and training takes "
-            "frames of equal weight: simulate without flatten."
-        )
 
 
 def _description(

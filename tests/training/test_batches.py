@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -136,3 +137,51 @@ def test_both_objectives_have_at_least_one_molecule(share, batch, expected):
 def test_scaled_positions():
     scaled = scaled_positions(torch.ones(2, 3, 3).double().numpy(), 0.5)
     assert scaled.dtype == torch.float32 and torch.equal(scaled, torch.full((2, 3, 3), 2.0))
+
+
+def drawn(positions, weights=None, batches=40, size=2000):
+    epoch, local = Epoch(0, 0, batches), [size] * batches
+    made = StepBatches(positions, law(), 1, size, local, 0, epoch, weights)
+    return [made[k] for k in range(batches)]
+
+
+def test_frames_are_drawn_by_their_weights():
+    weights = np.array([0.5, 0.3, 0.0, 0.2])
+    positions = torch.arange(4.0)[:, None, None].expand(4, 2, 3)
+    rows = torch.cat([batch["clean"][:, 0, 0] for batch in drawn(positions, weights)])
+    shares = torch.bincount(rows.long(), minlength=4).double() / len(rows)
+    assert np.abs(shares.numpy() - weights).max() < 4 * 0.5 / len(rows) ** 0.5
+
+
+def two_wells(count, share, seed):
+    """A bond of two lengths, 1 and 2, along a random direction; `share` of the longer one."""
+    rng = np.random.default_rng(seed)
+    length = np.where(rng.random(count) < share, 2.0, 1.0) + 0.1 * rng.standard_normal(count)
+    axis = rng.standard_normal((count, 3))
+    axis *= (length / np.linalg.norm(axis, axis=1))[:, None] / 2
+    return torch.from_numpy(np.stack([axis, -axis], axis=1)).float(), length
+
+
+def denoiser_too_small_to_be_exact(batches, sigma):
+    """Least squares of the true bond on the noisy one by one number, at one noise level."""
+    clean = torch.cat([batch["clean"][:, 0] for batch in batches]).double()
+    noisy = clean + sigma * torch.cat([batch["normal"][:, 0] for batch in batches]).double()
+    return float((clean * noisy).sum() / (noisy * noisy).sum())
+
+
+def test_weighted_frames_train_the_denoiser_of_unweighted_ones():
+    """A sample with both lengths alike and weights, against one with the shares of the law."""
+    right, _ = two_wells(20000, 0.1, 1)
+    flat, length = two_wells(20000, 0.5, 2)
+    weights = np.where(length > 1.5, 0.1, 0.9)
+    weights /= weights.sum()
+    expected = denoiser_too_small_to_be_exact(drawn(right), 0.7)
+    found = denoiser_too_small_to_be_exact(drawn(flat, weights), 0.7)
+    blind = denoiser_too_small_to_be_exact(drawn(flat), 0.7)
+    # One number g minimises E|g (x + sn) - x|^2 at g = E x^2 / (E x^2 + s^2 E n^2); the mean over
+    # the two atoms leaves half of the noise's variance.
+    square = (0.9 * 1.01 + 0.1 * 4.01) / 4
+    exact = square / (square + 0.7**2 * 1.5)
+    assert expected == pytest.approx(exact, rel=0.02)
+    assert found == pytest.approx(exact, rel=0.02)
+    assert blind > 1.3 * exact

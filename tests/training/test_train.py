@@ -13,8 +13,9 @@ from tiny_training import SYSTEM, WORDS, write_training_set
 
 import molflow
 from molflow.brownian.increment import sample_increment
+from molflow.data.dataset import data_hash
 from molflow.errors import MolflowError
-from molflow.files import sha256_of
+from molflow.files import read_arrays, read_json, sha256_of, write_arrays, write_json
 from molflow.training.checkpoint import load_checkpoint
 from molflow.training.module import FlowMapTraining
 from molflow.training.run import train
@@ -343,3 +344,23 @@ def test_other_networks_train_sample_and_load(training_set, tmp_path, words):
 
 def flow_map_kind(folder):
     return json.loads((folder / "model.json").read_text())["configuration"]["network"]["kind"]
+
+
+def test_weighted_frames_are_another_run(finished, training_set, tmp_path):
+    """All weight on two frames: the weights of the network are others, and the folder is claimed
+    by the weights of the frames too."""
+    data = tmp_path / "data"
+    shutil.copytree(training_set, data)
+    manifest, hashes = read_json(data / "manifest.json"), {}
+    for name in ("train", "validation"):
+        positions = read_arrays(data / f"{name}.npz")["positions"]
+        logs = np.where(np.arange(len(positions)) < 2, 0.0, -30.0)
+        write_arrays(data / f"{name}.npz", positions=positions, log_weights=logs)
+        hashes[name] = data_hash(logs)
+    write_json(data / "manifest.json", manifest | {"weights_sha256": hashes})
+    checkpoint = load_checkpoint(run(data, tmp_path / "run"))
+    assert checkpoint.weights_hash != load_checkpoint(finished).weights_hash
+    stored = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
+    assert stored["data_hash"] == f"{manifest['data_hash']}-{hashes['train']}"
+    with pytest.raises(MolflowError, match="holds a training run with other"):
+        run(training_set, tmp_path / "run")

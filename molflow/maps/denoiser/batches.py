@@ -86,6 +86,10 @@ class StepBatches(Dataset):
         Features of an increment per component.
     local : int
         Molecules of the batch that serve the local objective; the others are steps.
+    weights : ndarray, (frames,), optional
+        Sum to 1; frames are drawn in proportion, so that the local objective has the minimiser of
+        frames of equal weight from the law that the weighted ones stand for. Steps are objectives
+        point by point: there it only says where the effort goes.
     """
 
     def __init__(
@@ -97,10 +101,12 @@ class StepBatches(Dataset):
         local: list[int],
         seed: int,
         epoch: Epoch,
+        weights: np.ndarray | None = None,
     ):
         self.positions, self.law, self.features = positions, law, features
         self.batch_size, self.local = batch_size, local
         self.seed, self.epoch = seed, epoch
+        self.reach = None if weights is None else torch.from_numpy(np.cumsum(weights))
 
     def __len__(self) -> int:
         return len(self.local)
@@ -110,7 +116,7 @@ class StepBatches(Dataset):
             derive_seed(self.seed, "batch", *self.epoch.names(index))
         )
         local = self.local[index]
-        rows = torch.randint(len(self.positions), (self.batch_size,), generator=generator)
+        rows = self._rows(generator)
         clean = self.positions[rows]
         normal = centre(torch.randn(clean.shape, generator=generator))
         start, end = self.law.long(self.batch_size - local, generator)
@@ -129,6 +135,13 @@ class StepBatches(Dataset):
             # Where objectives divide a step that may be divided anywhere.
             "share": torch.rand(len(start), generator=generator),
         }
+
+    def _rows(self, generator: torch.Generator) -> Tensor:
+        if self.reach is None:
+            return torch.randint(len(self.positions), (self.batch_size,), generator=generator)
+        points = torch.rand(self.batch_size, generator=generator, dtype=torch.float64)
+        rows = torch.searchsorted(self.reach, self.reach[-1] * points, right=True)
+        return rows.clamp(max=len(self.positions) - 1)
 
 
 def local_counts(

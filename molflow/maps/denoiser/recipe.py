@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from molflow.analysis.weighting import normalised
 from molflow.flow_map.base import FlowMap
 from molflow.maps.denoiser.batches import StepBatches, TimeLaw, local_counts, scaled_positions
 from molflow.maps.denoiser.objective import DenoiserObjective
@@ -21,6 +22,8 @@ class DenoiserRecipe(Recipe):
     def __init__(self, material: Material):
         self.material = material
         self.data_hash = material.data.manifest["data_hash"]
+        if material.data.train_log_weights is not None:
+            self.data_hash += f"-{material.data.manifest['weights_sha256']['train']}"
 
     def ingredients(self, flow_map: FlowMap) -> Ingredients:
         """Return objective, batches and validation."""
@@ -31,12 +34,13 @@ class DenoiserRecipe(Recipe):
         norm = StiffNorm(flow_map.sde, pairs, objective.stiffness, objective.stiff_below)
         law = TimeLaw(flow_map.clock, objective)
         positions = scaled_positions(data.train, data.scale)
+        weights = normalised(data.train_log_weights)
 
         def batches(epoch: Epoch) -> StepBatches:
             local = local_counts(objective, settings.batch_size, epoch.first, epoch.count)
             size = flow_map.basis.size
             return StepBatches(
-                positions, law, size, settings.batch_size, local, settings.seed, epoch
+                positions, law, size, settings.batch_size, local, settings.seed, epoch, weights
             )
 
         return Ingredients(

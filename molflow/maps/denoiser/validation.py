@@ -9,6 +9,7 @@ from molflow.analysis.metrics.torsion_marginals import js_distances
 from molflow.analysis.torsion_list import backbone_pairs, measure_torsions, torsion_list
 from molflow.analysis.torsion_metrics import delta_f_alpha_l, fes_rmse
 from molflow.analysis.transport_1d import wasserstein_1d
+from molflow.analysis.weighting import normalised, systematic
 from molflow.maps.denoiser.draw import draw
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.seeds import derive_seed
@@ -96,7 +97,10 @@ class SampleScores:
 
     def __init__(self, material: Material):
         self.material = material
-        self.score = EnsembleScore(material.topology, material.data.validation)
+        frames, weights = material.data.validation, material.data.validation_log_weights
+        if weights is not None:
+            frames = frames[systematic(normalised(weights), len(frames), 0.5)]
+        self.score = EnsembleScore(material.topology, frames)
 
     def __call__(self, flow_map: DenoiserFlowMap) -> dict[str, float]:
         """Return the scores, such as ``fes_rmse@4``."""
