@@ -50,6 +50,16 @@ def test_forces_are_openmms(dipeptide):
     assert (single - found).abs().max() < 1e-4 * found.abs().max()
 
 
+def test_many_atoms_need_no_matrix_of_all_pairs_and_get_the_same_forces():
+    x = thermal_state("overdamped", 3)[0]
+    small = BondedForce(BONDED, 5)
+    large = BondedForce(BONDED, 500)
+    assert sum(value.numel() for value in large.buffers()) < 100
+    found = large(torch.cat([x, torch.zeros(3, 495, 3).double()], dim=1))
+    assert torch.allclose(found[:, :5], small(x), rtol=1e-12, atol=1e-9)
+    assert not found[:, 5:].any() and found[:, :5].abs().max() > 100.0
+
+
 def test_a_force_pulls_and_turns_nothing_as_a_whole():
     x = thermal_state("overdamped", 6)[0]
     force = BondedForce(BONDED, 5)(x)

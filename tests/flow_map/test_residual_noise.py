@@ -8,6 +8,7 @@ from toy_maps import GRAPH
 from molflow.errors import MolflowError
 from molflow.maps.langevin.residual_noise import (
     ResidualNoise,
+    check_size,
     frame_neighbours,
     in_frames,
     local_frames,
@@ -89,3 +90,9 @@ def test_negative_variances_are_none():
     known = ResidualNoise(0.005, matrix, 0 * matrix, NEIGHBOURS, MASSES, 300.0)
     factor = known.factor(0.005, 300.0, 1.0)
     assert torch.allclose(factor @ factor.mT, matrix[0].clamp(min=0.0), atol=1e-12)
+
+
+def test_covariances_that_cost_too_much_are_refused_with_the_cost():
+    check_size(300, 8)
+    with pytest.raises(MolflowError, match="of 1000 atoms at 8 lags would take 4.3 GiB"):
+        check_size(1000, 8)

@@ -12,6 +12,7 @@ from molflow.maps.langevin.inertial import InertialFlowMap
 from molflow.maps.langevin.path_steps import PathSteps, path_end
 from molflow.maps.langevin.residual_noise import (
     ResidualNoise,
+    check_size,
     frame_neighbours,
     in_frames,
     local_frames,
@@ -35,7 +36,13 @@ def fit_residual_noise(
     flow_map : InertialFlowMap
     steps : PathSteps
     graph : MolecularGraph
+
+    Raises
+    ------
+    MolflowError
+        If the molecule is too large; see `check_size`.
     """
+    check_size(graph.n_atoms, steps.most)
     parts = steps.paths.validation or steps.paths.train
     neighbours = frame_neighbours(graph.distances())
     frictions = torch.tensor([part.friction for part in parts], dtype=torch.float64)

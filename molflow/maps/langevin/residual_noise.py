@@ -10,6 +10,25 @@ from torch import Tensor
 from molflow.errors import MolflowError
 from molflow.maps.dynamics.scales import without_drift
 
+#: The largest covariances that are worth their cost: of 300 atoms at eight lags.
+MOST_BYTES = 1 << 29
+
+
+def check_size(n_atoms: int, lags: int) -> None:
+    """Raise `MolflowError` where covariances of all atoms would cost too much.
+
+    Parameters
+    ----------
+    n_atoms, lags : int
+    """
+    size = 2 * lags * 8 * (6 * n_atoms) ** 2
+    if size > MOST_BYTES:
+        raise MolflowError(
+            f"residual noise of {n_atoms} atoms at {lags} lags would take {size / 2**30:.1f} GiB, "
+            f"and decompositions of matrices of {6 * n_atoms} rows: it is not learned for "
+            "molecules as large. The map itself is whole and propagates without."
+        )
+
 
 @dataclass(frozen=True)
 class ResidualNoise:
