@@ -21,8 +21,11 @@ from torch import Tensor
 
 from molflow.valence.design import Design
 
-#: Penalty, iterations, and the largest residual in kJ/mol.
-_RHO, _ITERATIONS, _TOLERANCE = 0.03, 3000, 1e-4
+#: First penalty, iterations, between how many it is looked at, and the largest error that is left,
+#: in units of a typical coefficient.
+_RHO, _ITERATIONS, _BALANCED, _TOLERANCE = 0.03, 2000, 25, 1e-4
+#: By how much more than that error what is found is moved into the cones.
+_SLACK = 1e-3
 #: kJ/mol: the least curvature along a coordinate of one width; free ones have kT.
 FLOOR = 0.05
 
@@ -38,28 +41,47 @@ def convex_coefficients(gram: Tensor, right: Tensor, design: Design) -> Tensor:
         g.
     design : Design
     """
-    cones = _Cones(design)
-    unit = gram.diagonal()[design.diagonal[:, 1]].mean()
+    # In units of a typical coefficient, so that penalty and tolerance mean the same for all data.
+    second = design.diagonal[:, 1]
+    unit = gram.diagonal()[second].mean()
+    energy = float((right / gram.diagonal())[second].abs().median().clamp(min=FLOOR))
+    cones = _Cones(design, FLOOR / energy)
     total = design.size + len(design.diagonal)
     hessian, linear = gram.new_zeros(total, total), gram.new_zeros(total)
     hessian[: design.size, : design.size] = gram / unit
-    linear[: design.size] = right / unit
-    factor = torch.linalg.cholesky(hessian + _RHO * cones.normal())
+    linear[: design.size] = right / (unit * energy)
+    found = _minimum(hessian, linear, cones)
+    return energy * _made_convex(found, cones)
+
+
+def _minimum(hessian: Tensor, linear: Tensor, cones: _Cones) -> Tensor:
+    """Return the x that minimises xᵀ H x/2 − gᵀ x with its images in the cones, nearly."""
+    normal, rho = cones.normal(), _RHO
+    factor = torch.linalg.cholesky(hessian + rho * normal)
     x = torch.cholesky_solve(linear[:, None], factor)[:, 0]
-    images = cones.apply(x)
-    inside = cones.project(images)
-    sums = [image - point for image, point in zip(images, inside, strict=True)]
-    for _ in range(_ITERATIONS):
+    inside = cones.project(cones.apply(x))
+    sums = [image - point for image, point in zip(cones.apply(x), inside, strict=True)]
+    for iteration in range(1, _ITERATIONS + 1):
         pull = cones.transpose([point - far for point, far in zip(inside, sums, strict=True)])
-        x = torch.cholesky_solve((linear + _RHO * pull)[:, None], factor)[:, 0]
+        x = torch.cholesky_solve((linear + rho * pull)[:, None], factor)[:, 0]
         images, before = cones.apply(x), inside
         inside = cones.project([a + far for a, far in zip(images, sums, strict=True)])
         gaps = [a - point for a, point in zip(images, inside, strict=True)]
         sums = [far + gap for far, gap in zip(sums, gaps, strict=True)]
-        moves = [_RHO * (a - b) for a, b in zip(inside, before, strict=True)]
-        if max(float(a.abs().max()) for a in (*gaps, *moves) if a.numel()) < _TOLERANCE:
+        gap = _largest(gaps)
+        move = rho * _largest([a - b for a, b in zip(inside, before, strict=True)])
+        if max(gap, move) < _TOLERANCE:
             break
-    return _made_convex(x[: design.size], design)
+        # The two errors are kept alike by the penalty, now and then.
+        if iteration % _BALANCED == 0 and not 0.1 * move < gap < 10.0 * move:
+            by = 3.0 if gap > move else 1.0 / 3.0
+            rho, sums = by * rho, [far / by for far in sums]
+            factor = torch.linalg.cholesky(hessian + rho * normal)
+    return x
+
+
+def _largest(parts: list[Tensor]) -> float:
+    return max(float(part.abs().max()) for part in parts if part.numel())
 
 
 def least_curvature(coefficients: Tensor, design: Design) -> float:
@@ -77,23 +99,28 @@ def least_curvature(coefficients: Tensor, design: Design) -> float:
     return float(torch.linalg.eigvalsh(curvature)[0])
 
 
-def _made_convex(coefficients: Tensor, design: Design) -> Tensor:
-    """Return what is convex to the last digit, on the line to a formula that is so by far."""
-    sure = coefficients.clone()
+def _made_convex(x: Tensor, cones: _Cones) -> Tensor:
+    """Return the coefficients of x, changed by as much as its errors are so that they are convex.
+
+    Quartic terms are raised to what the others need, and couplings shrunk.
+    """
+    design = cones.design
+    found, wanted = x[: design.size].clone(), x[design.size :].clamp(min=cones.floor)
     _, second, third, fourth = design.diagonal.T
-    sure[second] = coefficients[second].clamp(min=1.0)
-    sure[third], sure[fourth] = 0.0, coefficients[fourth].clamp(min=1e-3)
-    sure[design.pairs] = 0.0
-    if len(design.straight):
-        sure[design.straight[:, 0]] = coefficients[design.straight[:, 0]].clamp(min=0.0)
-        sure[design.straight[:, 1]] = coefficients[design.straight[:, 1]].clamp(min=0.0)
-    share = 0.0
-    while True:
-        mixed = (1.0 - share) * coefficients + share * sure
-        bends = _Cones(design).bends(mixed)
-        if least_curvature(mixed, design) >= 0.5 * FLOOR and bool((bends >= 0.0).all()):
-            return mixed
-        share = min(1.0, max(1e-5, 2.0 * share))
+    found[second] = found[second].clamp(min=0.5 * (wanted.min() + _SLACK))
+    spare = (2.0 * found[second] - wanted).clamp(min=_SLACK)
+    found[fourth] = torch.maximum(found[fourth], 0.75 * found[third].square() / spare)
+    found[fourth] = found[fourth].clamp(min=_TOLERANCE)
+    first = found[design.straight[:, 1]].clamp(min=0.0)
+    found[design.straight[:, 1]] = first
+    lowest = -4.0 * first / cones.bent_width
+    found[design.straight[:, 0]] = torch.maximum(found[design.straight[:, 0]], lowest)
+    curvatures = 2.0 * found[second] - spare
+    while float(torch.linalg.eigvalsh(cones.matrix(torch.cat([found, curvatures])))[0]) < (
+        0.5 * cones.floor
+    ):
+        found[design.pairs] *= 1.0 - _SLACK
+    return found
 
 
 class _Cones:
@@ -104,8 +131,8 @@ class _Cones:
     the matrix diag(d) + C; then numbers of straight angles.
     """
 
-    def __init__(self, design: Design):
-        self.design, self.of = design, design.of["diagonal"]
+    def __init__(self, design: Design, floor: float = FLOOR):
+        self.design, self.floor, self.of = design, floor, design.of["diagonal"]
         self.classes, self.size = len(design.diagonal), design.size
         self.curvatures = torch.arange(self.size, self.size + self.classes)
         pairs = torch.tensor(design.terms.pairs).long().reshape(-1, 2)
@@ -120,16 +147,12 @@ class _Cones:
         # U = b₁ w + b₂ w² of w = u/width, 0 ≤ u ≤ 2, is convex and rises at the end.
         count = len(design.straight)
         self.bent = torch.zeros(2 * count, self.size + self.classes, dtype=torch.float64)
-        if count:
-            width = torch.ones(count, dtype=torch.float64)
-            width[design.of["straight"]] = design.measures.bent
-            each = torch.arange(count)
-            self.bent[each, design.straight[:, 1]] = 1.0
-            self.bent[count + each, design.straight[:, 0]] = 0.25 * width
-            self.bent[count + each, design.straight[:, 1]] = 1.0
-
-    def bends(self, coefficients: Tensor) -> Tensor:
-        return self.bent[:, : self.size] @ coefficients
+        self.bent_width = torch.ones(count, dtype=torch.float64)
+        self.bent_width[design.of["straight"]] = design.measures.bent
+        each = torch.arange(count)
+        self.bent[each, design.straight[:, 1]] = 1.0
+        self.bent[count + each, design.straight[:, 0]] = 0.25 * self.bent_width
+        self.bent[count + each, design.straight[:, 1]] = 1.0
 
     def matrix(self, x: Tensor) -> Tensor:
         found = x.new_zeros(len(self.of), len(self.of))
@@ -167,4 +190,4 @@ class _Cones:
         matrices = (vectors * values.clamp(min=0.0)[:, None]) @ vectors.mT
         small = torch.stack([matrices[:, 0, 0], root * matrices[:, 0, 1], matrices[:, 1, 1]], 1)
         values, vectors = torch.linalg.eigh(large)
-        return [small, (vectors * values.clamp(min=FLOOR)) @ vectors.mT, bends.clamp(min=0.0)]
+        return [small, (vectors * values.clamp(min=self.floor)) @ vectors.mT, bends.clamp(min=0.0)]

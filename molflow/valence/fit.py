@@ -80,25 +80,42 @@ def fit_valence(
             f"{design.size} coefficients: give at least {-(-2 * design.size // x[0].numel())} "
             "frames, better some hundreds."
         )
-    gram = torch.zeros(design.size, design.size, dtype=torch.float64)
-    right = torch.zeros(design.size, dtype=torch.float64)
-    for rows, matrix in design.matrices(x):
-        matrix = matrix.flatten(0, 1)
-        gram += matrix.mT @ matrix
-        right += matrix.mT @ f[rows].flatten()
-    size = gram.diagonal()
-    # What moves no atom, as a series of a torsion that is at rest, gets nothing.
-    ridge = RIDGE * size.clamp(min=1e-9 * float(size.max()))
-    found = convex_coefficients(gram + torch.diag(ridge), right, design)
+    gram, right = normal_equations(design, x, f)
+    found = convex_coefficients(gram + ridge(gram), right, design)
     whole = f.square().sum()
     rest = whole - 2.0 * right @ found + found @ gram @ found
     return ValenceFit(
-        formula=_formula(found, design),
+        formula=formula_of(found, design),
         coefficients=design.size,
         force=float((whole / f.numel()).sqrt()),
         rest=float((rest.clamp(min=0.0) / f.numel()).sqrt()),
         curvature=least_curvature(found, design),
     )
+
+
+def normal_equations(design: Design, positions: Tensor, forces: Tensor) -> tuple[Tensor, Tensor]:
+    """Return AᵀA (size, size) and Aᵀf (size,) of the design matrix A of frames and their forces.
+
+    Parameters
+    ----------
+    design : Design
+    positions, forces : Tensor, (frames, atoms, 3) float64
+        nm and kJ/mol/nm.
+    """
+    gram = torch.zeros(design.size, design.size, dtype=torch.float64)
+    right = torch.zeros(design.size, dtype=torch.float64)
+    for rows, matrix in design.matrices(positions):
+        matrix = matrix.flatten(0, 1)
+        gram += matrix.mT @ matrix
+        right += matrix.mT @ forces[rows].flatten()
+    return gram, right
+
+
+def ridge(gram: Tensor) -> Tensor:
+    """Return what is added to a normal matrix, so that what forces leave open stays small."""
+    size = gram.diagonal()
+    # What moves no atom, as a series of a torsion that is at rest, gets nothing.
+    return torch.diag(RIDGE * size.clamp(min=1e-9 * float(size.max())))
 
 
 def _checked(numbers, positions, forces) -> tuple[Tensor, Tensor]:
@@ -117,7 +134,7 @@ def _checked(numbers, positions, forces) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(positions), torch.from_numpy(forces)
 
 
-def _formula(found: Tensor, design: Design) -> ValenceFormula:
+def formula_of(found: Tensor, design: Design) -> ValenceFormula:
     """Return the formula in nm and radians of coefficients in units of widths."""
     terms, measures = design.terms, design.measures
     powers = torch.arange(1, design.diagonal.shape[1] + 1)

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -13,12 +14,15 @@ from tiny_training import (
     write_training_set,
 )
 
+from molflow.data.dataset import load_forces, load_training_data
 from molflow.errors import MolflowError
 from molflow.maps.langevin.bonded_flow_map import BondedLangevinFlowMap
 from molflow.maps.langevin.flow_map import LangevinFlowMap
 from molflow.maps.overdamped.flow_map import OverdampedFlowMap
 from molflow.training.checkpoint import load_checkpoint
 from molflow.training.run import train
+from molflow.valence.force import ValenceForce
+from molflow.valence.formula import ValenceFormula
 
 SYSTEM = "alanine_dipeptide"
 
@@ -125,10 +129,25 @@ def test_bonded_terms_that_the_set_names_are_known_unless_told_otherwise(bonds, 
     assert load_checkpoint(overdamped).flow_map.scales.bonded is None
 
 
-def test_a_run_with_bonded_terms_goes_on_where_it_was(bonds, tmp_path, empty):
-    whole = run(bonds, tmp_path / "whole", empty, "steps=6", "learning_rate_decay=3")
-    run(bonds, tmp_path / "parts", empty, "steps=3", "learning_rate_decay=0")
-    parts = run(bonds, tmp_path / "parts", empty, "steps=6", "learning_rate_decay=3")
+def test_a_formula_is_fitted_where_the_set_names_no_bonded_terms(springs, tmp_path, empty):
+    words = "steps=3", "validate_every=1", "map.bonded=fitted"
+    flow_map = load_checkpoint(run(springs, tmp_path / "run", empty, *words)).flow_map
+    assert type(flow_map) is BondedLangevinFlowMap
+    formula = flow_map.scales.bonded
+    assert isinstance(formula, ValenceFormula) and len(formula.bonds) == 21
+    # What the formula leaves is the rest that is learned.
+    x, force = load_forces(load_training_data(springs)).train
+    known = ValenceForce(formula, 22)(torch.from_numpy(x.astype(float))).numpy()
+    rest = np.sqrt(((force - known) ** 2).mean(axis=(0, 2)))
+    assert flow_map.scales.forces == pytest.approx(rest.tolist(), rel=1e-6)
+    assert rest.mean() < 0.9 * np.sqrt((force**2).mean(axis=(0, 2))).mean()
+
+
+@pytest.mark.parametrize("known", ["map.bonded=true", "map.bonded=fitted"])
+def test_a_run_with_known_forces_goes_on_where_it_was(bonds, tmp_path, empty, known):
+    whole = run(bonds, tmp_path / "whole", empty, known, "steps=6", "learning_rate_decay=3")
+    run(bonds, tmp_path / "parts", empty, known, "steps=3", "learning_rate_decay=0")
+    parts = run(bonds, tmp_path / "parts", empty, known, "steps=6", "learning_rate_decay=3")
     one, two = weights(whole), weights(parts)
     assert all(torch.equal(one[name], two[name]) for name in one)
 

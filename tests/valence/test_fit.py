@@ -149,6 +149,13 @@ def test_the_fitted_formula_is_convex_everywhere(quantum):
         assert np.linalg.eigvalsh(hessian / scale / scale[:, None])[0] > 0
 
 
+def test_the_size_of_the_forces_is_of_no_account(quantum):
+    """Another unit of energy is the same fit, but for the least curvature."""
+    x, f = quantum
+    one, large = fit_valence(*METHANOL, x, f), fit_valence(*METHANOL, x, 40.0 * f)
+    assert large.rest == pytest.approx(40.0 * one.rest, rel=0.02)
+
+
 def test_equivalent_atoms_may_be_exchanged(quantum):
     x, f = quantum
     force = ValenceForce(fit_valence(*METHANOL, x, f).formula, 6)

@@ -6,12 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molflow.bonded_terms import BondedTerms
 from molflow.data.dataset import HOT, ForceData, TrainingData
 from molflow.maps.dynamics.configuration import DynamicsConfig, DynamicsObjectiveConfig
 from molflow.maps.dynamics.scales import LangevinScales
 from molflow.objectives.registry import OBJECTIVES, LongSteps
 from molflow.systems import MolecularSystem
 from molflow.training.configuration import TrainingConfig
+from molflow.valence.formula import ValenceFormula
 
 
 def force_hash(data: TrainingData) -> str:
@@ -26,7 +28,7 @@ def scales_of(
     length: float,
     system: MolecularSystem,
     config: DynamicsConfig,
-    bonded=None,
+    bonded: BondedTerms | ValenceFormula | None = None,
 ) -> LangevinScales:
     """Return masses, sizes of forces and the state of reference of a run.
 
@@ -40,7 +42,7 @@ def scales_of(
     system : MolecularSystem
         Gives the temperature, and the friction unless the configuration does.
     config : DynamicsConfig
-    bonded : BondedTerms, optional
+    bonded : BondedTerms or ValenceFormula, optional
         That the map knows.
     """
     sizes = np.sqrt((rest.astype(np.float64) ** 2).mean(axis=(0, 2)))

@@ -13,6 +13,7 @@ from molflow.devices import upload
 from molflow.errors import MolflowError
 from molflow.sde.base import time_tensor
 from molflow.units import thermal_energy
+from molflow.valence.formula import ValenceFormula
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class LangevinScales:
         Of the state of reference, K and 1/ps.
     longest_lag : float
         ps.
-    bonded : BondedTerms, optional
-        Forces that the map knows by formula.
+    bonded : BondedTerms or ValenceFormula, optional
+        Forces that the map knows by formula: those of a force field, or fitted ones.
     """
 
     masses: tuple[float, ...]
@@ -42,7 +43,7 @@ class LangevinScales:
     temperature: float
     friction: float
     longest_lag: float
-    bonded: BondedTerms | None = None
+    bonded: BondedTerms | ValenceFormula | None = None
 
     def __post_init__(self) -> None:
         for name in ("masses", "forces"):
@@ -82,8 +83,13 @@ class LangevinScales:
         bonded = data.get("bonded")
         return cls(
             **{name: data[name] for name in names},
-            bonded=None if bonded is None else BondedTerms.from_dict(bonded),
+            bonded=None if bonded is None else _formula(bonded),
         )
+
+
+def _formula(data: dict) -> BondedTerms | ValenceFormula:
+    """Invert ``to_dict`` of either; only a fitted formula has couplings."""
+    return (ValenceFormula if "couplings" in data else BondedTerms).from_dict(data)
 
 
 def lengths(s: Tensor | float, t: Tensor | float, x: Tensor, longest: float) -> Tensor:

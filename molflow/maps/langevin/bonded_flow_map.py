@@ -11,8 +11,8 @@ from molflow.devices import like, upload
 from molflow.flow_map.centring import centre
 from molflow.maps.dynamics.flow_map import CLOCK
 from molflow.maps.dynamics.scales import LangevinScales, check_lag, without_drift
-from molflow.maps.langevin.bonded_force import BondedForce
 from molflow.maps.langevin.inertial import InertialFlowMap
+from molflow.maps.langevin.known_force import known_force
 from molflow.maps.langevin.known_motion import KnownMotion, expansion_like
 from molflow.maps.langevin.path_quadrature import PathQuadratureMap
 from molflow.maps.langevin.step_plan import StepPlan
@@ -55,7 +55,7 @@ class BondedLangevinFlowMap(InertialFlowMap):
         friction: float | None = None,
     ):
         super().__init__(network, scales, order, temperature, friction)
-        bonded = BondedForce(scales.bonded, len(scales.masses))
+        bonded = known_force(scales.bonded, len(scales.masses))
         self.motion = KnownMotion(self.sde, bonded, self.basis, self.longest_lag)
 
     @staticmethod

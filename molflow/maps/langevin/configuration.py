@@ -13,8 +13,9 @@ class LangevinConfig(DynamicsConfig):
     """Langevin dynamics with inertia."""
 
     kind: Literal["langevin"] = "langevin"
-    bonded: bool = Field(
+    bonded: bool | Literal["fitted"] = Field(
         True,
         description="whether the map knows by formula the bonds, angles and torsions that the "
-        "training set names, and learns the rest of the force",
+        "training set names, and learns the rest of the force; 'fitted' fits a formula to the "
+        "forces of the training set, which leaves less and needs no force field",
     )

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from molflow.brownian.basis import Basis
 from molflow.brownian.legendre import shifted_legendre
-from molflow.maps.langevin.bonded_force import BondedForce
 from molflow.maps.langevin.step_plan import StepPlan, plan_equal_steps, plan_steps
 from molflow.sde.underdamped import UnderdampedLangevin
 
@@ -32,7 +31,8 @@ class KnownMotion(nn.Module):
     Parameters
     ----------
     sde : UnderdampedLangevin
-    bonded : BondedForce
+    bonded : nn.Module
+        Of `known_force`.
     basis : Basis
         Of the increments.
     longest_lag : float
@@ -40,7 +40,7 @@ class KnownMotion(nn.Module):
     """
 
     def __init__(
-        self, sde: UnderdampedLangevin, bonded: BondedForce, basis: Basis, longest_lag: float
+        self, sde: UnderdampedLangevin, bonded: nn.Module, basis: Basis, longest_lag: float
     ):
         super().__init__()
         self.sde, self.bonded, self.basis, self.longest = sde, bonded, basis, longest_lag

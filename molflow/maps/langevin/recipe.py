@@ -23,9 +23,9 @@ from molflow.maps.dynamics.recipe import (
 )
 from molflow.maps.dynamics.rollouts import PLANNED, RolloutObjective
 from molflow.maps.dynamics.validation import DynamicsScores
-from molflow.maps.langevin.bonded_force import BondedForce
 from molflow.maps.langevin.bonded_objective import BondedObjective
 from molflow.maps.langevin.inertial import InertialFlowMap
+from molflow.maps.langevin.known_force import known_force, known_formula
 from molflow.maps.langevin.path_steps import PathSteps, path_error
 from molflow.maps.langevin.residual_file import save_residual
 from molflow.maps.langevin.residual_fit import fit_residual_noise
@@ -46,10 +46,10 @@ class LangevinRecipe(Recipe):
         taught = self.paths is not None and settings.objective.direct_share
         names = [force_hash(material.data), *([self.paths.name] if taught else [])]
         self.data_hash = "-".join(names)
-        bonded = self.forces.bonded if settings.map.bonded and self.forces.bonded else None
+        bonded = known_formula(self.forces, material.graph, settings.map.bonded)
         rest = self.forces.train[1].astype(np.float64)
         if bonded is not None:
-            known = BondedForce(bonded, rest.shape[1])
+            known = known_force(bonded, rest.shape[1])
             frames = torch.from_numpy(self.forces.train[0].astype(np.float64))
             rest = rest - torch.cat([known(part) for part in frames.split(1000)]).numpy()
         state = material.data.scale, material.system, settings.map
