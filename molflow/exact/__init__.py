@@ -1,0 +1,1 @@
+"""Maps with densities: the probability flow, its Jacobians, weights, and estimates over levels."""

@@ -1,0 +1,147 @@
+"""Annealed importance sampling from a Gaussian to a law that it touches (Neal 2001)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from molflow.exact.laplace import Laplace, Potential
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the annealing goes.
+
+    Attributes
+    ----------
+    chains : int
+        Independent runs.
+    temperatures : int
+        Laws from the Gaussian to the target, both counted.
+    leapfrog : int
+        Steps of a trajectory of Hamiltonian dynamics, one trajectory at each law.
+    length : float
+        Of a leapfrog step in coordinates in which the law is nearly standard normal.
+    """
+
+    chains: int = 4
+    temperatures: int = 8
+    leapfrog: int = 3
+    length: float = 0.5
+
+
+@dataclass(frozen=True)
+class Annealed:
+    """An unbiased estimate of ∫ exp(-potential), and a point drawn along with it.
+
+    Attributes
+    ----------
+    log_integral : float
+        ln Ẑ, E Ẑ = Z; minus infinity if no chain reached the law.
+    point : ndarray, (d,)
+        A chain's end, drawn by the chains' weights: with the weight Ẑ it represents the law.
+    log_weights : ndarray, (chains,)
+        ln of every chain's share of Ẑ, up to their number.
+    acceptance : float
+        Share of trajectories accepted.
+    calls : int
+        Evaluations of the potential.
+    """
+
+    log_integral: float
+    point: np.ndarray
+    log_weights: np.ndarray
+    acceptance: float
+    calls: int
+
+
+def anneal(
+    potential: Potential, base: Laplace, schedule: Schedule, rng: np.random.Generator
+) -> Annealed:
+    r"""Estimate Z = ∫ exp(−E(x)) dx.
+
+    In ξ = L⁻¹(x − mode) the laws are p_β ∝ exp(−(1 − β)|ξ|²/2 − β E). A chain starts from
+    p_0 = N(0, 1), is moved at every β by one trajectory of Hamiltonian dynamics with the
+    Metropolis test, which leaves p_β as it is, and collects
+
+        ln w = Σ_k (β_{k+1} − β_k) (|ξ_k|²/2 − E(ξ_k)),
+
+    ξ_k being its place before β_{k+1}. The mean of w over chains times (2π)^(d/2) |det L| is
+    unbiased whatever the trajectories do.
+
+    Parameters
+    ----------
+    potential : callable
+        E and its gradient; E may be infinite where the law has no mass.
+    base : Laplace
+    schedule : Schedule
+    rng : numpy.random.Generator
+    """
+    size = len(base.mode)
+    ladder = np.linspace(0.0, 1.0, schedule.temperatures)
+    calls = accepted = tried = 0
+
+    def energy(xi):
+        nonlocal calls
+        calls += 1
+        value, gradient = potential(base.mode + base.factor @ xi)
+        return value - base.height, base.factor.T @ gradient
+
+    ends, log_weights = [], np.empty(schedule.chains)
+    for chain in range(schedule.chains):
+        xi = rng.normal(size=size)
+        value, gradient = energy(xi)
+        log_weight = 0.0
+        for low, high in zip(ladder[:-1], ladder[1:], strict=True):
+            log_weight += (high - low) * (0.5 * xi @ xi - value)
+            if not np.isfinite(log_weight):
+                break
+            tried += 1
+            place = _trajectory(energy, xi, value, gradient, high, schedule, rng)
+            if place is not None:
+                accepted += 1
+                xi, value, gradient = place
+        ends.append(xi)
+        log_weights[chain] = log_weight if np.isfinite(log_weight) else -np.inf
+    chosen, log_mean = _choose(log_weights, rng)
+    return Annealed(
+        log_integral=float(log_mean - base.height + base.log_volume),
+        point=base.mode + base.factor @ ends[chosen],
+        log_weights=log_weights,
+        acceptance=accepted / max(tried, 1),
+        calls=calls,
+    )
+
+
+def _trajectory(energy, xi, value, gradient, beta, schedule, rng):
+    """Return the new place with its energy and gradient, or None if it is rejected."""
+
+    def force(place, slope):
+        return -(1.0 - beta) * place - beta * slope
+
+    h = schedule.length
+    momentum = rng.normal(size=len(xi))
+    before = 0.5 * (1.0 - beta) * xi @ xi + beta * value + 0.5 * momentum @ momentum
+    new, new_value, slope = xi, value, gradient
+    for _ in range(schedule.leapfrog):
+        momentum = momentum + 0.5 * h * force(new, slope)
+        new = new + h * momentum
+        new_value, slope = energy(new)
+        if not (np.isfinite(new_value) and np.isfinite(slope).all()):
+            return None
+        momentum = momentum + 0.5 * h * force(new, slope)
+    after = 0.5 * (1.0 - beta) * new @ new + beta * new_value + 0.5 * momentum @ momentum
+    if np.log(rng.random()) < before - after:
+        return new, new_value, slope
+    return None
+
+
+def _choose(log_weights: np.ndarray, rng: np.random.Generator) -> tuple[int, float]:
+    """Return a chain drawn by weight, and the logarithm of the mean weight."""
+    top = log_weights.max()
+    if top == -np.inf:
+        return 0, -np.inf
+    weights = np.exp(log_weights - top)
+    chosen = int(rng.choice(len(weights), p=weights / weights.sum()))
+    return chosen, float(top + np.log(weights.mean()))
