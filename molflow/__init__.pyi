@@ -3,6 +3,7 @@ from . import analysis as analysis
 from . import brownian as brownian
 from . import checking as checking
 from . import data as data
+from . import exact as exact
 from . import flow_map as flow_map
 from . import maps as maps
 from . import md as md
@@ -23,6 +24,7 @@ from .comparison import compare as compare
 from .data.prepare import prepare as prepare
 from .demonstration import demo as demo
 from .errors import MolflowError as MolflowError
+from .exact.weighted import sample_weighted as sample_weighted
 from .foreign_trajectories import gather as gather
 from .md.label import label as label
 from .md.simulate import simulate as simulate

@@ -21,6 +21,7 @@ from molflow.cli_arguments import (
     whole_numbers,
 )
 from molflow.cli_verb import app, verb
+from molflow.errors import MolflowError
 
 
 def _print_version(wanted: bool) -> None:
@@ -230,6 +231,32 @@ def sample(
             "does; 200 bring energies to temperature.",
         ),
     ] = None,
+    flow: Annotated[
+        bool,
+        typer.Option(
+            "--flow", help="Follow the probability flow that the map contains, without paths."
+        ),
+    ] = False,
+    weights: Annotated[
+        bool,
+        typer.Option(
+            "--weights",
+            help="Give every conformation its Boltzmann weight: the flow's density by exact "
+            "Jacobians, the last step by annealing under the force field.",
+        ),
+    ] = False,
+    stop: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="With --weights: noise at which the force field takes over, in units of the "
+            "spread of the data. Default: 0.12; 0 for none of it.",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --weights: processes at once. Default: one a core."),
+    ] = None,
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
@@ -240,6 +267,18 @@ def sample(
 
     Example: `molflow sample alanine_dipeptide --steps 4 -n 10000 --out ensemble.dcd`
     """
+    if weights:
+        from molflow.exact.weighted import sample_and_tell
+
+        for option, given in (("--refine", refine), ("--flow", flow)):
+            if given:
+                raise MolflowError(f"{option} and --weights are different things: give one.")
+        told = sample_and_tell(checkpoint, n, out, steps, stop, path_seed, device, jobs, quiet)
+        typer.echo(told)
+        return
+    for option, given in (("--stop", stop), ("--jobs", jobs)):
+        if given is not None:
+            raise MolflowError(f"{option} is {given}, but --weights is missing: give both.")
     from molflow.sampling.ensemble import sample as run
 
     run(
@@ -252,6 +291,7 @@ def sample(
         batch_size=batch_size,
         energies=energies,
         refine=refine,
+        flow=flow,
         progress=not quiet,
         load=False,
     )

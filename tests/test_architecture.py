@@ -36,6 +36,8 @@ ALLOWED = MATHEMATICS | {
     "setup": FOUNDATION | {"systems", "analysis", "md"},
     "sampling": FOUNDATION
     | {"systems", "data", "md", "maps", "refinement", "training", *MATHEMATICS},
+    "exact": FOUNDATION
+    | {"systems", "analysis", "md", "maps", "training", "sampling", *MATHEMATICS},
     "propagation": FOUNDATION
     | {"systems", "analysis", "md", "maps", "training", "sampling", *MATHEMATICS},
     "step_study": FOUNDATION

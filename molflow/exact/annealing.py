@@ -25,10 +25,10 @@ class Schedule:
         Of a leapfrog step in coordinates in which the law is nearly standard normal.
     """
 
-    chains: int = 4
-    temperatures: int = 8
+    chains: int = 8
+    temperatures: int = 12
     leapfrog: int = 3
-    length: float = 0.5
+    length: float = 0.45
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,6 @@ def arrive(flow: Rows, x: Tensor, chunk: int | None = None) -> Arrival:
     """
     atoms = x.shape[1]
     basis = torch.from_numpy(helmert(atoms)).to(x.device)
-    start = x.double().flatten(1) @ basis
     turns = _turned(x.double()).flatten(2) @ basis  # (3, batch, d)
     frame, corner = torch.linalg.qr(turns.permute(1, 2, 0), mode="complete")
     others = frame[:, :, 3:]

@@ -26,6 +26,13 @@ class BoltzmannLaw:
         All atoms.
     unit : float
         nm, the unit of length of q.
+
+    Attributes
+    ----------
+    kt : float
+        kJ/mol.
+    basis : ndarray, (3 n_atoms, d)
+        B, orthonormal columns.
     """
 
     def __init__(self, system: MolecularSystem, unit: float):
@@ -34,7 +41,7 @@ class BoltzmannLaw:
         properties = {"Threads": "1"} if platform.getName() == "CPU" else {}
         integrator = openmm.VerletIntegrator(0.001)  # a context needs one
         self._context = openmm.Context(built, integrator, platform, properties)
-        self._per_kt = 1.0 / thermal_energy(system.temperature)
+        self.kt = thermal_energy(system.temperature)
         self._unit, self.basis = unit, helmert(built.getNumParticles())
         self.centres, self.hands = hands_of(system)
 
@@ -53,9 +60,9 @@ class BoltzmannLaw:
             return np.inf, np.zeros_like(q)
         self._context.setPositions(positions)
         state = self._context.getState(energy=True, forces=True)
-        energy = state.getPotentialEnergy()._value * self._per_kt
+        energy = state.getPotentialEnergy()._value / self.kt
         forces = state.getForces(asNumpy=True)._value
-        gradient = -self._per_kt * self._unit * (forces.ravel() @ self.basis)
+        gradient = -self._unit / self.kt * (forces.ravel() @ self.basis)
         return (energy if np.isfinite(energy) else np.inf), gradient
 
 

@@ -13,7 +13,7 @@ import torch
 
 from molflow.errors import MolflowError
 from molflow.files import replacing, sha256_of, writable_folder, write_arrays, write_json
-from molflow.maps.denoiser.draw import BLOCK, draw_blocks
+from molflow.maps.denoiser.draw import BLOCK, draw_blocks, flow_blocks
 from molflow.parts import claim_parts, finished
 from molflow.progress import track
 from molflow.refinement.pieces import refine_positions
@@ -42,6 +42,7 @@ def sample(
     progress: bool = True,
     refine: int | None = None,
     load: bool = True,
+    flow: bool = False,
 ):
     """Draw conformations from a trained flow map.
 
@@ -77,6 +78,9 @@ def sample(
     load : bool
         Whether to return the conformations. Without, with `out` and without `refine`, memory does
         not grow with `n`.
+    flow : bool
+        Whether to follow the probability flow that the map contains (`ProbabilityFlow`) and not
+        Brownian paths: a smooth function of the start.
 
     Returns
     -------
@@ -107,6 +111,8 @@ def sample(
         "blocks_per_batch": batch,
         "energies": energies,
     }
+    if flow:
+        plan["flow"] = True
     if walk is not None:
         plan["refine"] = plan_of(walk)
     if not load and out is None:
@@ -131,7 +137,7 @@ def sample(
             return mdtraj.load(str(out), **_top(out, topology)) if load else out
         parts = claim_parts(out, plan)
     started = time.perf_counter()
-    pieces = _draw_all(checkpoint, steps, n, path_seed, batch, parts, progress)
+    pieces = _draw_all(checkpoint, plan, parts, progress)
     seconds = time.perf_counter() - started
     walked = None
     if walk is not None:
@@ -159,10 +165,10 @@ def _walk(checkpoint: Checkpoint, steps: int, path_seed: int):
     return walk_of(system, steps, seed=derive_seed(path_seed, "refine"))
 
 
-def _draw_all(
-    checkpoint, steps, n, path_seed, batch, parts, progress
-) -> list[np.ndarray | Path]:
+def _draw_all(checkpoint, plan, parts, progress) -> list[np.ndarray | Path]:
     """Draw all batches, and return them, or the files in `parts` that hold them."""
+    steps, n, batch = (plan[name] for name in ("steps", "n", "blocks_per_batch"))
+    drawing = flow_blocks if plan.get("flow") else draw_blocks
     blocks = -(-n // BLOCK)
     pieces = []
     starts = range(0, blocks, batch)
@@ -171,8 +177,8 @@ def _draw_all(
         if part is None or not part.exists():
             wanted = range(first, min(first + batch, blocks))
             with torch.no_grad():
-                drawn = draw_blocks(
-                    checkpoint.flow_map, wanted, steps, path_seed, checkpoint.n_atoms
+                drawn = drawing(
+                    checkpoint.flow_map, wanted, steps, plan["path_seed"], checkpoint.n_atoms
                 )
             drawn = (checkpoint.scale * drawn).cpu().numpy().astype(np.float32)
             if part is not None:

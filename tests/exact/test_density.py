@@ -25,11 +25,11 @@ def test_basis_of_the_centred_subspace():
 @pytest.mark.parametrize("chunk", [None, 4])
 def test_determinant_against_the_whole_jacobian(chunk):
     flow_map = random_map().double()
-    flow, mean = ProbabilityFlow(flow_map, [1.0, 2.5, 4.0]), TangentMean(flow_map)
-    x = 3.0 * state(3, 5, 1, 0)[0]
+    flow, mean = ProbabilityFlow(flow_map, [1.0, 3.0]), TangentMean(flow_map)
+    x = 3.0 * state(2, 5, 1, 0)[0]
     arrival = arrive(lambda rows: flow.rows(rows, mean), x, chunk)
     basis = torch.from_numpy(helmert(5))
-    for k in range(3):
+    for k in range(2):
 
         def reduced(q):
             return flow((basis @ q).reshape(1, 5, 3)).flatten() @ basis
@@ -70,22 +70,23 @@ def test_density_of_a_gaussian_in_63_dimensions():
 
 
 def test_effective_size_of_a_gaussian_in_63_dimensions():
-    """N(0, b²) as proposal of N(0, a²): ESS/n = [a² b⁻² ... ]: ∫ p²/q in closed form."""
+    """N(0, b²) as proposal of N(0, a²): ESS/n is 1/∫ p²/q, in closed form."""
     flow_map = gaussian_map(WIDTH)
-    flow = ProbabilityFlow(flow_map, flow_times(flow_map, 6, 0.12))
+    flow = ProbabilityFlow(flow_map, flow_times(flow_map, 12, 0.5))
     probe = state(1, 22, 1, 0)[0]
     start = math.sqrt(WIDTH**2 + SDE.sigma_max**2)
     wide = (flow(probe) / probe).mean().item() * start
-    narrow = math.sqrt(WIDTH**2 + 0.12**2)
+    narrow = math.sqrt(WIDTH**2 + 0.5**2)
     generator = torch.Generator().manual_seed(3)
-    x = torch.randn(20000, 22, 3, generator=generator, dtype=torch.float64)
-    y = flow(start * (x - x.mean(1, keepdim=True)))
+    x = torch.randn(4000, 22, 3, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        y = flow(start * (x - x.mean(1, keepdim=True)))
     log_weights = log_normal(y, narrow**2) - log_normal(y, wide**2)
     weights = log_weights.exp()
     # ∫ p²/q of one dimension: with r = wide/narrow it is r² / sqrt(2 r² − 1).
     ratio = wide / narrow
     wanted = (math.sqrt(2 * ratio**2 - 1) / ratio**2) ** 63
-    assert weights.mean().item() == pytest.approx(1.0, abs=5 / math.sqrt(20000 * wanted))
+    assert weights.mean().item() == pytest.approx(1.0, abs=5 / math.sqrt(4000 * wanted))
     found = weights.sum() ** 2 / weights.square().sum() / len(weights)
     assert 0.2 < wanted < 0.999
-    assert found.item() == pytest.approx(wanted, rel=0.03)
+    assert found.item() == pytest.approx(wanted, rel=0.06)

@@ -5,8 +5,8 @@ import math
 
 import pytest
 import torch
-from toy_maps import SDE, gaussian_map, random_map, state
 from torch import nn
+from toy_maps import SDE, gaussian_map, random_map, state
 
 from molflow.brownian.increment import Increment
 from molflow.errors import MolflowError

@@ -14,7 +14,10 @@ import molflow.sampling.ensemble as ensemble
 from molflow.analysis.ensemble import read_ensemble
 from molflow.errors import MolflowError
 from molflow.files import read_arrays, sha256_of
+from molflow.maps.denoiser.draw import start_positions
+from molflow.maps.denoiser.probability_flow import ProbabilityFlow
 from molflow.sampling.ensemble import sample
+from molflow.seeds import derive_seed
 from molflow.systems import load_system
 from molflow.training.checkpoint import Checkpoint, load_checkpoint
 
@@ -275,3 +278,17 @@ def test_progress(capsys):
     assert "sampling at 1 evaluations" in capsys.readouterr().out
     sample(FROZEN, n=10, steps=1, progress=False)
     assert capsys.readouterr().out == ""
+
+
+def test_flow_goes_from_the_same_starts_without_paths(tmp_path):
+    checkpoint = load_checkpoint(FROZEN)
+    out = tmp_path / "flow.dcd"
+    flowed = take(checkpoint, 70, flow=True, out=out)
+    flow = ProbabilityFlow(checkpoint.flow_map, checkpoint.flow_map.clock.grid(2))
+    starts = [
+        start_positions(checkpoint.flow_map, 64, 6, derive_seed(0, "block", k)) for k in (0, 1)
+    ]
+    wanted = checkpoint.scale * flow(torch.cat(starts))[:70]
+    assert np.allclose(flowed.xyz, wanted.numpy(), atol=1e-6)
+    assert json.loads(out.with_suffix(".json").read_text())["plan"]["flow"] is True
+    assert not np.allclose(take(checkpoint, 70).xyz, flowed.xyz, atol=1e-3)

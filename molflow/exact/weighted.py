@@ -1,0 +1,296 @@
+"""`molflow sample --weights`: conformations with Boltzmann weights, resumable."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from molflow.errors import MolflowError
+from molflow.exact.annealing import Schedule
+from molflow.exact.trust import format_weights, judge_weights
+from molflow.exact.weighted_piece import PIECE, Wanted, WeightedPieces
+from molflow.files import (
+    read_arrays,
+    read_json,
+    sha256_of,
+    writable_folder,
+    write_arrays,
+    write_json,
+)
+from molflow.maps.denoiser.probability_flow import flow_times
+from molflow.md.workers import caller_not_rerun, end_with_parent, number_of_jobs, spawning
+from molflow.parts import claim_parts, finished
+from molflow.progress import track
+from molflow.sampling.energies import energy_system
+from molflow.training.checkpoint import TOPOLOGY, Checkpoint, open_checkpoint
+from molflow.trajectories import (
+    check_extension,
+    check_topology,
+    write_topology,
+    write_trajectory,
+)
+
+#: σ in units of the data at which the molecule is whole but for vibrations.
+STOP = 0.12
+#: Seconds of one core that a sample may cost.
+DEAREST = 60.0
+#: Samples from which on recording the derivatives pays.
+_RECORDED = 256
+#: What a derivative costs, in calls of the network.
+_TANGENT = 1.8
+
+
+def sample_weighted(
+    checkpoint: str | Path | Checkpoint,
+    n: int = 1000,
+    out: str | Path | None = None,
+    steps: int = 4,
+    stop: float = STOP,
+    path_seed: int = 0,
+    device: str | None = None,
+    jobs: int | None = None,
+    compiled: bool = False,
+    schedule: Schedule | None = None,
+    progress: bool = True,
+):
+    """Draw conformations from the flow of a map, with weights that make them Boltzmann's.
+
+    The flow goes from noise to σ = `stop` in `steps` calls of the network, and its density there
+    is computed by exact Jacobians. From there annealed importance sampling under the force field
+    draws the conformation and gives an unbiased estimate of the target's density with noise:
+    ln w = ln Ẑ(y) − ln q(y). Means with these weights converge to those of the Boltzmann law of
+    the system at its temperature, in the hand of its structure, whatever the map's errors; how fast
+    is told by the spread of the weights.
+
+    Parameters
+    ----------
+    checkpoint : str, Path or Checkpoint
+        Of a system with all atoms, whose force field is here.
+    n : int
+        Conformations.
+    out : path, optional
+        Trajectory, with ``topology.pdb``, the record (``.json``) and ``.npz`` beside it:
+        ``energies`` (kJ/mol), ``log_weights`` (natural logarithms up to a constant) and
+        ``log_density`` of the flow. Finished pieces are kept in a folder beside it until the end:
+        the same call resumes.
+    steps : int
+        Calls of the network a sample.
+    stop : float
+        σ at which physics takes over, in units of the spread of the data; 0 lets the flow go to
+        its end, without a step by physics.
+    path_seed : int
+        Of everything random; the starts are those of `molflow.sample`.
+    device : str, optional
+        As for `molflow.sample`.
+    jobs : int, optional
+        Processes; by default one per core, on a GPU one. The result does not depend on it.
+    compiled : bool
+        Whether to compile the derivatives first: twice as fast, after minutes.
+    schedule : Schedule, optional
+        Of the annealing.
+    progress : bool
+
+    Returns
+    -------
+    trajectory : mdtraj.Trajectory
+    weighted : dict
+        ``log_weights`` (n,), and ``record``, JSON-safe: cost, spread of the weights, and doubts.
+
+    Raises
+    ------
+    MolflowError
+        If an argument is impossible, there is no force field, a sample would cost more than
+        `DEAREST` seconds, or no sample has a weight.
+    """
+    import mdtraj
+
+    for name, value in (("steps", steps), ("n", n)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise MolflowError(f"{name} is {value!r}: it must be a whole number, at least 1.")
+    checkpoint = open_checkpoint(checkpoint, device)
+    checkpoint.check_use("sample")
+    system = energy_system(checkpoint.description)
+    if isinstance(system, str):
+        raise MolflowError(f"there is no Boltzmann law to weight by. {system}")
+    flow_times(checkpoint.flow_map, steps, stop or None)
+    wanted = Wanted(
+        system, steps, stop or None, path_seed, schedule or Schedule(),
+        recorded=n >= _RECORDED, compiled=compiled,
+    )  # fmt: skip
+    check_price(checkpoint, steps)
+    topology = checkpoint.topology()
+    plan = _plan(checkpoint, wanted, n)
+    parts = None
+    if out is not None:
+        out = check_extension(out)
+        writable_folder(out.parent)
+        check_topology(out, topology)
+        if finished(out, plan):
+            found = read_arrays(out.with_suffix(".npz"))
+            top = {"top": topology} if out.suffix.lower() in (".dcd", ".xtc") else {}
+            record = read_json(out.with_suffix(".json"))["weighted"]
+            weighted = {"log_weights": found["log_weights"], "record": record}
+            return mdtraj.load(str(out), **top), weighted
+        parts = claim_parts(out, plan)
+    began = time.perf_counter()
+    found = _all_pieces(checkpoint, wanted, n, parts, jobs, progress)
+    trajectory = mdtraj.Trajectory(found["positions"], topology, time=np.arange(n, dtype=float))
+    record = _record(checkpoint, wanted, found, trajectory)
+    if out is not None:
+        _write(out, checkpoint, found, plan, record, time.perf_counter() - began)
+        shutil.rmtree(parts)
+    return trajectory, {"log_weights": found["log_weights"], "record": record}
+
+
+def sample_and_tell(checkpoint, n, out, steps, stop, path_seed, device, jobs, quiet) -> str:
+    """Run `sample_weighted` as the command line asks for it, and return what it says."""
+    stop = STOP if stop is None else stop
+    trajectory, weighted = sample_weighted(
+        checkpoint, n, out, steps, stop, path_seed, device, jobs, progress=not quiet
+    )
+    head = f"{trajectory.n_frames} conformations in {out}, log_weights in the .npz beside it."
+    return f"{head}\n{format_weights(weighted['record'])}"
+
+
+def check_price(checkpoint: Checkpoint, steps: int) -> None:
+    """Raise `MolflowError` if a sample's Jacobian would cost more than `DEAREST` seconds."""
+    flow_map, n_atoms = checkpoint.flow_map, checkpoint.n_atoms
+    example = next(flow_map.parameters())
+    x = torch.randn(2, n_atoms, 3, generator=torch.Generator().manual_seed(0)).to(example)
+    time_ = example.new_full((2,), flow_map.sde.duration / 2.0)
+    with torch.no_grad():
+        for _ in range(2):  # the first call also makes what later ones find
+            began = time.perf_counter()
+            flow_map.mean(time_, time_, x, flow_map.no_features(x))
+            seconds = (time.perf_counter() - began) / len(x)
+    tangents = steps * (3 * n_atoms - 6)
+    price = _TANGENT * tangents * seconds
+    if price > DEAREST:
+        raise MolflowError(
+            f"a weighted sample of {n_atoms} atoms takes {tangents:,} derivatives of the network, "
+            f"about {price:,.0f} seconds here, and {DEAREST:g} are the most: use fewer steps, a "
+            "smaller molecule or a faster device, or molflow refine, which needs no density."
+        )
+
+
+def _plan(checkpoint: Checkpoint, wanted: Wanted, n: int) -> dict:
+    return {
+        "weights_sha256": checkpoint.weights_hash,
+        "weighted": True,
+        "steps": wanted.steps,
+        "stop": wanted.stop,
+        "n": n,
+        "path_seed": wanted.path_seed,
+        "annealing": vars(wanted.schedule),
+        "recorded": wanted.recorded,
+        "compiled": wanted.compiled,
+    }
+
+
+def _all_pieces(checkpoint, wanted, n: int, parts, jobs, progress) -> dict[str, np.ndarray]:
+    names = {
+        k: None if parts is None else parts / f"weighted-{k:07d}.npz"
+        for k in range(-(-n // PIECE))
+    }
+    found = {k: read_arrays(name) for k, name in names.items() if name and name.exists()}
+    todo = [k for k in names if k not in found]
+    on_cpu = next(checkpoint.flow_map.parameters()).device.type == "cpu"
+    jobs = number_of_jobs(jobs if on_cpu else 1, len(todo))
+    pieces = _pieces(checkpoint, wanted, todo, jobs)
+    for k, piece in track(pieces, f"weighting, {PIECE} at a time", progress, len(todo)):
+        if names[k] is not None:
+            write_arrays(names[k], **piece)
+        found[k] = piece
+    order = sorted(found)
+    joined = {
+        name: np.concatenate([found[k][name] for k in order])[:n]
+        for name in found[order[0]]
+        if name != "seconds"
+    }
+    joined["seconds"] = np.sum([found[k]["seconds"] for k in order], axis=0) / (PIECE * len(order))
+    return joined
+
+
+def _pieces(checkpoint, wanted, todo: list[int], jobs: int) -> Iterator[tuple[int, dict]]:
+    if not todo:
+        return
+    if jobs == 1:
+        worker = WeightedPieces(checkpoint, wanted)
+        yield from ((k, worker.piece(k)) for k in todo)
+        return
+    pool = ProcessPoolExecutor(
+        jobs, mp_context=spawning, initializer=_prepare, initargs=(checkpoint.folder, wanted)
+    )
+    try:
+        with caller_not_rerun():
+            pieces = [pool.submit(_work, k) for k in todo]
+        for piece in as_completed(pieces):
+            yield piece.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_prepared: list[WeightedPieces] = []
+
+
+def _prepare(folder: Path, wanted: Wanted) -> None:
+    end_with_parent()
+    torch.set_num_threads(1)
+    _prepared[:] = [WeightedPieces(open_checkpoint(folder, "cpu"), wanted)]
+
+
+def _work(index: int) -> tuple[int, dict]:
+    return index, _prepared[0].piece(index)
+
+
+def _record(checkpoint: Checkpoint, wanted: Wanted, found: dict, trajectory) -> dict:
+    flow_seconds, physics_seconds = (float(part) for part in found["seconds"])
+    seconds = flow_seconds + physics_seconds
+    spread = judge_weights(found["log_weights"], found["sign"], trajectory)
+    acceptance = found["acceptance"][np.isfinite(found["acceptance"])]
+    return {
+        "calls": wanted.steps,
+        "tangents": wanted.steps * (3 * checkpoint.n_atoms - 6),
+        "stop": wanted.stop,
+        "force_calls": float(found["force_calls"].mean()),
+        "acceptance": float(acceptance.mean()) if len(acceptance) else None,
+        "cpu_seconds_per_sample": seconds,
+        "jacobian_share": flow_seconds / seconds,
+        "effective_per_core_second": spread["effective"] / (spread["n"] * seconds),
+        "spread": spread,
+    }
+
+
+def _write(out: Path, checkpoint: Checkpoint, found, plan, record, seconds: float) -> None:
+    write_topology(out, checkpoint.folder / TOPOLOGY)
+    write_trajectory(out, found["positions"], checkpoint.topology())
+    kept = ("energies", "log_weights", "log_density")
+    write_arrays(out.with_suffix(".npz"), **{name: found[name] for name in kept})
+    description = checkpoint.description
+    write_json(
+        out.with_suffix(".json"),
+        {
+            "system": description["system"],
+            "system_path": description.get("system_path"),
+            "ensemble_hash": description["ensemble_hash"],
+            "training_replicas": description["split"]["train"],
+            "n": plan["n"],
+            "nfe": plan["steps"],
+            "plan": plan,
+            "weighted": record,
+            "checkpoint": {
+                "weights_sha256": checkpoint.weights_hash,
+                "data_hash": description["data_hash"],
+                "split": description["split"],
+            },
+            "seconds": round(seconds, 2),
+            "trajectory": out.name,
+            "trajectory_sha256": sha256_of(out),
+        },
+    )

@@ -1,0 +1,157 @@
+"""Conformations with their weights: flow, Jacobian and last step by physics, a piece at a time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from molflow.exact.annealing import Schedule, anneal
+from molflow.exact.density import arrive, log_normal
+from molflow.exact.laplace import laplace
+from molflow.exact.physics import BoltzmannLaw
+from molflow.maps.denoiser.draw import BLOCK, start_positions
+from molflow.maps.denoiser.probability_flow import ProbabilityFlow, flow_times
+from molflow.maps.denoiser.tangent_mean import TangentMean
+from molflow.seeds import derive_seed
+from molflow.systems import MolecularSystem
+from molflow.training.checkpoint import Checkpoint
+
+#: Samples of a piece; a block of starts is a whole number of pieces.
+PIECE = 16
+#: Pairs of atoms, over samples and directions, that are held at once.
+_PAIRS = 120_000
+#: Of the differences that give curvatures, in units of the noise that is left.
+_DIFFERENCE = 0.01
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of every weighted sample.
+
+    Attributes
+    ----------
+    system : MolecularSystem
+    steps : int
+        Jumps of the flow.
+    stop : float or None
+        σ at which the flow ends and physics takes over, in units of the data; None where the flow
+        goes to its end.
+    path_seed : int
+    schedule : Schedule
+        Of the annealing.
+    recorded, compiled : bool
+        How derivatives are computed, see `TangentMean`.
+    """
+
+    system: MolecularSystem
+    steps: int
+    stop: float | None
+    path_seed: int
+    schedule: Schedule
+    recorded: bool = False
+    compiled: bool = False
+
+
+class WeightedPieces:
+    """One process's flow and force field.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    wanted : Wanted
+    """
+
+    def __init__(self, checkpoint: Checkpoint, wanted: Wanted):
+        self.checkpoint, self.wanted = checkpoint, wanted
+        flow_map = checkpoint.flow_map
+        self.flow = ProbabilityFlow(flow_map, flow_times(flow_map, wanted.steps, wanted.stop))
+        self.mean = TangentMean(flow_map, wanted.recorded, wanted.compiled)
+        self.law = BoltzmannLaw(wanted.system, checkpoint.scale)
+
+    def piece(self, index: int) -> dict[str, np.ndarray]:
+        """Return the samples of a piece.
+
+        Returns
+        -------
+        dict
+            ``positions`` (PIECE, n_atoms, 3) float32 nm; ``energies`` kJ/mol; ``log_weights``,
+            ``log_density`` of the flow's end in units of the data, ``sign`` of the Jacobian,
+            ``force_calls`` and ``acceptance``, all (PIECE,); ``seconds`` (2,) of the processor for
+            the flow with its Jacobian and for physics.
+        """
+        began = time.process_time()
+        with torch.no_grad():
+            x = self._starts(index)
+            chunk = max(1, _PAIRS // (PIECE * x.shape[1] ** 2))
+            arrival = arrive(lambda rows: self.flow.rows(rows, self.mean), x, chunk)
+            variance = 1.0 + self.checkpoint.flow_map.sde.sigma_max ** 2
+            log_density = log_normal(x, variance) - arrival.log_determinant
+            guess = self._denoised(arrival.positions)
+        flowed = time.process_time()
+        ends, guesses = (
+            part.double().cpu().flatten(1).numpy() @ self.law.basis
+            for part in (arrival.positions, guess)
+        )
+        rows = [
+            self._last(index, k, ends[k], guesses[k], float(log_density[k])) for k in range(PIECE)
+        ]
+        found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        seconds = np.array([flowed - began, time.process_time() - flowed])
+        return {
+            **found,
+            "positions": found["positions"].astype(np.float32),
+            "log_density": log_density.cpu().numpy(),
+            "sign": arrival.sign.cpu().numpy(),
+            "seconds": seconds,
+        }
+
+    def _starts(self, index: int) -> torch.Tensor:
+        """Return the same starts as `flow_blocks` has."""
+        flow_map = self.checkpoint.flow_map
+        block, part = divmod(index, BLOCK // PIECE)
+        seed = derive_seed(self.wanted.path_seed, "block", block)
+        x = start_positions(flow_map, BLOCK, self.checkpoint.n_atoms, seed)
+        return x[part * PIECE : (part + 1) * PIECE].to(next(flow_map.parameters()).device)
+
+    def _denoised(self, y: torch.Tensor) -> torch.Tensor:
+        """Return E[x₀ | y], where the search for the mode begins."""
+        flow_map = self.checkpoint.flow_map
+        if self.wanted.stop is None:
+            return y
+        end = y.new_full((len(y),), self.flow.times[-1])
+        return flow_map.mean(end, end, y, flow_map.no_features(y))
+
+    def _last(self, index: int, k: int, y, guess, log_density: float) -> dict:
+        """Return positions, energy and weight of one sample whose flow ended at y."""
+        if self.wanted.stop is None:
+            energy, _ = self.law(y)
+            return self._row(y, energy, -energy - log_density, 1, np.nan)
+        precision = self.wanted.stop**-2
+
+        def posterior(q):
+            energy, gradient = self.law(q)
+            away = q - y
+            return energy + 0.5 * precision * away @ away, gradient + precision * away
+
+        if not np.isfinite(posterior(guess)[0]):
+            return self._row(guess, np.inf, -np.inf, 1, np.nan)
+        base = laplace(posterior, guess, _DIFFERENCE * self.wanted.stop, 0.5 * precision)
+        seed = derive_seed(self.wanted.path_seed, "annealing", index, k)
+        drawn = anneal(posterior, base, self.wanted.schedule, np.random.default_rng(seed))
+        # ∫ exp(−U/kT) N(y; x, σ²) dx: the constant (2πσ²)^(−d/2) is common to all and left out.
+        return self._row(
+            drawn.point, self.law(drawn.point)[0], drawn.log_integral - log_density,
+            base.calls + drawn.calls, drawn.acceptance,
+        )  # fmt: skip
+
+    def _row(self, q, energy: float, log_weight: float, calls: int, acceptance: float) -> dict:
+        return {
+            "positions": self.law.to_positions(q),
+            "energies": energy * self.law.kt,
+            "log_weights": log_weight if np.isfinite(log_weight) else -np.inf,
+            "force_calls": calls,
+            "acceptance": acceptance,
+        }
