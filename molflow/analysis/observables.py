@@ -112,11 +112,12 @@ def repeated_samples(fingerprints: np.ndarray, numbers: np.ndarray) -> dict[str,
     each sample in the ensemble.
     """
     _, first, counts = np.unique(fingerprints, return_index=True, return_counts=True)
-    most = int(counts.argmax())
+    most = int(counts.max())
     return {
         "copies": int(len(fingerprints) - len(counts)),
-        "most": int(counts[most]),
-        "sample": int(numbers[first[most]]),
+        "most": most,
+        # Of several the first: the order of the marks changes from process to process.
+        "sample": int(numbers[first[counts == most].min()]),
     }
 
 

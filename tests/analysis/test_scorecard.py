@@ -5,6 +5,7 @@ import pytest
 from synthetic import energies, measured, reference, trajectory
 
 from molflow.analysis import scorecard
+from molflow.analysis.observables import repeated_samples
 from molflow.analysis.verdict import verdict
 from molflow.errors import MolflowError
 
@@ -141,6 +142,14 @@ def test_copies_are_told_with_the_number_of_the_sample(truth):
         c["sentence"] for c in verdict(result)["checks"] if c["aspect"] == "Repeated samples"
     )
     assert "sample 7 occurs 31 times" in sentence
+
+
+def test_of_equally_frequent_copies_the_first_is_named():
+    marks = np.array([9, 5, 2, 5, 2, 7])
+    for turned in (marks, -marks):
+        found = repeated_samples(turned, np.arange(10, 16))
+        assert found == {"copies": 2, "most": 2, "sample": 11}
+    assert repeated_samples(marks[:3], np.arange(3))["sample"] == 0
 
 
 def test_an_ensemble_of_one_frame_is_bad_and_breaks_nothing(truth):
