@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from molflow import seeds
 from molflow.flow_map.centring import centre
 from molflow.maps.denoiser.clock import StepClock
 from molflow.maps.denoiser.configuration import DenoiserObjectiveConfig
-from molflow.seeds import derive_seed
 from molflow.training.fit import Epoch
 from molflow.training.strata import log_uniform
 
@@ -112,9 +112,7 @@ class StepBatches(Dataset):
         return len(self.local)
 
     def __getitem__(self, index: int) -> dict[str, Tensor | int]:
-        generator = torch.Generator().manual_seed(
-            derive_seed(self.seed, "batch", *self.epoch.names(index))
-        )
+        generator = seeds.generator(self.seed, "batch", *self.epoch.names(index))
         local = self.local[index]
         rows = self._rows(generator)
         clean = self.positions[rows]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from molflow.seeds import derive_seed
+from molflow import seeds
 from molflow.training.configuration import TrainingConfig
 from molflow.training.fit import Epoch
 from molflow.training.strata import log_uniform
@@ -71,9 +71,7 @@ class DynamicsBatches(Dataset):
         return self.epoch.count
 
     def __getitem__(self, index: int) -> dict[str, Tensor | int | float]:
-        generator = torch.Generator().manual_seed(
-            derive_seed(self.config.seed, "batch", *self.epoch.names(index))
-        )
+        generator = seeds.generator(self.config.seed, "batch", *self.epoch.names(index))
         size, objective = self.config.batch_size, self.config.objective
         local = size
         if self.epoch.first + index >= objective.local_steps:
