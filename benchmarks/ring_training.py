@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from ring import Side
 from torch import Tensor
-from toy_training import minimise
+from toy_training import schedule
 
+import molflow
 from molflow.brownian.chen import join, join_matrix
 from molflow.brownian.increment import Increment, apply_matrix
 from molflow.flow_map.base import FlowMap
@@ -146,10 +147,9 @@ def pairs(path: list[Increment]) -> list[Increment]:
 def train(flow_map: FlowMap, objective: Objective, steps: int) -> tuple[FlowMap, float]:
     """Return the average of the weights of a trained map, and the processor seconds it took."""
     start = time.process_time()
-    average = minimise(
-        flow_map,
-        lambda average, step: objective(flow_map, average, step / steps).mean(),
-        steps,
-        0.998,
-    )
+
+    def batches(epoch: molflow.Epoch) -> Iterator[float]:
+        return ((epoch.first + k) / steps for k in range(epoch.count))
+
+    average = molflow.fit(flow_map, objective, batches, schedule(steps, 0.998), device="cpu")
     return average, time.process_time() - start

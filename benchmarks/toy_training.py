@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+import molflow
 from molflow.brownian.basis import Basis
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
@@ -27,7 +27,6 @@ from molflow.objectives.matching import (
     matching_residual,
 )
 from molflow.objectives.semigroup import semigroup_residual
-from molflow.objectives.weighting import weighted
 from molflow.sde.base import AdditiveSDE, time_tensor
 
 POINTS = 64  # of the grid on which training paths are kept; the most steps that are measured
@@ -300,63 +299,49 @@ OBJECTIVES: dict[str, Residual] = {
 }
 
 
-def train(flow_map: FlowMap, objective: str, batches: Batches, steps: int) -> tuple[FlowMap, float]:
-    """Return the average of the weights of a trained map, and the seconds it took."""
-    log_variance = nn.Parameter(torch.zeros(LEVELS - SHORTEST + 1))
-
-    def loss(average: FlowMap, step: int) -> Tensor:
-        residual, level = OBJECTIVES[objective](flow_map, average, batches)
-        spread = log_variance.detach()
-        if objective != "direct":
-            # Targets that the map makes agree with it where both hardly move. So that such small
-            # residuals do not hold it where it is, no length weighs more than a shorter one.
-            spread = torch.cummax(spread, dim=0).values
-        loss = torch.mean(torch.exp(-spread[level]) * residual)
-        return loss + weighted(residual.detach(), log_variance[level])
-
-    start = time.perf_counter()
-    average = minimise(flow_map, loss, steps, 0.99, [{"params": [log_variance], "lr": 1e-2}])
-    return average, time.perf_counter() - start
-
-
-def minimise(
-    flow_map: FlowMap,
-    loss: Callable[[FlowMap, int], Tensor],
-    steps: int,
-    memory: float,
-    others: Sequence[dict] = (),
-) -> FlowMap:
-    """Train a map with Adam, a warm-up and a cosine decay; return the average of its weights.
+class Levelled(nn.Module):
+    """An objective with a learned weight for each length of step.
 
     Parameters
     ----------
-    flow_map : FlowMap
-        Trained in place.
-    loss : callable
-        loss(average of the weights so far, number of the step).
-    steps : int
-    memory : float
-        Largest share of the average that a step keeps.
-    others : sequence of dict
-        More groups of parameters for the optimiser.
+    name : str
+        Of `OBJECTIVES`.
     """
-    average = copy.deepcopy(flow_map).requires_grad_(False)
-    optimizer = torch.optim.Adam([{"params": flow_map.parameters()}, *others], lr=2e-3)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda k: min(1.0, (k + 1) / 200) * 0.5 * (1.0 + math.cos(math.pi * k / steps))
-    )
-    for step in range(steps):
-        value = loss(average, step)
-        optimizer.zero_grad()
-        value.backward()
-        nn.utils.clip_grad_norm_(flow_map.parameters(), 10.0)
-        optimizer.step()
-        schedule.step()
-        with torch.no_grad():
-            decay = min(memory, (1.0 + step) / (10.0 + step))
-            for kept, new in zip(average.parameters(), flow_map.parameters(), strict=True):
-                kept.lerp_(new, 1.0 - decay)
-    return average
+
+    def __init__(self, name: str):
+        super().__init__()
+        self.name, self.log_variance = name, nn.Parameter(torch.zeros(LEVELS - SHORTEST + 1))
+
+    def forward(self, flow_map: FlowMap, average: FlowMap, batches: Batches) -> Tensor:
+        residual, level = OBJECTIVES[self.name](flow_map, average, batches)
+        # Five times as fast as the weights of the network.
+        log_variance = 5.0 * self.log_variance
+        spread = log_variance.detach()
+        if self.name != "direct":
+            # Targets that the map makes agree with it where both hardly move. So that such small
+            # residuals do not hold it where it is, no length weighs more than a shorter one.
+            spread = torch.cummax(spread, dim=0).values
+        said = torch.exp(-spread[level]) * residual
+        learned = log_variance[level]
+        return said + torch.exp(-learned) * residual.detach() + learned
+
+
+def train(flow_map: FlowMap, objective: str, batches: Batches, steps: int) -> tuple[FlowMap, float]:
+    """Return the average of the weights of a trained map, and the seconds it took."""
+    start = time.perf_counter()
+    average = molflow.fit(
+        flow_map, Levelled(objective), lambda epoch: repeat(batches, epoch.count),
+        schedule(steps, 0.99), device="cpu",
+    )  # fmt: skip
+    return average, time.perf_counter() - start
+
+
+def schedule(steps: int, memory: float) -> molflow.Optimisation:
+    """Return the optimisation of all small maps; a step keeps up to `memory` of the average."""
+    return molflow.Optimisation(
+        steps=steps, steps_per_epoch=min(steps, 1000), learning_rate=2e-3,
+        learning_rate_decay=steps, ema_decay=memory, teacher_decay=memory, gradient_clip=10.0,
+    )  # fmt: skip
 
 
 def walk(jump: Callable, problem: Problem, paths: Paths, order: int, level: int) -> list[Tensor]:

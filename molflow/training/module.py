@@ -16,6 +16,7 @@ from molflow.training.averages import Averages
 from molflow.training.loss_weight import LossWeight
 from molflow.training.optimisation import Optimisation
 from molflow.training.schedule import learning_rate_factor
+from molflow.training.transfer import moved
 
 
 class NoNumberError(MolflowError):
@@ -75,8 +76,8 @@ class FlowMapTraining(lightning.LightningModule):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, index: int) -> Any:
         """Move a batch, but for what steps are planned with on the processor."""
         kept = {name: batch[name] for name in self.on_host if name in batch}
-        moved = super().transfer_batch_to_device(batch, device, index)
-        return {**moved, **kept} if kept else moved
+        there = moved(batch, device)
+        return {**there, **kept} if kept else there
 
     def training_step(self, batch: Any, index: int) -> Tensor:
         """Return the weighted loss of one batch and log its parts."""
