@@ -40,5 +40,6 @@ from .training.fit import Epoch as Epoch
 from .training.fit import fit as fit
 from .training.optimisation import Optimisation as Optimisation
 from .training.run import train as train
+from .whole_way import run as run
 
 __version__: str

@@ -391,6 +391,7 @@ def study(
 
 
 # Here, so that the list of verbs is in the order of their use.
+import molflow.cli_run  # noqa: E402, F401
 from molflow.cli_dynamics import kinetics, propagate  # noqa: E402, F401
 
 

@@ -42,7 +42,7 @@ def _one_folder(source: list[Path], system: str | None, out: Path, elsewhere: di
         return source[0]
     needed = {"system": system, **{k: elsewhere[k] for k in ("temperature", "frame_interval")}}
     missing = [name.replace("_", "-") for name, value in needed.items() if value is None]
-    if missing:
+    if missing or system is None:
         raise MolflowError(
             f"trajectories made elsewhere ({', '.join(map(str, source[:3]))}) do not say what they "
             f"are of: give --{' and --'.join(missing)}, or the folder that molflow simulate wrote."

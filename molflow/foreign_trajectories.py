@@ -267,7 +267,7 @@ def _write(out: Path, manifest, runs, topology, system, energies: bool) -> Path:
     with replacing(out / "topology.pdb") as temporary:
         mdtraj.Trajectory(system.start_positions(), topology).save_pdb(str(temporary))
     known = energies and not system.periodic and system.pressure is None
-    hashes = {}
+    hashes: dict[str, str] = {}
     for k, (xyz, first, logs) in enumerate(runs):
         write_trajectory(out / f"replica-{k}.dcd", xyz, topology)
         arrays = {"times": manifest["frame_interval_ps"] * np.arange(first, first + len(xyz))}

@@ -192,10 +192,10 @@ def format_kinetics(result: dict) -> str:
             else:
                 lines.append(f"{name} is inconclusive: {row['reason']}")
     test = result["chapman_kolmogorov"]
-    lines.append(
-        f"Chapman–Kolmogorov: {test['verdict']}, predictions are off by {test['largest']:.3f} at "
-        "most."
+    off = "nothing could be predicted" if test["largest"] is None else (
+        f"predictions are off by {test['largest']:.3f} at most"
     )
+    lines.append(f"Chapman–Kolmogorov: {test['verdict']}, {off}.")
     residues = {row["residue"] for row in result["passages"]}
     if len(residues) > 1:
         # Six passages a residue: of many residues those that are known.

@@ -33,11 +33,11 @@ def forcefield_files(system: MolecularSystem) -> list[Path]:
     MolflowError
         If a file is in neither place, or holds code that the user has not allowed.
     """
-    found = []
+    found: list[Path] = []
     for name in system.forcefield:
-        path = system.folder / name
+        path: Path | None = system.folder / name
         if system.beside(name):
-            refuse_scripts(path)
+            refuse_scripts(system.folder / name)
         else:
             path = _openmm_file(name)
         if path is None:

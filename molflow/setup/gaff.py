@@ -73,7 +73,7 @@ def apply_gaff(molecule: Molecule, **options) -> Molecule:
     expected = [atom.element for atom in molecule.topology.atoms()]
     if [atom.element for atom in prmtop.topology.atoms()] != expected:
         raise MolflowError("antechamber changed the order of atoms: give another input format.")
-    spread_charge(system, molecule.charge)
+    spread_charge(system, molecule.charge or 0)
     return replace(molecule, system=system)
 
 

@@ -220,7 +220,8 @@ def _settings(given: dict, place: str) -> Settings:
     return Settings(
         given["forcefield"] or "amber14", place, constraints,
         quantity("hydrogen_mass", "mass", 3.0 if boxed else None), float(step),
-        quantity("temperature", "temperature", 300.0), quantity("friction", "rate", 1.0),
+        parse_quantity(given["temperature"], "temperature", "temperature"),
+        parse_quantity(given["friction"], "rate", "friction"),
         quantity("pressure", "pressure", None),
         quantity("cutoff", "length", 0.9 if boxed else None),
     )  # fmt: skip

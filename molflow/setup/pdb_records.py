@@ -34,8 +34,9 @@ def scan_pdb(text: str, name: str) -> PdbContents:
         If it has no atoms, a line that is cut off or without coordinates, an atom twice, or a box
         without size.
     """
-    found, seen, models, insertions = PdbContents(), {}, 0, set()
-    atoms = 0
+    found, insertions = PdbContents(), set()
+    seen: dict[tuple[str, ...], int] = {}
+    atoms = models = 0
     for number, line in enumerate(text.splitlines(), 1):
         record = line[:6].ljust(6)
         if record == "MODEL ":

@@ -12,7 +12,7 @@ from molflow.md.forcefields import CONSTRAINTS
 from molflow.setup.molecule import WATER, Molecule, is_ion
 
 #: Force fields by name: files of OpenMM, the implicit solvent that goes with them, and water.
-FORCEFIELDS = {
+FORCEFIELDS: dict[str, tuple[list[str], str | None, str]] = {
     "amber14": (["amber14-all.xml"], "implicit/obc2.xml", "amber14/tip3p.xml"),
     "amber19": (["amber19-all.xml"], "implicit/obc2.xml", "amber19/tip3p.xml"),
     "amber99sbildn": (["amber99sbildn.xml"], "amber99_obc.xml", "tip3p.xml"),
@@ -46,7 +46,7 @@ class Settings:
     @property
     def forces(self) -> dict:
         """What says how a force field is applied."""
-        entries = {"constraints": self.constraints}
+        entries: dict[str, str | float | None] = {"constraints": self.constraints}
         if self.hydrogen_mass is not None:
             entries["hydrogen_mass"] = self.hydrogen_mass
         if self.solvent == "box":
@@ -133,7 +133,8 @@ def forcefield_files(name: str, solvent: str) -> tuple[list[str], list[Path]]:
                 f"forcefield is '{name}', which has no implicit solvent here: choose --solvent "
                 "vacuum or box, or another force field."
             )
-        return files + {"implicit": [implicit], "vacuum": [], "box": [water]}[solvent], []
+        more = {"implicit": implicit, "vacuum": None, "box": water}[solvent]
+        return files + ([] if more is None else [more]), []
     words = [word.strip() for word in name.split(",") if word.strip()]
     own = [Path(word) for word in words if Path(word).is_file()]
     data = Path(app.__file__).with_name("data")

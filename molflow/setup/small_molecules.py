@@ -28,13 +28,13 @@ _IONISABLE = {
 
 def _rdkit():
     try:
-        from rdkit import Chem, RDLogger
+        from rdkit import Chem, rdBase
     except ImportError as error:
         raise MolflowError(
             "SMILES, SDF and MOL2 need the package rdkit, which is not installed: "
             "pip install molflow[molecules]."
         ) from error
-    RDLogger.DisableLog("rdApp.*")  # its remarks on stderr come back as sentences of ours
+    rdBase.DisableLog("rdApp.*")  # its remarks on stderr come back as sentences of ours
     return Chem
 
 
@@ -181,22 +181,23 @@ def _questions(molecule) -> list[str]:
 def _finished(molecule, name: str, seed: int, keep: bool = False) -> Molecule:
     """Return the molecule with coordinates, its own if they are to be kept."""
     Chem = _rdkit()
-    from rdkit.Chem import AllChem
+    from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
     notes = _questions(molecule)
     origin = f"SMILES {Chem.MolToSmiles(Chem.RemoveHs(molecule))}"
     if not keep:
         molecule = Chem.AddHs(molecule)
-        settings = AllChem.ETKDGv3()
-        settings.randomSeed = seed + 1
-        settings.maxIterations = 200
-        if AllChem.EmbedMolecule(molecule, settings) != 0:
+        settings = rdDistGeom.ETKDGv3()
+        # The stubs of rdkit take the type of these properties for that of the class.
+        settings.randomSeed = seed + 1  # type: ignore[assignment]
+        settings.maxIterations = 200  # type: ignore[assignment]
+        if rdDistGeom.EmbedMolecule(molecule, settings) != 0:
             raise MolflowError(
                 f"{name}: no coordinates were found that fit its rings and stereocentres: give a "
                 "structure (SDF with coordinates)."
             )
-        if AllChem.MMFFHasAllMoleculeParams(molecule):
-            AllChem.MMFFOptimizeMolecule(molecule, maxIters=2000)
+        if rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule):
+            rdForceFieldHelpers.MMFFOptimizeMolecule(molecule, maxIters=2000)
     topology = app.Topology()
     residue = topology.addResidue(RESIDUE, topology.addChain("A"))
     counts: Counter = Counter()
