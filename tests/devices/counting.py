@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 import molflow
 
@@ -34,7 +33,7 @@ class Trips(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if torch.is_tensor(leaf)]
+        tensors = _tensors((*args, *kwargs.values()))
         there = [tensor for tensor in tensors if tensor.device == DEVICE]
         here = [tensor for tensor in tensors if tensor.device != DEVICE and tensor.ndim]
         if func is torch.ops.aten._local_scalar_dense.default and there:
@@ -61,6 +60,17 @@ class Trips(TorchDispatchMode):
                 raise AssertionError(f"{func} is given arrays of both sides at {_line()}")
             self.blocking[_line()] += 1
         return func(*args, **kwargs)
+
+
+def _tensors(values) -> list[torch.Tensor]:
+    """Return the tensors among values and in the lists among them."""
+    found = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found += _tensors(value)
+    return found
 
 
 def _masked(indices: list) -> bool:

@@ -14,6 +14,7 @@ from molflow.maps.dynamics.batches import DynamicsBatches
 from molflow.maps.dynamics.flow_map import CLOCK
 from molflow.maps.dynamics.objective import DynamicsObjective
 from molflow.maps.dynamics.rollouts import PLANNED
+from molflow.maps.langevin import step_plan
 from molflow.maps.langevin.bonded_objective import BondedObjective
 from molflow.objectives.norm import mean_square
 from molflow.objectives.registry import OBJECTIVES
@@ -50,12 +51,12 @@ def trips_of(flow_map, objective, config, duration, batch):
     ("kind", "objective", "changes"),
     [
         ("bonded", BondedObjective, {}),
-        ("langevin", DynamicsObjective, {}),
         ("langevin", DynamicsObjective, {"mean_flow_share": 0.5}),
         ("overdamped", DynamicsObjective, {}),
     ],
 )
-def test_a_step_of_dynamics_waits_for_nothing(kind, objective, changes):
+def test_a_step_of_dynamics_waits_for_nothing(monkeypatch, kind, objective, changes):
+    monkeypatch.setattr(step_plan, "SUBSTEP", 0.1)  # few of them
     config = settings("overdamped" if kind == "overdamped" else "langevin", **changes)
     flow_map = random_dynamics(kind).float()
     generator = torch.Generator().manual_seed(0)

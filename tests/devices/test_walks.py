@@ -12,6 +12,7 @@ from molflow.brownian.walk import end_of, timed, walk
 from molflow.devices import upload
 from molflow.errors import MolflowError
 from molflow.maps.denoiser.draw import BLOCK, draw_blocks
+from molflow.maps.langevin import step_plan
 from molflow.maps.langevin.residual_noise import ResidualNoise, frame_neighbours
 from molflow.propagation.motion import Motion
 from molflow.propagation.paths import ChainPaths, ChainResiduals
@@ -46,7 +47,8 @@ def test_sampling_reads_nothing_and_sends_a_path_a_step(steps):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_propagation_reads_nothing(kind):
+def test_propagation_reads_nothing(monkeypatch, kind):
+    monkeypatch.setattr(step_plan, "SUBSTEP", 0.1)  # few of them
     flow_map = random_dynamics(kind).to(DEVICE).at(350.0, 3.0)
     assert {value.device for value in flow_map.buffers()} == {DEVICE}
     x = thermal_state(kind, 3)[0].to(DEVICE)

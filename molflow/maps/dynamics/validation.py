@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molflow.brownian.increment import Increment
 from molflow.brownian.path import BrownianPath
+from molflow.brownian.walk import end_of, walk
 from molflow.maps.dynamics.flow_map import DynamicsFlowMap
 from molflow.nn.graph import MolecularGraph
 from molflow.seeds import derive_seed
@@ -82,10 +84,12 @@ class DynamicsScores:
         path = BrownianPath(
             flow_map.basis, 0.0, length, tuple(normal.shape), self.seed, depth, device=device
         )
-        s = torch.zeros((), dtype=torch.float64)
-        for k in range(steps):
-            x = flow_map(s, s + lag, x, path.increment(k * lag, (k + 1) * lag))
-        return x
+        none = torch.zeros((), dtype=torch.float64)
+
+        def step(s: float, t: float, x: Tensor, increment: Increment) -> Tensor:
+            return flow_map(none, none + lag, x, increment)
+
+        return end_of(walk(step, x, path, [k * lag for k in range(steps + 1)]))
 
     def _of_ends(self, flow_map: DynamicsFlowMap, x: Tensor) -> dict[str, float]:
         lengths = self._lengths(flow_map.positions(x))
