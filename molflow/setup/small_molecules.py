@@ -77,10 +77,7 @@ def from_file(path: str | Path, *, add_hydrogens: bool = False, seed: int = 0) -
     else:
         blocks = [block for block in text.split("$$$$") if "M  END" in block]
         found = len(blocks)
-        molecule = None
-        if found == 1:
-            molecule = Chem.MolFromMolBlock(blocks[0].lstrip("\n") if blocks[0].startswith(
-                "\n\n\n\n") else blocks[0], removeHs=False)  # fmt: skip
+        molecule = Chem.MolFromMolBlock(blocks[0], removeHs=False) if found == 1 else None
     if found != 1:
         raise MolflowError(f"{name} holds {found} molecules: give a file with one.")
     if molecule is None:

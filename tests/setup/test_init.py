@@ -128,6 +128,49 @@ def test_gromacs_files(tmp_path):
     assert "bring no implicit solvent" in found["text"] and found["torsions"] == []
 
 
+def test_charmm_files(tmp_path):
+    """The same pair in CHARMM's files: bonds are k (r - r0)^2 in kcal/mol and Angstrom."""
+    topology = mdtraj.Topology()
+    residue = topology.add_residue("DIM", topology.add_chain(), resSeq=1)
+    pair = [topology.add_atom(f"AR{k}", mdtraj.element.argon, residue) for k in (1, 2)]
+    topology.add_bond(*pair)
+    xyz = np.array([[[0.0, 0.0, 0.0], [0.25, 0.0, 0.0]]])
+    mdtraj.Trajectory(xyz, topology).save_pdb(str(tmp_path / "a.pdb"))
+    atoms = "".join(
+        f"{k:8d} SEG  1    DIM  AR{k}  AR   0.000000       39.9480           0\n" for k in (1, 2)
+    )
+    rest = "".join(f"{0:8d} !{name}\n\n" for name in (
+        "NTHETA: angles", "NPHI: dihedrals", "NIMPHI: impropers", "NDON: donors",
+        "NACC: acceptors", "NNB"))  # fmt: skip
+    (tmp_path / "a.psf").write_text(
+        f"PSF\n\n       1 !NTITLE\n REMARKS hand\n\n       2 !NATOM\n{atoms}\n"
+        f"       1 !NBOND: bonds\n       1       2\n\n{rest}"
+    )
+    (tmp_path / "a.prm").write_text(
+        "* hand\n*\nATOMS\nMASS 1 AR 39.948\n\nBONDS\nAR AR 10.0 2.0\n\n"
+        "NONBONDED nbxmod 5 atom cdiel\nAR 0.0 -0.2385 1.9\n\nEND\n"
+    )
+    found = init(
+        out=tmp_path / "dimer", psf=tmp_path / "a.psf", parameters=[tmp_path / "a.prm"],
+        structure=tmp_path / "a.pdb",
+    )  # fmt: skip
+    assert found["energy"] == pytest.approx(10.0 * 0.5**2 * 4.184, rel=1e-6)
+
+
+def test_a_drawn_molecule_keeps_its_coordinates(tmp_path):
+    from rdkit import Chem
+    from rdkit.Chem import rdDistGeom
+
+    drawn = Chem.AddHs(Chem.MolFromSmiles("C[C@H](O)F"))
+    rdDistGeom.EmbedMolecule(drawn, randomSeed=7)
+    Chem.MolToMolFile(drawn, str(tmp_path / "a.sdf"))
+    init(tmp_path / "a.sdf", tmp_path / "a", potential="gfn2-xtb")
+    system = load_system(tmp_path / "a")
+    expected = 0.1 * np.array(drawn.GetConformer().GetPositions())
+    assert np.abs(system.start_positions() - expected).max() < 2e-4
+    assert len(stereocentres(system.topology())) == 1
+
+
 def test_a_potential_in_place_of_a_force_field(tmp_path):
     found = init(MOLECULES / "aspirin.pdb", tmp_path / "aspirin", potential="gfn2-xtb", charge=0)
     assert found["energy"] < -1e5 and found["charge"] == 0
