@@ -23,6 +23,7 @@ from molflow.nn.registry import network_configuration
 from molflow.objectives.families import START
 from molflow.objectives.registry import OBJECTIVES
 from molflow.section import Section
+from molflow.system_files import read_yaml
 from molflow.training.kinds import MAPS, MapKind, map_configuration
 from molflow.training.optimisation import Optimisation
 
@@ -103,7 +104,7 @@ def load_configuration(
         If a file cannot be read, a key is unknown or a value is not allowed.
     """
     try:
-        layers = [OmegaConf.load(path) for path in files]
+        layers = [OmegaConf.create(read_yaml(path)) for path in files]
         layers.append(OmegaConf.from_dotlist(list(overrides)))
         for k, layer in enumerate(layers):
             for section in ("network", "map"):

@@ -128,3 +128,9 @@ def test_dynamics_has_objectives_and_a_network_of_its_own():
 def test_what_does_not_go_together_is_a_sentence(words, sentence):
     with pytest.raises(MolflowError, match=sentence):
         load_configuration((), words)
+
+
+def test_a_file_with_aliases_is_refused(tmp_path):
+    (tmp_path / "a.yaml").write_text("network: &a {layers: 1}\nmap: *a\n")
+    with pytest.raises(MolflowError, match="alias '\\*a' in line 2"):
+        load_configuration([tmp_path / "a.yaml"])
