@@ -98,7 +98,7 @@ def init(
     Takes a structure file, or one of --sequence, --smiles, --system-xml, --prmtop, --psf and
     --top. The folder goes wherever a SYSTEM is asked for.
 
-    Example: `molflow init --smiles "CC(=O)Oc1ccccc1C(=O)O" --out aspirin`
+    Example: `molflow init --smiles "CC(=O)Oc1ccccc1C(=O)O" --out my-aspirin`
     """
     from molflow.setup.init import init as run
 

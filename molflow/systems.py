@@ -288,7 +288,14 @@ def load_system(name: str | Path) -> MolecularSystem:
     if ":" in text and not Path(text).exists():
         text, _, variant = text.rpartition(":")
     path = systems_folder() / text / "system.yaml"
-    if text not in built_in_systems():
+    here = Path(text) / "system.yaml"
+    if text in built_in_systems():
+        if here.is_file() and not here.samefile(path):
+            raise MolflowError(
+                f"'{text}' is a system that comes with molflow, and a folder of that name is here: "
+                f"write ./{text} for the folder, or rename it to mean the other."
+            )
+    else:
         path = Path(text)
         if path.is_dir():
             path = path / "system.yaml"
@@ -346,8 +353,9 @@ def recorded_system(record: dict) -> MolecularSystem:
         If it is not there any more, or is another one now.
     """
     label, path = record["system"], record.get("system_path")
-    variant = str(label).partition(":")[2]
-    wanted = label if path is None else f"{path}:{variant}" if variant else path
+    base, _, variant = str(label).partition(":")
+    place = str(systems_folder() / base) if path is None and base in built_in_systems() else path
+    wanted = label if place is None else f"{place}:{variant}" if variant else place
     try:
         system = load_system(wanted)
     except MolflowError as error:

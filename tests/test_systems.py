@@ -274,3 +274,14 @@ def test_a_box_is_never_dropped_silently(folder):
     shutil.copy(SHIPPED.structure_path, folder / "structure.pdb")
     with pytest.raises(MolflowError, match="has no box"):
         build(described(folder, **small))
+
+
+def test_a_folder_with_a_built_in_name_has_to_be_meant(folder, monkeypatch):
+    described(folder)
+    shutil.copytree(folder, folder.parent / "alanine_dipeptide")
+    monkeypatch.chdir(folder.parent)
+    with pytest.raises(MolflowError, match="write ./alanine_dipeptide for the folder"):
+        load_system("alanine_dipeptide")
+    assert load_system("./alanine_dipeptide").name == "mine"
+    assert recorded_system(SHIPPED.record).ensemble_hash == SHIPPED.ensemble_hash
+    assert load_system("alanine_tripeptide").name == "alanine_tripeptide"

@@ -29,7 +29,7 @@ from molflow.setup.settings import Settings, forcefield_files, settle_box
 from molflow.setup.small_molecules import from_file, from_smiles
 from molflow.setup.structures import check_bonds, read_structure
 from molflow.setup.understanding import check_energy, in_words, understand
-from molflow.systems import load_system
+from molflow.systems import built_in_systems, load_system
 from molflow.units import parse_quantity
 
 _DRAWN = (".sdf", ".mol", ".mol2")
@@ -321,8 +321,10 @@ def _readme(name: str, found: Molecule, recipe: str | None) -> str:
 
 
 def _next(out: str | Path, place: str) -> str:
-    selected = f"{out}:solute" if place == "box" else f"{out}"
+    # A bare name that is also built in would mean two systems.
+    named = f"./{out}" if str(out) in built_in_systems() else f"{out}"
+    selected = f"{named}:solute" if place == "box" else named
     return (
-        f"molflow simulate {out} --time 10ns --replicas 6 --out {out}-md, then "
+        f"molflow simulate {named} --time 10ns --replicas 6 --out {out}-md, then "
         f"molflow prepare {out}-md --system {selected} --out {out}-data"
     )
