@@ -36,6 +36,7 @@ def checkpoint_of(flow_map, folder, label="alanine_dipeptide") -> Checkpoint:
         "split": {"train": [0, 1], "validation": [2], "held_out": [3]},
         "scale_nm": 0.2,
         "graph": {"elements": [0] * 22},
+        "configuration": {"map": {"kind": "denoiser"}},
         "weights_sha256": "2" * 64,
     }
     return Checkpoint(flow_map.eval().requires_grad_(False), description, folder)
