@@ -21,13 +21,13 @@ from . import training as training
 from . import units as units
 from .checking.check import check as check
 from .comparison import compare as compare
-from .data.prepare import prepare as prepare
 from .demonstration import demo as demo
 from .errors import MolflowError as MolflowError
 from .exact.weighted import sample_weighted as sample_weighted
 from .foreign_trajectories import gather as gather
 from .md.label import label as label
 from .md.simulate import simulate as simulate
+from .preparation import prepare as prepare
 from .propagation.propagate import propagate as propagate
 from .refinement.refine import refine as refine
 from .resampling import resample as resample

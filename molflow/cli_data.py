@@ -17,39 +17,14 @@ def _run_numbers(text: str | None, option: str) -> list[int] | None:
     return None if text is None else whole_numbers(text, option, "run numbers", "0,1,2")
 
 
-def _friction_range(text: str | None) -> tuple[float, float] | None:
-    """Turn ``"0.1/ps,10/ps"`` into two numbers per ps."""
-    from molflow.units import parse_quantity
-
+def _friction_range(text: str | None) -> tuple[str, str] | None:
+    """Turn ``"0.1/ps,10/ps"`` into its two parts."""
     if text is None:
         return None
-    words = text.split(",")
+    words = [word.strip() for word in text.split(",")]
     if len(words) != 2:
         raise MolflowError(f"--frictions is '{text}': write two, for example 0.1/ps,10/ps.")
-    low, high = (parse_quantity(word.strip(), "rate", "--frictions") for word in words)
-    return low, high
-
-
-def _one_folder(source: list[Path], system: str | None, out: Path, elsewhere: dict) -> Path:
-    """Return the folder of a simulation, made of trajectories if those are given."""
-    given = {name: value for name, value in elsewhere.items() if value is not None}
-    if len(source) == 1 and source[0].is_dir():
-        if given:
-            option = next(iter(given)).replace("_", "-")
-            raise MolflowError(
-                f"--{option} is for trajectories, and '{source[0]}' is a folder: leave it out."
-            )
-        return source[0]
-    needed = {"system": system, **{k: elsewhere[k] for k in ("temperature", "frame_interval")}}
-    missing = [name.replace("_", "-") for name, value in needed.items() if value is None]
-    if missing or system is None:
-        raise MolflowError(
-            f"trajectories made elsewhere ({', '.join(map(str, source[:3]))}) do not say what they "
-            f"are of: give --{' and --'.join(missing)}, or the folder that molflow simulate wrote."
-        )
-    from molflow.foreign_trajectories import gather
-
-    return gather(source, system, out / "frames", **given)
+    return words[0], words[1]
 
 
 @verb
@@ -107,28 +82,14 @@ def prepare(
 
     Example: `molflow prepare md --out data --forces --hot 600K --paths 20000`
     """
-    from molflow.data.prepare import prepare as run
+    from molflow.preparation import prepare as run
 
-    for option, value in (("--hot", hot), ("--paths", paths)):
-        if value and not forces:
-            raise MolflowError(f"{option} is {value}, but --forces is missing: give both or none.")
-    if frictions and not paths:
-        raise MolflowError(f"--frictions is {frictions}, but --paths is missing: give both.")
-    between = _friction_range(frictions)
     runs = _run_numbers(train, "--train"), _run_numbers(validation, "--validation")
-    elsewhere = {
-        "top": top, "temperature": temperature, "frame_interval": frame_interval,
-        "weights": weights,
-    }  # fmt: skip
-    manifest = run(_one_folder(source, system, out, elsewhere), out, system, *runs)
-    if forces:
-        from molflow.md.forces import add_forces
-
-        add_forces(out, system, hot)
-    if paths:
-        from molflow.driven_paths import add_paths
-
-        add_paths(out, paths, between, system)
+    manifest = run(
+        source, out, system, *runs,
+        top=top, temperature=temperature, frame_interval=frame_interval, weights=weights,
+        forces=forces, hot=hot, paths=paths, frictions=_friction_range(frictions),
+    )  # fmt: skip
     for sentence in manifest["lacks"]:
         typer.echo(f"Note: {sentence}")
     selection = manifest["system"].partition(":")[1:]

@@ -99,11 +99,11 @@ def test_wrong_usage_exits_with_2(words):
         (["prepare", "md", "--out", "data"], "md"),
         (
             ["prepare", "md", "--out", "data", "--paths", "10"],
-            "--paths is 10, but --forces is missing: give both or none.",
+            "paths is 10, but forces is missing: give both or none.",
         ),
         (
             ["prepare", "md", "--out", "data", "--frictions", "1/ps,2/ps"],
-            "--frictions is 1/ps,2/ps, but --paths is missing: give both.",
+            "frictions is 1/ps,2/ps, but paths is missing: give both.",
         ),
         (
             ["prepare", "md", "--out", "d", "--forces", "--paths", "9", "--frictions", "1/ps"],
