@@ -42,7 +42,7 @@ from molflow.valence.formula import ValenceFormula
 from molflow.valence.terms import valence_terms
 
 HERE = Path(__file__).parent
-MOLECULES = {"alanine_dipeptide": None, "aspirin": HERE / "systems" / "aspirin"}
+MOLECULES = "alanine_dipeptide", "aspirin"
 POTENTIAL = {"name": "gfn2-xtb", "solvent": "water"}
 #: Time of a replica, frame interval and ladder; of the hot one without a ladder.
 WARM = {"time": "500ps", "frame_interval": "0.5ps", "tempering": "300K:600K:3"}
@@ -67,7 +67,7 @@ def training_sets(base: MolecularSystem, work: Path, seed: int) -> tuple[dict, d
         "300": base,
         "600": variant(base, work / "hot", temperature=600.0),
     }
-    plain = {"forcefield": [], "potential": POTENTIAL}
+    plain = {"forcefield": [], "system_xml": None, "potential": POTENTIAL}
     sets, seconds = {"force field": {}, "gfn2-xtb": {}}, {}
 
     def timed(name: str, make) -> None:
@@ -244,10 +244,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     summary = {}
-    for name, folder in MOLECULES.items():
+    for name in MOLECULES:
         work = options.work / name
         work.mkdir(parents=True, exist_ok=True)
-        summary[name] = molecule(name, load_system(folder or name), work, options.seed)
+        summary[name] = molecule(name, load_system(name), work, options.seed)
     record = environment(tblite=version("tblite"), openmm=version("openmm"))
     record["machine"]["precision"] = "float64"
     result = {"summary": summary, "seed": options.seed, **record}

@@ -21,6 +21,7 @@ from molflow.files import read_arrays, write_arrays
 from molflow.md.bias import TorsionBias, TorsionForces, group_of
 from molflow.md.build import make_simulation
 from molflow.md.flattening import FlatteningPlan
+from molflow.md.minimise import minimise
 from molflow.md.torsions import torsion
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem
@@ -99,7 +100,7 @@ class Metadynamics:
             context.loadCheckpoint(stored["context"].tobytes())
             done = int(stored["done"])
         else:
-            self.simulation.minimizeEnergy()
+            minimise(self.system, context)
             context.setVelocitiesToTemperature(
                 self.system.temperature * unit.kelvin,
                 derive_seed(self.seed, "metadynamics velocities", bits=30),

@@ -16,6 +16,7 @@ from molflow.md.bias import TorsionBias
 from molflow.md.build import make_simulation
 from molflow.md.exchange import packed, restore, unpacked
 from molflow.md.flattening import FlatteningPlan
+from molflow.md.minimise import minimise
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem
 from molflow.units import thermal_energy
@@ -97,7 +98,7 @@ class Replica:
         # ReplicaExchangeSampler draws its exchanges from Python's global generator.
         random.seed(derive_seed(self.plan.seed, "exchange"))
         simulation = self.simulation
-        simulation.minimizeEnergy()
+        minimise(self.system, simulation.context)
         simulation.context.setVelocitiesToTemperature(
             self.plan.temperatures[0] * unit.kelvin,
             derive_seed(self.plan.seed, "velocities", bits=30),

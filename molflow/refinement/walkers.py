@@ -15,6 +15,7 @@ from openmm import unit
 
 from molflow.md.build import build
 from molflow.md.energies import fitting_platform
+from molflow.md.minimise import minimise
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem
 
@@ -146,7 +147,7 @@ class Walker:
         moves = np.linalg.norm(forces, axis=1) * self._inverse_mass
         steep = not moves.max() * (1e-3 * self.walk.timestep) ** 2 <= STEEP
         if steep:
-            openmm.LocalEnergyMinimizer.minimize(self._context, 100.0, _DESCENT)
+            minimise(self.walk.system, self._context, 100.0, _DESCENT)
         return steep
 
     def _state(self) -> tuple[np.ndarray, float]:

@@ -13,6 +13,7 @@ from molflow.analysis.torsion_list import torsion_list
 from molflow.errors import MolflowError
 from molflow.md.build import build, fastest_platform, make_integrator
 from molflow.md.energies import fitting_platform
+from molflow.md.minimise import minimise
 from molflow.systems import MolecularSystem
 
 #: Steps and tolerance (kJ/mol/nm) of the relaxation of positions that were made up.
@@ -43,7 +44,7 @@ def check_energy(system: MolecularSystem, relax: bool) -> tuple[dict, np.ndarray
         context.setPositions(system.start_positions())
         context.applyConstraints(1e-6)
         if relax:
-            openmm.LocalEnergyMinimizer.minimize(context, _TOLERANCE, _STEPS)
+            minimise(system, context, _TOLERANCE, _STEPS)
         state = context.getState(energy=True, forces=True, positions=True)
     except Exception as error:  # what OpenMM and potentials raise
         reason = str(error).strip().partition("\n")[0]

@@ -4,11 +4,14 @@ import shutil
 import sys
 
 import numpy as np
+import openmm
 import pytest
 import yaml
 
 from molflow.errors import MolflowError
-from molflow.md.energies import EnergyWorkers, evaluate, potential_energies
+from molflow.md.build import build
+from molflow.md.energies import EnergyWorkers, evaluate, fitting_platform, potential_energies
+from molflow.md.minimise import minimise
 from molflow.md.simulate import simulate
 from molflow.potentials import POTENTIALS, Potential
 from molflow.systems import load_system
@@ -78,6 +81,30 @@ def test_solvent_and_charge_change_the_energy_and_the_ensemble(tmp_path, water):
     assert len({s.ensemble_hash for s in (water, solvated, cation)}) == 3
     potential = water.ensemble["potential"]
     assert potential["name"] == "gfn2-xtb" and potential["version"].startswith("0.8")
+
+
+def test_a_descent_finds_the_minimum_that_another_optimiser_finds(water):
+    """Whose first step leads to where no SCF converges."""
+    ase = pytest.importorskip("ase")
+    from ase.optimize import BFGS
+    from tblite.ase import TBLite
+
+    frame = water.start_positions().astype(float)
+    frame[1] += 0.01
+    atoms = ase.Atoms([8, 1, 1], positions=10 * frame, calculator=TBLite(verbosity=0))
+    BFGS(atoms, logfile=None).run(fmax=1e-3)
+    built, _ = build(water)
+    context = openmm.Context(built, openmm.VerletIntegrator(0.001), fitting_platform(built))
+    context.setPositions(frame)
+    minimise(water, context, tolerance=1.0)
+    state = context.getState(energy=True, positions=True)
+    found = state.getPositions(asNumpy=True)._value
+    expected = 0.1 * atoms.get_positions()
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        length = np.linalg.norm(expected[i] - expected[j])
+        assert np.linalg.norm(found[i] - found[j]) == pytest.approx(length, abs=2e-4)
+    energy = atoms.get_potential_energy() * 96.48533
+    assert state.getPotentialEnergy()._value == pytest.approx(energy, abs=0.05)
 
 
 def test_failures_are_counted_frame_by_frame(water):
