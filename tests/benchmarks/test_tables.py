@@ -19,6 +19,7 @@ def committed(name: str) -> tuple[dict, str]:
 
 @pytest.mark.parametrize("name", [
     "strong_convergence", "stiff_ring", "cooling_law", "dynamics_objectives",
+    "valence",
 ])  # fmt: skip
 def test_table_is_of_the_results(name):
     results, text = committed(name)
