@@ -23,6 +23,7 @@ from .checking.check import check as check
 from .comparison import compare as compare
 from .demonstration import demo as demo
 from .errors import MolflowError as MolflowError
+from .exact.estimate import estimate as estimate
 from .exact.weighted import sample_weighted as sample_weighted
 from .foreign_trajectories import gather as gather
 from .md.label import label as label
