@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from molflow.cli_arguments import CheckpointName, Device, Quiet, Seed, Threads
+from molflow.cli_arguments import (
+    CheckpointName,
+    Device,
+    Quiet,
+    Seed,
+    Threads,
+    whole_numbers,
+)
 from molflow.cli_verb import verb
 
 
