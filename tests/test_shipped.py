@@ -1,5 +1,6 @@
 """The checkpoint that comes with molflow does what the README says."""
 
+import json
 from pathlib import Path
 
 import mdtraj
@@ -11,6 +12,7 @@ import molflow
 from molflow.analysis.statistics import block_length, resample, torsion_inefficiency
 from molflow.analysis.torsion_metrics import delta_f_alpha_l, fes_rmse
 from molflow.analysis.torsions import phi_psi
+from molflow.analysis.weighting import effective_size
 from molflow.brownian.increment import Increment
 from molflow.comparison import compare, find_reference
 from molflow.flow_map.centring import centre
@@ -123,3 +125,30 @@ def test_five_beads_have_the_torsions_of_their_training_runs():
     torsions = phi_psi(ensemble)
     assert fes_rmse(torsions, frames) < 0.25
     assert abs(delta_f_alpha_l(torsions) - delta_f_alpha_l(frames)) < 0.6
+
+
+def test_flattened_reference_is_what_the_benchmark_says():
+    """Of the same ensemble, no run trained on, found by name, and its figures those committed."""
+    new, old = find_reference("alanine_dipeptide/reference-flattened"), find_reference(SYSTEM)
+    assert new.ensemble_hash == old.ensemble_hash and new.held_out_runs == new.runs
+    assert new.log_weights is not None and len(new.runs) >= 4
+    results = json.loads((ROOT / "benchmarks/results/yardstick.json").read_text(encoding="utf-8"))
+    summary = results["summary"]["reference"]
+    found = delta_f_alpha_l(new.torsions, weights=new.weights)
+    assert found == pytest.approx(summary["delta_f_alpha_l"], abs=1e-6)
+    assert found == pytest.approx(new.delta_f_alpha_l["value"], abs=1e-4)
+    assert effective_size(len(new.torsions), new.weights) == pytest.approx(
+        summary["effective_size"]
+    )
+    text = (ROOT / "systems/alanine_dipeptide/README.md").read_text(encoding="utf-8")
+    assert f"{found:.2f} ± {summary['delta_f_error']:.2f}" in text
+
+
+def test_thinned_frames_have_the_energies_that_are_stored():
+    from molflow.md.energies import potential_energies
+
+    reference = find_reference("alanine_dipeptide/reference-flattened")
+    rows = np.arange(0, len(reference.positions), 500)
+    energies = potential_energies(molflow.load_system(SYSTEM), reference.positions[rows], jobs=1)
+    stored = reference.energies[reference.position_frame[rows]]
+    assert np.abs(energies - stored).max() < 0.05

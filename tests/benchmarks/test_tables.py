@@ -19,7 +19,7 @@ def committed(name: str) -> tuple[dict, str]:
 
 @pytest.mark.parametrize("name", [
     "strong_convergence", "stiff_ring", "cooling_law", "dynamics_objectives",
-    "valence",
+    "valence", "yardstick", "bias_choice",
 ])  # fmt: skip
 def test_table_is_of_the_results(name):
     results, text = committed(name)
@@ -64,3 +64,10 @@ def test_every_benchmark_has_a_line_and_a_result():
         # One record of the making, or one for each part.
         for part in found.get("parts", {"all": found}).values():
             assert {"machine", "versions", "date"} <= part.keys()
+
+
+def test_methods_of_the_yardstick_are_those_of_the_results():
+    results, text = committed("yardstick")
+    benchmark = importlib.import_module("yardstick")
+    assert benchmark.methods_table(results) in text
+    assert benchmark.regions_table(results) in text
