@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 
-def refined(colours: Sequence[Hashable], neighbours: Sequence[Sequence[int]]) -> list[int]:
+def refined(colours: Sequence[Any], neighbours: Sequence[Sequence[int]]) -> list[int]:
     """Return colours that tell nodes apart as far as their surroundings do.
 
     Nodes of one colour get different ones if their neighbours have different colours, until

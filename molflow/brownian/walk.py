@@ -49,8 +49,8 @@ def timed(step: Step) -> TimedStep:
     """Return a step of numbers from one of tensors of shape (), in the dtype of the states."""
 
     def found(s: float, t: float, x: Tensor, increment: Increment) -> Tensor:
-        ends = (torch.full((), end, dtype=x.dtype, device=x.device) for end in (s, t))
-        return step(*ends, x, increment)
+        first, last = (torch.full((), end, dtype=x.dtype, device=x.device) for end in (s, t))
+        return step(first, last, x, increment)
 
     return found
 

@@ -57,8 +57,8 @@ class FlowMap(nn.Module, ABC):
 
         A walk knows them on the processor, so that nothing has to be asked of another device.
         """
-        ends = (torch.tensor(end, dtype=torch.float64) for end in (s, t))
-        return self.mean(*ends, x, whitened)
+        first, last = (torch.tensor(end, dtype=torch.float64) for end in (s, t))
+        return self.mean(first, last, x, whitened)
 
     def unit(self, s: Tensor) -> Tensor:
         """Return the size of an ordinary error of n̄ at s, shaped as s: the unit of losses."""

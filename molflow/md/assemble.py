@@ -39,6 +39,7 @@ def flattened_angles(
     system: MolecularSystem, folder: Path, plan: ReplicaPlan
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the torsions (F, T) in rad that a replica's bias is in, and the log weights (F,)."""
+    assert plan.flattening is not None, "log weights come from a bias"
     chosen = [list(atoms) for atoms in plan.flattening.torsions]
     angles, weights = [], []
     for arrays in segments(folder, plan, len(system.start_positions())):
@@ -79,8 +80,8 @@ def assemble_replica(
     write_arrays(energies, times=times, **joined)
     inefficiency = None
     if angles:
-        torsions = np.stack([np.concatenate(series) for series in angles], axis=1)
-        inefficiency = torsion_inefficiency(torsions)
+        joint = np.stack([np.concatenate(series) for series in angles], axis=1)
+        inefficiency = torsion_inefficiency(joint)
     return {
         "frames": plan.frames,
         "moved": float(joined["moved"].mean()),

@@ -178,4 +178,4 @@ def fastest_platform(system: MolecularSystem, seconds: float = 0.3) -> tuple[str
         raise MolflowError(
             "no OpenMM platform works on this machine: check the OpenMM installation."
         )
-    return max(speeds, key=speeds.get), speeds
+    return max(speeds, key=lambda name: speeds[name]), speeds

@@ -93,6 +93,7 @@ def energies_and_forces(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the energies and the forces that `evaluate` gives."""
     found = evaluate(system, positions, jobs)
+    assert found.forces is not None, "they were asked for"
     return found.energies, found.forces
 
 
@@ -245,9 +246,11 @@ class _Evaluator:
                 failures[index] = str(error).strip().partition("\n")[0]
                 continue
             energies[index] = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
-            if forces:
+            total = energies[index]
+            if gradients is not None:
                 gradients[index] = state.getForces(asNumpy=True)._value
-            if not np.isfinite(energies[index] + (gradients[index].sum() if forces else 0.0)):
+                total += gradients[index].sum()
+            if not np.isfinite(total):
                 failures[index] = NOT_FINITE
         energies[~np.isfinite(energies)] = np.inf
         return energies, gradients, failures

@@ -74,7 +74,7 @@ def parse_flatten(
     if not 1 <= len(texts) <= MOST_TERMS:
         raise MolflowError(f"flatten has {len(texts)} terms: give 1 to {MOST_TERMS}.")
     known = torsion_list(system.topology())
-    terms = []
+    terms: list[tuple[tuple[int, int, int, int], ...]] = []
     for text in texts:
         words = [word.strip() for word in str(text).split(",")]
         term = tuple(_torsion(system, known, word) for word in words)
@@ -93,17 +93,19 @@ def names_of(system: MolecularSystem, plan: FlatteningPlan) -> list[str]:
     return [known.get(atoms, "-".join(map(str, atoms))) for atoms in plan.torsions]
 
 
-def _torsion(system: MolecularSystem, known: list[Torsion], word: str) -> tuple[int, ...]:
+def _torsion(
+    system: MolecularSystem, known: list[Torsion], word: str
+) -> tuple[int, int, int, int]:
     parts = word.split("-")
     if len(parts) == 4 and all(part.isdecimal() for part in parts):
-        atoms = tuple(int(part) for part in parts)
-        if len(set(atoms)) < 4 or max(atoms) >= system.topology().n_atoms:
+        a, b, c, d = (int(part) for part in parts)
+        if len({a, b, c, d}) < 4 or max(a, b, c, d) >= system.topology().n_atoms:
             raise MolflowError(
                 f"flatten names the torsion '{word}': give four different atoms of the "
                 f"{system.topology().n_atoms} of '{system.name}', counted from 0."
             )
-        return atoms
-    names: dict[str, tuple] = {}
+        return a, b, c, d
+    names: dict[str, tuple[int, int, int, int]] = {}
     for kind in dict.fromkeys(torsion.kind for torsion in known):
         found = [torsion.atoms for torsion in known if torsion.kind == kind]
         if len(found) == 1:

@@ -163,7 +163,9 @@ def _flattened(system: MolecularSystem, plans: list[ReplicaPlan], out: Path) -> 
         for replica, plan in enumerate(plans)
     ]
     angles, log_weights = zip(*found, strict=True)
-    names = names_of(system, plans[0].flattening)
+    plan = plans[0].flattening
+    assert plan is not None, "log weights come from a bias"
+    names = names_of(system, plan)
     return flattened_record(names, angles, log_weights, plans[0].frame_interval)
 
 

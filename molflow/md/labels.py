@@ -94,6 +94,7 @@ def label_frames(
                 stored = read_arrays(path)
             else:
                 found = workers.evaluate(positions[rows])
+                assert found.forces is not None, "they were asked for"
                 stored = {
                     "energies": found.energies,
                     "forces": found.forces.astype(np.float32),

@@ -91,7 +91,7 @@ class Metadynamics:
         plan, context = self.plan, self.simulation.context
         if self.checkpoint_path.exists():
             stored = read_arrays(self.checkpoint_path)
-            if not np.array_equal(stored.get("name"), self.name):
+            if not np.array_equal(stored.get("name", np.zeros(0)), self.name):
                 raise MolflowError(
                     f"'{self.folder}' holds another metadynamics: choose another folder."
                 )

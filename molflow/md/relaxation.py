@@ -82,7 +82,8 @@ def relax(
                 for part in np.array_split(np.arange(len(positions)), jobs)
             ]
         results = [part.result() for part in parts]
-    return tuple(np.concatenate(kind) for kind in zip(*results, strict=True))
+    first, second = (np.concatenate(kind) for kind in zip(*results, strict=True))
+    return first, second
 
 
 def _walk_all(system, frames: int, steps: int, starts: np.ndarray, seeds: list[int]):

@@ -113,7 +113,11 @@ class Replica:
 
     def _record(self, frames: int) -> dict[str, np.ndarray]:
         sampler = self.sampler
-        positions, energies, walkers, biases, accepted = [], [], [], [], 0
+        positions: list[np.ndarray] = []
+        energies: list[float] = []
+        walkers: list[int] = []
+        biases: list[float] = []
+        accepted = 0
         for _ in range(frames):
             for exchange in range(self.plan.exchanges_per_frame):
                 before = list(sampler.replicaStateIndex)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
 from molflow.errors import MolflowError
 from molflow.md.bias import TorsionBias, load_bias
@@ -33,7 +34,7 @@ class _Part:
 
     name: str
     folder: Path
-    plan: object
+    plan: Any
     make: Callable
 
 
@@ -91,6 +92,7 @@ def run_metadynamics(
         If the metadynamics fails or its process dies.
     """
     path, plan, folder = out / "bias.npz", draft.flattening, out / "metadynamics"
+    assert plan is not None, "only a draft with a flattening has a bias"
     if not path.exists():
         make = partial(Metadynamics, system, plan, folder, draft.seed, platform)
         _run([_Part("the metadynamics", folder, plan, make)], 1, progress, "building the bias")
@@ -175,7 +177,8 @@ def _progress(parts: list[_Part], show: bool, title: str):
     whole = sum(part.plan.frames * part.plan.frame_interval for part in parts) * 1e-3
     with Progress(*columns, console=Console(stderr=True)) as bar:
         first, start = done(), time.monotonic()
-        task = bar.add_task("", total=whole, completed=first, speed="")
+        task = bar.add_task("", total=whole, speed="")
+        bar.update(task, completed=first)
 
         def update() -> None:
             now = done()

@@ -102,8 +102,8 @@ class Motion:
         )
         with torch.no_grad():
             means = [self.flow_map.planned_mean(0.0, h, part, z).to(x) for part, z in pairs]
-            ends = (torch.tensor(end, dtype=torch.float64) for end in (0.0, h))
-            return self.flow_map.sde.apply(*ends, x, torch.cat(means), increment)
+            s, t = (torch.tensor(end, dtype=torch.float64) for end in (0.0, h))
+            return self.flow_map.sde.apply(s, t, x, torch.cat(means), increment)
 
     def walk(
         self,

@@ -59,13 +59,15 @@ class ChainPaths:
                 f"the step runs from {s} ps to {t} ps: times begin at 0, and t comes after s by at "
                 f"least {WINDOW * 2**-DEPTH:.2g} ps."
             )
-        whole, width = None, 2**DEPTH
+        width = 2**DEPTH
+        whole: Increment | None = None
         while first < last:
             index, start = divmod(first, width)
             stop = min(width, last - index * width)
             part = self._window(index).increment(start * WINDOW / width, stop * WINDOW / width)
             whole = part if whole is None else join(whole, part)
             first = index * width + stop
+        assert whole is not None, "the step has a length"
         return whole
 
     def _window(self, index: int) -> BrownianPath:

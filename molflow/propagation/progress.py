@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from molflow.propagation.request import Request
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 class Gauge:
     """Shows how far chains are, and how hot, while it is used as a context."""
 
     def __init__(self, request: Request, show: bool):
-        self.request, self.means, self.frames = request, [], 0
-        self._wanted, self._stack, self._bar = show, ExitStack(), None
+        self.request, self.frames = request, 0
+        self.means: list[float] = []
+        self._wanted, self._stack = show, ExitStack()
+        self._bar: Progress | None = None
 
     def __enter__(self) -> Gauge:
         if self._wanted:

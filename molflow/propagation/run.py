@@ -112,7 +112,7 @@ class Run:
         return self.parts / f"segment-{index:06d}.npz"
 
     def _advance(self, count: int, gauge: Gauge) -> dict[str, np.ndarray]:
-        kept = {"positions": [], "velocities": [], "kinetic": []}
+        kept: dict[str, list[np.ndarray]] = {"positions": [], "velocities": [], "kinetic": []}
         request, x = self.request, self.x
         self.unsaved = kept["positions"]
         for k in range(self.frames, self.frames + count):

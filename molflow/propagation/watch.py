@@ -12,7 +12,7 @@ from torch import Tensor
 
 from molflow.analysis.limits import Limits, limits_of
 from molflow.analysis.stereo import stereocentres
-from molflow.analysis.validity import PUBLISHED, check_validity
+from molflow.analysis.validity import PUBLISHED, Finding, check_validity
 from molflow.units import GAS_CONSTANT
 
 #: Chance that the kinetic energy of a sound chain is beyond its limits, each of two.
@@ -56,7 +56,7 @@ class Watch:
     def at_frame(self, time: float, positions: np.ndarray) -> list[Break]:
         """Return the chains whose molecules are not sound, for positions that are finite."""
         validity = check_validity(positions, self.limits)
-        first = {}
+        first: dict[int, Finding] = {}
         for finding in validity.findings:
             if finding.test in PUBLISHED:
                 first.setdefault(finding.sample, finding)

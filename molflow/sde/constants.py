@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from torch import Tensor, nn
 
@@ -24,11 +24,16 @@ class Constants(nn.Module):
         for name, value in values.items():
             self.register_buffer(name, value, persistent=False)
 
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Tensor: ...
+
     def _apply(self, fn, recurse: bool = True) -> Self:
         kept = dict(self._buffers)
         super()._apply(fn, recurse)
         for name, value in kept.items():
             moved = self._buffers[name]
+            assert value is not None and moved is not None, "every constant has a value"
             if moved.dtype != value.dtype:
                 self._buffers[name] = value.to(moved.device)
         return self

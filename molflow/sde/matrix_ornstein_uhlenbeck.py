@@ -28,6 +28,8 @@ class MatrixOrnsteinUhlenbeck(AdditiveSDE):
     mean : Tensor, (d,)
     """
 
+    constants: Constants
+
     def __init__(self, pull: Tensor, noise: Tensor, mean: Tensor) -> None:
         d = len(mean)
         if pull.shape != (d, d) or noise.ndim != 2 or len(noise) != d:

@@ -38,6 +38,8 @@ class OverdampedLangevin(AdditiveSDE):
         K, positive.
     """
 
+    constants: Constants
+
     def __init__(self, force: Force, masses: Tensor, friction: float, temperature: float) -> None:
         check_masses(masses)
         self._set_state(force, masses, friction, temperature)

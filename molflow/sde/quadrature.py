@@ -28,4 +28,5 @@ def legendre_rule(
     node, weight = np.polynomial.legendre.leggauss(NODES)
     legendre = np.polynomial.legendre.legvander(node, max(order - 1, 0))[:, :order]
     found = 0.5 + 0.5 * node, 0.5 * weight, legendre * (2 * np.arange(order) + 1)
-    return tuple(torch.from_numpy(values).to(device) for values in found)
+    nodes, weights, values = (torch.from_numpy(part).to(device) for part in found)
+    return nodes, weights, values

@@ -46,6 +46,7 @@ class UnderdampedLangevin(AdditiveSDE):
     """
 
     inertial = True
+    constants: Constants
 
     def __init__(self, force: Force, masses: Tensor, friction: float, temperature: float) -> None:
         check_masses(masses)

@@ -44,12 +44,12 @@ def measured(terms: ValenceTerms, positions: Tensor) -> Measures:
     MolflowError
         If a bond or an angle is the same in all frames.
     """
-    values, bends = [], []
+    lengths, bent_out = [], []
     for part in positions.split(1000):
         at = _sites(part, terms)
-        values.append(torch.cat([bond(at[0])[0], angle(at[1])[0]], dim=-1).squeeze(1))
-        bends.append(bend(at[2])[0].squeeze(1))
-    values, bends = torch.cat(values), torch.cat(bends)
+        lengths.append(torch.cat([bond(at[0])[0], angle(at[1])[0]], dim=-1).squeeze(1))
+        bent_out.append(bend(at[2])[0].squeeze(1))
+    values, bends = torch.cat(lengths), torch.cat(bent_out)
     classes = diagonal_classes(terms)
     middle = by_class(values.mean(0), classes)
     width = by_class((values - middle).square().mean(0), classes).sqrt()

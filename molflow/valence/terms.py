@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def valence_terms(
     ]  # fmt: skip
     pairs = _pairs(bonds, angles)
     colours = refined(list(numbers), around)
-    keys = {
+    keys: dict[str, list[Any]] = {
         "bonds": [_key(colours, two) for two in bonds],
         "angles": [_key(colours, three) for three in angles],
         "straight": [_key(colours, three) for three in straight],
@@ -99,11 +100,11 @@ def valence_terms(
     keys["pairs"] = [_pair_key(colours, atoms, single, pair) for pair in pairs]
     alike = {kind: _numbered(found) for kind, found in keys.items()}
     return ValenceTerms(
-        *(tuple(rows) for rows in (bonds, angles, straight, torsions, pairs)), alike=alike
+        tuple(bonds), tuple(angles), tuple(straight), tuple(torsions), tuple(pairs), alike
     )
 
 
-def _largest(positions: np.ndarray, angles: list[tuple[int, ...]]) -> np.ndarray:
+def _largest(positions: np.ndarray, angles: Sequence[tuple[int, ...]]) -> np.ndarray:
     """Return the largest value of every angle, radians."""
     i, j, k = np.array(angles, int).reshape(-1, 3).T
     a, b = positions[:, i] - positions[:, j], positions[:, k] - positions[:, j]
@@ -155,6 +156,6 @@ def _pair_key(colours, atoms, single, pair) -> Hashable:
     return kinds, common, concentric
 
 
-def _numbered(keys: list[Hashable]) -> tuple[int, ...]:
+def _numbered(keys: Sequence[Hashable]) -> tuple[int, ...]:
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     return tuple(numbers[key] for key in keys)

@@ -24,6 +24,7 @@ def build_with_potential(system: MolecularSystem, topology: app.Topology) -> ope
         molecule.
     """
     settings = system.potential
+    assert settings is not None, "the system has a potential"
     potential = POTENTIALS[settings.name]
     potential.check(settings)
     for field, allowed in (("constraints", "none"), ("nonbonded_method", "NoCutoff")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from molflow.errors import MolflowError
 from molflow.md.potentials.calculator import by_calculator
@@ -29,8 +30,9 @@ def _calculator(method: str, settings: PotentialSettings):
                 super().calculate(atoms, properties, all_changes)
 
     solvation = None if settings.solvent is None else ("alpb", settings.solvent)
+    options: dict[str, Any] = dict(settings.options)
     made = partial(
-        Anew, method=method, solvation=solvation, cache_api=False, verbosity=0, **settings.options
+        Anew, method=method, solvation=solvation, cache_api=False, verbosity=0, **options
     )
     # What is wrong with the settings is wrong for hydrogen, too.
     hydrogen = ase.Atoms("H2", positions=[(0.0, 0.0, 0.0), (0.0, 0.0, 0.74)])
