@@ -1,5 +1,6 @@
-"""The README's figures are those of the committed benchmark output."""
+"""The figures of the README and of the pages are those of the committed benchmark output."""
 
+import importlib
 import importlib.util
 import json
 from pathlib import Path
@@ -15,7 +16,16 @@ def test_table_of_results_is_the_benchmarks(monkeypatch):
     benchmark = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(benchmark)
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    assert benchmark.quality_table(results) in (ROOT / "README.md").read_text(encoding="utf-8")
+    for page in ("README.md", "docs/shipped_maps.md"):
+        assert benchmark.quality_table(results) in (ROOT / page).read_text(encoding="utf-8")
+
+
+def test_table_of_dynamics_is_the_benchmarks(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    tables = importlib.import_module("dynamics_tables")
+    results = json.loads((ROOT / "benchmarks/results/dynamics.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs/shipped_maps.md").read_text(encoding="utf-8")
+    assert tables.ensembles_table(results) in page
 
 
 def test_benchmark_is_of_the_shipped_checkpoint():

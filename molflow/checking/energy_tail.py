@@ -21,13 +21,16 @@ def energy_tail(subject: Subject) -> Finding:
             *what, INCONCLUSIVE,
             f"There are no potential energies to judge. {subject.no_force_field}", None, LIMIT,
         )  # fmt: skip
-    if subject.reference is None:
+    truth, name = subject.reference, subject.force_field.name
+    known = None if truth is None else truth.energies
+    temperature = None if truth is None else truth.temperature
+    if known is None or temperature is None:
         return Finding(
             *what, INCONCLUSIVE,
-            f"The system '{subject.system.name}' has no reference MD here to compare energies "
+            f"The system '{name}' has no reference MD here to compare energies "
             "with.", None, LIMIT,
         )  # fmt: skip
-    threshold = float(np.quantile(subject.reference.energies, QUANTILE))
+    threshold = float(np.quantile(known, QUANTILE))
     beyond = int(np.sum(~(subject.energies <= threshold)))
     n = len(subject.energies)
     interval = share_interval(beyond, n)
@@ -38,12 +41,13 @@ def energy_tail(subject: Subject) -> Finding:
     )
     if verdict == INCONCLUSIVE:
         sentence += "; the samples are too few to judge"
-    reduced = reduced_energies(subject.energies, subject.reference.temperature)
-    truth = reduced_energies(subject.reference.energies, subject.reference.temperature)
+    reduced = reduced_energies(subject.energies, temperature)
+    reference = reduced_energies(known, temperature)
     return Finding(
         *what, verdict, sentence + ".", beyond / n, LIMIT, interval, "share",
         {
             "beyond": beyond, "samples": n,
-            "median_kt": float(np.median(reduced)), "reference_median_kt": float(np.median(truth)),
+            "median_kt": float(np.median(reduced)),
+            "reference_median_kt": float(np.median(reference)),
         },
     )  # fmt: skip

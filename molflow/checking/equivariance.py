@@ -58,10 +58,11 @@ def _errors(subject: Subject) -> tuple[list[float], list[float]]:
     x, path = subject.start(count, "equivariance")
     generator = torch.Generator().manual_seed(subject.seed_of("rotations"))
     times = [path.snap(t) for t in subject.flow_map.clock.grid(subject.steps)]
-    turned, mirrored = [], []
+    turned: list[float] = []
+    mirrored: list[float] = []
     for s, t in zip(times[:-1], times[1:], strict=True):
-        ends = (torch.tensor(value, dtype=x.dtype, device=x.device) for value in (s, t))
-        jump = partial(subject.step, *ends)
+        first, last = (torch.tensor(end, dtype=x.dtype, device=x.device) for end in (s, t))
+        jump = partial(subject.step, first, last)
         rotation = random_rotations(count, generator, x.dtype).to(x.device)
         increment = path.increment(s, t)
         for matrix, errors in ((rotation, turned), (-rotation, mirrored)):

@@ -97,5 +97,5 @@ def bootstrap_interval(
         Lower and upper ends.
     """
     rng = np.random.default_rng(seed)
-    draws = [statistic(rng.integers(n, size=n)) for _ in range(_DRAWS)]
+    draws = [np.asarray(statistic(rng.integers(n, size=n))) for _ in range(_DRAWS)]
     return np.quantile(draws, [0.025, 0.975], axis=0)

@@ -73,15 +73,18 @@ def _residuals(subject: Subject) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     clock = subject.flow_map.clock
     x, path = subject.start(subject.part(_SHARE), "semigroup")
     times = clock.grid(subject.steps)
-    own, plain = [], []
+    map_squares: list[np.ndarray] = []
+    plain_squares: list[np.ndarray] = []
     for s, t in zip(times[:-1], times[1:], strict=True):
         middle = float(clock.time(0.5 * (clock.position(s) + clock.position(t))))
         ends = []
-        for step, squares in ((subject.step, own), (subject.integrator_step, plain)):
+        for step, squares in (
+            (subject.step, map_squares), (subject.integrator_step, plain_squares)
+        ):  # fmt: skip
             one = integrate(step, x, path, [s, t])
             two = integrate(step, x, path, [s, middle, t])
             squares.append((one - two).square().sum(-1).mean(-1).double().cpu().numpy())
             ends.append(one)
         x = ends[0]
-    own, plain = np.array(own), np.array(plain)
+    own, plain = np.array(map_squares), np.array(plain_squares)
     return subject.checkpoint.scale * np.sqrt(own), own, plain

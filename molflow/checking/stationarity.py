@@ -77,7 +77,7 @@ def stationarity(subject: Subject) -> list[Finding]:
     ]
 
 
-def _energy(what, own: np.ndarray, reduced: np.ndarray, seed: int) -> Finding:
+def _energy(what: tuple[str, str], own: np.ndarray, reduced: np.ndarray, seed: int) -> Finding:
     """Judge the shift of the median from all samples `own` to the later frames of the walkers."""
     blown = int(np.isnan(reduced[:, -1]).sum())
     walkers = reduced[~np.isnan(reduced[:, -1])]
@@ -118,7 +118,9 @@ def _energy(what, own: np.ndarray, reduced: np.ndarray, seed: int) -> Finding:
     return Finding(*what, verdict, sentence, value, ENERGY_LIMIT, interval, "sd of U", details)
 
 
-def _basins(what, positions: np.ndarray, topology: mdtraj.Topology) -> Finding:
+def _basins(
+    what: tuple[str, str], positions: np.ndarray, topology: mdtraj.Topology
+) -> Finding:
     """Judge the change of every basin's share from the start to the later frames."""
     sound = positions[np.isfinite(positions).all(axis=(1, 2, 3))]
     if len(sound) < FEWEST:
@@ -175,7 +177,7 @@ def _named_basins(positions: np.ndarray, topology: mdtraj.Topology) -> dict[str,
     """
     found = torsion_list(topology)
     torsions, pairs = measure_torsions(positions, found), backbone_pairs(found)
-    marks = {}
+    marks: dict[str, np.ndarray] = {}
     for pair in pairs:
         of = f" of {topology.residue(found[pair[0]].residue)}" if len(pairs) > 1 else ""
         basins = basin_marks(torsions[:, list(pair)])

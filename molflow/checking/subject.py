@@ -103,6 +103,7 @@ class Subject:
         """
         from molflow.md.energies import potential_energies
 
+        assert self.force_field is not None, "there are no energies without"
         energies = np.full(self.n, np.inf)
         finite = np.isfinite(self.positions).all(axis=(1, 2))
         if finite.any():

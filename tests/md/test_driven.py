@@ -52,7 +52,7 @@ def walk():
     workers = EnergyWorkers(SYSTEM, jobs=1)
 
     def force(positions):
-        return torch.from_numpy(workers.evaluate(positions.numpy(), forces=True)[1])
+        return torch.from_numpy(workers.evaluate(positions.numpy(), forces=True).forces)
 
     built, _ = build(SYSTEM)
     masses = [built.getParticleMass(i)._value for i in range(22)]
