@@ -117,8 +117,9 @@ def write_arrays(path: str | Path, **arrays: np.ndarray | Streamed) -> None:
     with replacing(path) as temporary:
         np.savez_compressed(temporary, allow_pickle=False, **plain)
         with zipfile.ZipFile(temporary, "a", zipfile.ZIP_DEFLATED) as archive:
-            for name in arrays.keys() - plain.keys():
-                value = arrays[name]
+            for name, value in arrays.items():
+                if not isinstance(value, Streamed):
+                    continue
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                     descr = np.lib.format.dtype_to_descr(np.dtype(value.dtype))
                     header = {"descr": descr, "fortran_order": False, "shape": value.shape}

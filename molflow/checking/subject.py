@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,7 +44,8 @@ class Subject:
     def __init__(
         self, checkpoint: Checkpoint, steps: int, n: int, seed: int, jobs: int | None = None
     ):
-        self.checkpoint, self.flow_map = checkpoint, checkpoint.flow_map
+        self.checkpoint = checkpoint
+        self.flow_map: Any = checkpoint.flow_map  # of a kind that samples, with a clock
         self.steps, self.n, self.seed, self.jobs = steps, n, seed, jobs
 
     def in_double_precision(self) -> Subject:

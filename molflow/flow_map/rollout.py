@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Protocol
 
 from torch import Tensor
 
 from molflow.brownian.increment import Increment
-from molflow.brownian.path import BrownianPath
-from molflow.brownian.walk import end_of, timed, walk
+from molflow.brownian.walk import Path, end_of, timed, walk
 from molflow.flow_map.base import FlowMap
 from molflow.flow_map.centring import centre
 
 
-def rollout(flow_map: FlowMap, x: Tensor, path: BrownianPath, times: Sequence[float]) -> Tensor:
+class SnappingPath(Path, Protocol):
+    """A path, or several asked as one, that knows only some times."""
+
+    def snap(self, t: float) -> float:
+        """Return the nearest time that the path knows."""
+
+
+def rollout(flow_map: FlowMap, x: Tensor, path: SnappingPath, times: Sequence[float]) -> Tensor:
     """Jump along the times, one network call each.
 
     Parameters
@@ -37,8 +44,8 @@ def rollout(flow_map: FlowMap, x: Tensor, path: BrownianPath, times: Sequence[fl
 
 def jump(flow_map: FlowMap, s: Tensor, t: Tensor, x: Tensor, increment: Increment) -> Tensor:
     """Return the states at t, (), from x at s along a path whose centre of mass is dropped."""
-    ends = (end.expand(len(x)) for end in (s, t))
-    return flow_map(*ends, x, centre_increment(increment))
+    first, last = (end.expand(len(x)) for end in (s, t))
+    return flow_map(first, last, x, centre_increment(increment))
 
 
 def centre_increment(increment: Increment) -> Increment:

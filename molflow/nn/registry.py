@@ -34,7 +34,7 @@ def network_configuration(section: dict[str, Any] | Section) -> Section:
 
 
 def build_network(
-    config: Section,
+    config: Any,
     graph: MolecularGraph,
     inputs: int,
     duration: float,

@@ -27,9 +27,12 @@ class LongSteps(Protocol):
         Whether it differentiates the network by its inputs, which a compiled one does not support.
     """
 
-    teacher: str
-    needs: frozenset[str]
-    derivatives: bool
+    @property
+    def teacher(self) -> str: ...
+    @property
+    def needs(self) -> frozenset[str]: ...
+    @property
+    def derivatives(self) -> bool: ...
 
     def times(
         self, s: Tensor, t: Tensor, last: float, share: Tensor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,8 @@ def start_state(flow_map: FlowMap, positions: np.ndarray, seed: int) -> Tensor:
     key = derive_seed(seed, "velocities")
     normal = np.random.Generator(np.random.Philox(key=key)).standard_normal(x.shape)
     # sigma² = 2 γ kT/m
-    width = flow_map.sde.sigma.double().cpu() / (2.0 * flow_map.sde.friction) ** 0.5
+    sde: Any = flow_map.sde  # with inertia
+    width = sde.sigma.double().cpu() / (2.0 * sde.friction) ** 0.5
     return torch.stack([x, width * torch.from_numpy(normal)], dim=1)
 
 

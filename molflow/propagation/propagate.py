@@ -6,6 +6,7 @@ import copy
 import shutil
 import time as clock
 from pathlib import Path
+from typing import Any
 
 import mdtraj
 
@@ -127,7 +128,8 @@ def propagate(
     plan = request.plan(checkpoint.weights_hash, first, keep_going, energies, residual_hash)
     if not finished(out, plan):
         parts = claim_parts(out, plan)
-        flow_map = checkpoint.flow_map.at(request.temperature, request.friction)
+        dynamics: Any = checkpoint.flow_map  # which `check_use` has made sure of
+        flow_map = dynamics.at(request.temperature, request.friction)
         if compiled:
             # Of a copy: the caller's map stays what it is.
             flow_map = copy.deepcopy(flow_map)

@@ -11,7 +11,7 @@ import numpy as np
 import molflow
 from molflow.analysis.samples import evenly_spaced
 from molflow.analysis.temperatures import kinetic_table
-from molflow.files import read_arrays, read_json, sha256_of, write_arrays, write_json
+from molflow.files import Streamed, read_arrays, read_json, sha256_of, write_arrays, write_json
 from molflow.propagation.chain_order import ChainOrder
 from molflow.propagation.progress import drift
 from molflow.propagation.run import Run
@@ -37,7 +37,7 @@ def write_result(
     chains, request = run.whole, run.request
     positions = ChainOrder(run, "positions")
     write_trajectory(out, positions.pieces(), topology)
-    arrays = {
+    arrays: dict[str, np.ndarray | Streamed] = {
         "times": np.tile(request.interval * np.arange(1, request.frames + 1), len(chains)),
         "chain": np.repeat(chains, request.frames),
     }

@@ -6,13 +6,13 @@ import hashlib
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import mdtraj
 import numpy as np
 
 from molflow.analysis.ensemble import read_ensemble
 from molflow.errors import MolflowError
-from molflow.flow_map.base import FlowMap
 from molflow.propagation.paths import steps_between_frames
 from molflow.units import parse_quantity
 
@@ -54,7 +54,7 @@ class Request:
 
 
 def parse_request(
-    flow_map: FlowMap, time, lag, save, chains: int, temperature, friction, path_seed: int
+    flow_map: Any, time, lag, save, chains: int, temperature, friction, path_seed: int
 ) -> Request:
     """Return the request of the arguments of `propagate`.
 

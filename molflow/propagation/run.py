@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import mdtraj
 import numpy as np
@@ -68,7 +69,8 @@ class Run:
         self.inertial = inertial(flow_map)
         self.masses = masses_of(topology)
         if self.inertial:
-            self.masses = flow_map.sde.masses.double().cpu().numpy().ravel()
+            sde: Any = flow_map.sde  # with inertia
+            self.masses = sde.masses.double().cpu().numpy().ravel()
         self.paths = ChainPaths(flow_map.basis, request.chains, len(self.masses), request.path_seed)
         self.watch = Watch(topology, start, self.masses)
         self.keep_going, self.broken = keep_going, {}

@@ -170,17 +170,17 @@ def _draw_all(checkpoint, plan, parts, progress) -> list[np.ndarray | Path]:
     steps, n, batch = (plan[name] for name in ("steps", "n", "blocks_per_batch"))
     drawing = flow_blocks if plan.get("flow") else draw_blocks
     blocks = -(-n // BLOCK)
-    pieces = []
+    pieces: list[np.ndarray | Path] = []
     starts = range(0, blocks, batch)
     for first in track(starts, f"sampling at {steps} evaluations", progress):
         part = None if parts is None else parts / f"blocks-{first:07d}.npy"
         if part is None or not part.exists():
             wanted = range(first, min(first + batch, blocks))
             with torch.no_grad():
-                drawn = drawing(
+                blocks_drawn = drawing(
                     checkpoint.flow_map, wanted, steps, plan["path_seed"], checkpoint.n_atoms
                 )
-            drawn = (checkpoint.scale * drawn).cpu().numpy().astype(np.float32)
+            drawn = (checkpoint.scale * blocks_drawn).cpu().numpy().astype(np.float32)
             if part is not None:
                 with replacing(part) as temporary:
                     np.save(temporary, drawn)

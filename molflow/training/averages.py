@@ -29,7 +29,9 @@ class Averages(nn.Module):
 
     def __getitem__(self, name: str) -> FlowMap:
         """Return the map with one of the averages as weights."""
-        return self.maps[name]
+        found = self.maps[name]
+        assert isinstance(found, FlowMap), "copies of a map"
+        return found
 
     @torch.no_grad()
     def update(self, flow_map: FlowMap, step: int) -> None:

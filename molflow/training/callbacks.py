@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -16,7 +17,7 @@ from molflow.files import write_text
 from molflow.flow_map.base import FlowMap
 
 #: Of a map: names and numbers.
-Scores = Callable[[FlowMap], dict[str, float]]
+Scores = Callable[[Any], dict[str, float]]
 #: Given the averaged map, the number of steps and the rows of the history.
 Write = Callable[[FlowMap, int, list[dict]], None]
 
@@ -28,7 +29,8 @@ class History(lightning.Callback):
     """
 
     def __init__(self, path: Path | None):
-        self.path, self.rows, self.started = path, [], 0.0
+        self.path, self.started = path, 0.0
+        self.rows: list[dict] = []
 
     def on_train_epoch_start(self, trainer, module) -> None:
         """Start the clock of the epoch and forget the metrics of the last one."""

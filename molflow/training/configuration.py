@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -27,13 +27,19 @@ from molflow.system_files import read_yaml
 from molflow.training.kinds import MAPS, MapKind, map_configuration
 from molflow.training.optimisation import Optimisation
 
+if TYPE_CHECKING:
+    # Of a class that the part itself names.
+    AnySection = Any
+else:
+    AnySection = SerializeAsAny[Section]
+
 
 class TrainingConfig(Optimisation):
     """Everything that defines a training run, apart from its data."""
 
-    map: SerializeAsAny[Section] = Field(None, validate_default=True)
-    network: SerializeAsAny[Section] = Field(None, validate_default=True)
-    objective: SerializeAsAny[Section] = Field(None, validate_default=True)
+    map: AnySection = Field(None, validate_default=True)
+    network: AnySection = Field(None, validate_default=True)
+    objective: AnySection = Field(None, validate_default=True)
     batch_size: int = Field(64, gt=1)
     seed: int = 0
     validation_samples: int = Field(1024, gt=0)
@@ -104,14 +110,14 @@ def load_configuration(
         If a file cannot be read, a key is unknown or a value is not allowed.
     """
     try:
-        layers = [OmegaConf.create(read_yaml(path)) for path in files]
+        layers: list[Any] = [OmegaConf.create(read_yaml(path)) for path in files]
         layers.append(OmegaConf.from_dotlist(list(overrides)))
         for k, layer in enumerate(layers):
             for section in ("network", "map"):
                 if OmegaConf.select(layer, f"{section}.kind") is not None:
                     for earlier in layers[:k]:
                         earlier.pop(section, None)
-        merged = OmegaConf.to_container(OmegaConf.merge(*layers), resolve=True)
+        merged: Any = OmegaConf.to_container(OmegaConf.merge(*layers), resolve=True)
         return TrainingConfig(**merged)
     except ValidationError as error:
         first = error.errors()[0]

@@ -12,6 +12,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import Dataset
 
 from molflow.devices import find_device
 from molflow.files import writable_folder
@@ -52,7 +53,7 @@ class Epoch:
 
 
 #: The batches of an epoch, `Epoch.count` of them.
-Batches = Callable[[Epoch], Iterable[Any]]
+Batches = Callable[[Epoch], Iterable[Any] | Dataset[Any]]
 
 
 class _Source(lightning.LightningDataModule):
@@ -64,6 +65,7 @@ class _Source(lightning.LightningDataModule):
 
     def train_dataloader(self) -> Iterable[Any]:
         """Return the batches of one epoch."""
+        assert self.trainer is not None, "a trainer asks"
         number, count = self.trainer.current_epoch, self.settings.steps_per_epoch
         first = number * count
         count = min(count, self.settings.steps - first)
@@ -73,7 +75,7 @@ class _Source(lightning.LightningDataModule):
 
 @dataclass(frozen=True)
 class _Items:
-    items: Iterable[Any]
+    items: Iterable[Any] | Dataset[Any]
     count: int
 
     def __len__(self) -> int:

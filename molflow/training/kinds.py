@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from molflow.data.dataset import TrainingData
 from molflow.flow_map.base import FlowMap
@@ -73,7 +73,10 @@ class Ingredients:
     on_host: tuple[str, ...] = ()
 
 
-class Recipe(ABC):
+M = TypeVar("M", bound=FlowMap)
+
+
+class Recipe(ABC, Generic[M]):
     """How the data of one run train a map.
 
     Attributes
@@ -88,7 +91,7 @@ class Recipe(ABC):
     data_hash: str
 
     @abstractmethod
-    def ingredients(self, flow_map: FlowMap) -> Ingredients:
+    def ingredients(self, flow_map: M) -> Ingredients:
         """Return what trains a map, new or loaded.
 
         Raises
@@ -97,7 +100,7 @@ class Recipe(ABC):
             If the settings ask for what these data or this map cannot give.
         """
 
-    def finish(self, folder: Path, flow_map: FlowMap) -> None:  # noqa: B027
+    def finish(self, folder: Path, flow_map: M) -> None:  # noqa: B027
         """Add to the checkpoint of a finished run what is learned after its weights; in one
         process."""
 
@@ -129,7 +132,7 @@ class MapKind(ABC):
 
     @abstractmethod
     def build(
-        self, graph: MolecularGraph, network: Section, config: Section, known: Any = None
+        self, graph: MolecularGraph, network: Section, config: Any, known: Any = None
     ) -> FlowMap:
         """Return an untrained map.
 
@@ -145,7 +148,7 @@ class MapKind(ABC):
         """
 
     @abstractmethod
-    def recipe(self, material: Material) -> Recipe:
+    def recipe(self, material: Material) -> Recipe[Any]:
         """Return how data train such a map; it is made before the map.
 
         Raises
@@ -157,15 +160,15 @@ class MapKind(ABC):
     def check(self, settings: TrainingConfig) -> None:  # noqa: B027
         """Raise ValueError if parts of a configuration do not go together."""
 
-    def basis_size(self, config: Section) -> int | None:
+    def basis_size(self, config: Any) -> int | None:
         """Return the features of an increment, for starts from another checkpoint."""
         return None
 
-    def fixed(self, config: Section) -> dict[str, Any]:
+    def fixed(self, config: Any) -> dict[str, Any]:
         """Return the settings in which a run must agree with a checkpoint that it starts from."""
         return {}
 
-    def describe(self, flow_map: FlowMap) -> dict[str, Any]:
+    def describe(self, flow_map: Any) -> dict[str, Any]:
         """Return what a checkpoint has to say so that `known` can return it."""
         return {}
 
@@ -197,7 +200,7 @@ MAPS: Registry[MapKind] = Registry(
 )
 
 
-def map_configuration(section: dict[str, Any] | Section) -> Section:
+def map_configuration(section: dict[str, Any] | Section) -> Any:
     """Return the checked configuration of a map.
 
     Raises
@@ -209,7 +212,7 @@ def map_configuration(section: dict[str, Any] | Section) -> Section:
 
 
 def build_flow_map(
-    graph: MolecularGraph, network: Section, config: Section, known: Any = None
+    graph: MolecularGraph, network: Section, config: Any, known: Any = None
 ) -> FlowMap:
     """Return an untrained flow map of a configuration; see `MapKind.build`."""
     return MAPS[config.kind].build(graph, network, config, known)

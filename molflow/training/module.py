@@ -53,6 +53,7 @@ class FlowMapTraining(lightning.LightningModule):
         on_host: tuple[str, ...] = (),
     ):
         super().__init__()
+        self.failed: Tensor
         self.flow_map, self.objective, self.settings = flow_map, objective, settings
         self.averages = Averages(
             flow_map, kept=settings.ema_decay, teacher=settings.teacher_decay
@@ -81,9 +82,9 @@ class FlowMapTraining(lightning.LightningModule):
 
     def training_step(self, batch: Any, index: int) -> Tensor:
         """Return the weighted loss of one batch and log its parts."""
-        found = self.objective(self.flow_map, self.teacher, batch)
-        found = found if isinstance(found, list) else [found]
-        found = [Residuals(one) if isinstance(one, Tensor) else one for one in found]
+        given = self.objective(self.flow_map, self.teacher, batch)
+        several = given if isinstance(given, list) else [given]
+        found = [Residuals(one) if isinstance(one, Tensor) else one for one in several]
         values = torch.cat([one.values for one in found])
         for one in found:
             sizes = [*one.parts.values(), len(one.values) - sum(one.parts.values())]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,7 +95,7 @@ def train(
             f"objective.family = {settings.objective.family} has a map that stays as its teacher: "
             "name its checkpoint as start (--start)."
         )
-    frozen = origin.flow_map if START in family.needs else None
+    frozen = origin.flow_map if origin is not None and START in family.needs else None
     recipe = settings.kind.recipe(
         Material(system, topology, graph, training, settings, frozen)
     )
@@ -105,7 +106,7 @@ def train(
         ingredients = recipe.ingredients(flow_map)
         weight = LossWeight(ingredients.clock, settings.objective.least_variance)
     if origin is None:
-        network = flow_map.network
+        network: Any = flow_map.network
         pairs = network.measured_pairs().numpy()
         network.set_statistics(*distance_statistics(training.train / training.scale, pairs))
     else:

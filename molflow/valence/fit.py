@@ -144,7 +144,7 @@ def formula_of(found: Tensor, design: Design) -> ValenceFormula:
     bent = bent / measures.bent[:, None] ** powers[: bent.shape[1]]
     pairs = found[design.pairs][design.of["pairs"]]
     a, b = torch.tensor(terms.pairs).long().reshape(-1, 2).T
-    pairs = (pairs / (measures.width[a] * measures.width[b])).tolist()
+    couplings = (pairs / (measures.width[a] * measures.width[b])).tolist()
     series = found[design.torsions][design.of["torsions"]].tolist()
     count = len(terms.bonds)
 
@@ -156,5 +156,5 @@ def formula_of(found: Tensor, design: Design) -> ValenceFormula:
         angles=joined(terms.angles, rows[count:]),
         straight=joined(terms.straight, bent.tolist()),
         torsions=joined(terms.torsions, series),
-        couplings=tuple((*pair, k) for pair, k in zip(terms.pairs, pairs, strict=True)),
+        couplings=tuple((*pair, k) for pair, k in zip(terms.pairs, couplings, strict=True)),
     )

@@ -29,6 +29,14 @@ class ValenceForce(nn.Module):
         If a term names an atom that is not there.
     """
 
+    sites: Tensor
+    spread: Tensor
+    middle: Tensor
+    powers: Tensor
+    coupling: Tensor
+    bends: Tensor
+    series: Tensor
+
     def __init__(self, formula: ValenceFormula, n_atoms: int):
         super().__init__()
         self.formula = formula

@@ -67,7 +67,8 @@ def _quadrature(order: int, device: torch.device) -> tuple[Tensor, Tensor, Tenso
     node, weight = np.polynomial.legendre.leggauss(order + 12)
     legendre = np.polynomial.legendre.legvander(node, order - 1) * (2 * np.arange(order) + 1)
     found = 0.5 + 0.5 * node, 0.5 * weight, legendre
-    return tuple(torch.from_numpy(values).to(device) for values in found)
+    nodes, weights, values = (torch.from_numpy(part).to(device) for part in found)
+    return nodes, weights, values
 
 
 def anchored_mean(

@@ -44,7 +44,7 @@ class StepClock:
                 "duration must be positive, the weight at least 0, and both finite."
             )
 
-    def position(self, t: Tensor) -> Tensor:
+    def position(self, t: Tensor | float) -> Tensor:
         """Return R(t), float64 in the shape of t."""
         t = torch.as_tensor(t, dtype=torch.float64)
         bump = torch.erf((t - self.centre) / 2**0.5) + math.erf(self.centre / 2**0.5)
@@ -55,7 +55,7 @@ class StepClock:
         """R(duration)."""
         return float(self.position(self.duration))
 
-    def time(self, position: Tensor) -> Tensor:
+    def time(self, position: Tensor | float) -> Tensor:
         """Return the time at a position between 0 and `length`, float64; inverse of `position`."""
         position = torch.as_tensor(position, dtype=torch.float64)
         low = torch.zeros_like(position)

@@ -36,6 +36,9 @@ class DenoiserFlowMap(FlowMap):
         On which a sample's jumps are equally long; by default equally long in log σ.
     """
 
+    sde: ReverseDiffusion
+    clock: StepClock
+
     def __init__(
         self,
         network: nn.Module,

@@ -30,7 +30,7 @@ class DenoiserKind(MapKind):
     offers: ClassVar = frozenset({LAST, FACTOR})
 
     def build(
-        self, graph: MolecularGraph, network: Section, config: Section, known: Any = None
+        self, graph: MolecularGraph, network: Section, config: DenoiserConfig, known: Any = None
     ) -> FlowMap:
         """Return an untrained map."""
         sde = ReverseDiffusion(config.sigma_max, config.sigma_min, config.eta)
@@ -46,7 +46,7 @@ class DenoiserKind(MapKind):
 
         return DenoiserRecipe(material)
 
-    def basis_size(self, config: Section) -> int:
+    def basis_size(self, config: DenoiserConfig) -> int:
         """Return the features of an increment: the probability flow has no rate."""
         return config.order + int(config.eta > 0)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from molflow.analysis.weighting import normalised
-from molflow.flow_map.base import FlowMap
 from molflow.maps.denoiser.batches import StepBatches, TimeLaw, local_counts, scaled_positions
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.maps.denoiser.objective import DenoiserObjective
 from molflow.maps.denoiser.stiff_norm import StiffNorm
 from molflow.maps.denoiser.validation import SampleScores
@@ -16,7 +16,7 @@ from molflow.training.fit import Epoch
 from molflow.training.kinds import Ingredients, Material, Recipe
 
 
-class DenoiserRecipe(Recipe):
+class DenoiserRecipe(Recipe[DenoiserFlowMap]):
     """Matching at all noise levels, and a family of objectives for long steps."""
 
     def __init__(self, material: Material):
@@ -25,7 +25,7 @@ class DenoiserRecipe(Recipe):
         if material.data.train_log_weights is not None:
             self.data_hash += f"-{material.data.manifest['weights_sha256']['train']}"
 
-    def ingredients(self, flow_map: FlowMap) -> Ingredients:
+    def ingredients(self, flow_map: DenoiserFlowMap) -> Ingredients:
         """Return objective, batches and validation."""
         material, settings = self.material, self.material.settings
         objective, data = settings.objective, material.data

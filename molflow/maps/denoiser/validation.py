@@ -67,7 +67,7 @@ class EnsembleScore:
         torsions = torsions[whole]
         if self.found and len(torsions):
             scores["torsion_js_distance"] = float(np.mean(js_distances(torsions, self.torsions)))
-        elif not self.found:
+        elif self.distances is not None:
             off = wasserstein_1d(_distances(positions, self.pairs), self.distances, 1)
             scores["distance_w1"] = float(off.mean()) if len(off) else 0.0
         sides = [
@@ -104,7 +104,8 @@ class SampleScores:
 
     def __call__(self, flow_map: DenoiserFlowMap) -> dict[str, float]:
         """Return the scores, such as ``fes_rmse@4``."""
-        settings, found = self.material.settings, {}
+        settings = self.material.settings
+        found: dict[str, float] = {}
         seed, atoms = derive_seed(settings.seed, "validation"), self.material.topology.n_atoms
         for nfe in settings.validation_nfe:
             drawn = draw(flow_map, settings.validation_samples, nfe, seed, atoms)

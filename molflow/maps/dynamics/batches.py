@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -23,9 +23,10 @@ class StepsOfPaths(Protocol):
         ps; the semigroup ends there.
     """
 
-    shortest: float
+    @property
+    def shortest(self) -> float: ...
 
-    def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor | float]:
+    def draw(self, count: int, generator: torch.Generator) -> dict[str, Any]:
         """Return so many, with their ``friction``."""
 
 
@@ -108,7 +109,7 @@ class DynamicsBatches(Dataset):
             "slots": torch.randperm(objective.rollouts, generator=generator)[:rolled],
             "restart": torch.rand(rolled, generator=generator) * objective.rollout_length < 1.0,
             "friction": float(log_uniform(1, low, high, generator)),
-            **(self.paths.draw(direct, generator) if direct else {}),
+            **(self.paths.draw(direct, generator) if direct and self.paths else {}),
             # Where objectives divide a step that may be divided anywhere.
             "share": torch.rand(anchored + free, generator=generator),
         }

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from molflow.flow_map.base import FlowMap
 from molflow.maps.dynamics.scales import LangevinScales
-from molflow.sde.base import AdditiveSDE
+from molflow.sde.overdamped import OverdampedLangevin
+from molflow.sde.underdamped import UnderdampedLangevin
 
 #: Length of the clock on which networks see lags.
 CLOCK = 8.0
+N = TypeVar("N", bound=nn.Module)
 
 
 class DynamicsFlowMap(FlowMap):
@@ -28,6 +30,21 @@ class DynamicsFlowMap(FlowMap):
     temperature, friction : float, optional
         K and 1/ps; by default those of the state of reference.
     """
+
+    scales: LangevinScales
+    order: int
+    temperature: float
+    friction: float
+    root_masses: Tensor
+    sde: UnderdampedLangevin | OverdampedLangevin
+
+    if TYPE_CHECKING:
+        # Of every map of dynamics, and different in each.
+        @property
+        def longest_lag(self) -> float: ...
+        def force(self, positions: Tensor) -> Tensor: ...
+        def start(self, positions: Tensor, normal: Tensor) -> Tensor: ...
+        def constant(self, force: Tensor) -> Tensor: ...
 
     def __init__(
         self,
@@ -94,11 +111,11 @@ class DynamicsFlowMap(FlowMap):
         return found
 
     @abstractmethod
-    def _set_equation(self, sde: AdditiveSDE) -> None:
+    def _set_equation(self, sde: Any) -> None:
         """Take an equation in the state of this map, and what else depends on the state."""
 
 
-def _view(module: nn.Module) -> nn.Module:
+def _view(module: N) -> N:
     """Return a module with the same parameters, buffers and parts, whose own can be set anew.
 
     What is set on it is not seen by the original; what is shared is not copied.

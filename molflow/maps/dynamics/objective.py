@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from molflow.brownian.chen import join
 from molflow.brownian.increment import Increment
 from molflow.devices import upload
-from molflow.flow_map.base import FlowMap
 from molflow.maps.dynamics.configuration import DynamicsObjectiveConfig
 from molflow.maps.dynamics.flow_map import DynamicsFlowMap
 from molflow.maps.dynamics.rollouts import RolloutObjective, halves_of, part_of, residuals_of
@@ -46,13 +47,13 @@ class DynamicsObjective(RolloutObjective):
         flow_map: DynamicsFlowMap,
         config: DynamicsObjectiveConfig,
         family: LongSteps | None = None,
-        frozen: FlowMap | None = None,
+        frozen: Any = None,
     ):
         super().__init__(flow_map, config)
         self.family, self.frozen = family, frozen
 
     def forward(
-        self, flow_map: DynamicsFlowMap, teacher: DynamicsFlowMap, batch: dict[str, Tensor]
+        self, flow_map: DynamicsFlowMap, teacher: DynamicsFlowMap, batch: dict[str, Any]
     ) -> Residuals | list[Residuals]:
         """Return the residuals of one batch of `DynamicsBatches`."""
         state = flow_map.scales.temperature, batch["friction"]
@@ -60,7 +61,8 @@ class DynamicsObjective(RolloutObjective):
         local, x = batch["local"], student.start(batch["positions"], batch["normal"])
         targets = [student.constant(batch["forces"][:local])]
         h = torch.cat([batch["lag"].new_zeros(local), batch["lag"]])
-        whitened, watched, found = student.no_features(x), {}, []
+        whitened, found = student.no_features(x), []
+        watched: dict[str, tuple[Tensor, int]] = {}
         if local < len(x):
             x = torch.cat([x[:local], self.starts(x[local:], batch)])
             left, right = halves_of(student, batch)
@@ -84,7 +86,7 @@ class DynamicsObjective(RolloutObjective):
 
     @torch.no_grad()
     def _targets(
-        self, teacher, x: Tensor, left: Increment, right: Increment, batch: dict[str, Tensor]
+        self, teacher, x: Tensor, left: Increment, right: Increment, batch: dict[str, Any]
     ) -> tuple[list[Tensor], dict[str, tuple[Tensor, int]]]:
         k, last = batch["anchored"], len(x) - batch["mean_flow"]
         targets, watched = [], {}
@@ -114,29 +116,29 @@ class DynamicsObjective(RolloutObjective):
         self, student, teacher, x: Tensor, left: Increment, right: Increment, batch
     ) -> list[Residuals]:
         """Return what the family says of the steps that are not tied to the force."""
-        part = slice(batch["anchored"], None)
-        if not len(x[part]):
+        part, family = slice(batch["anchored"], None), self.family
+        if family is None or not len(x[part]):
             return []
         t = upload(batch["lag"][part], x.device)
         s = torch.zeros_like(t)
-        u, t = self.family.times(s, t, float("nan"), batch["share"][part])
-        halves = [
+        u, t = family.times(s, t, float("nan"), batch["share"][part])
+        before, after = (
             Increment.from_whitened(student.basis, h, batch[name][part])
             for h, name in ((u - s, "left"), (t - u, "right"))
-        ]
+        )
         force = student.constant(batch["forces"][batch["local"] :][part])
         state = student.temperature, student.friction
         frozen = None if self.frozen is None else self.frozen.at(*state)
-        values = self.family.residual(
-            student, {"average": teacher, "frozen": frozen}.get(self.family.teacher),
-            (lambda time, state: force) if self.family.teacher == "none" else None,
-            s, u, t, x[part], *halves, ThermalNorm(student, t),
+        values = family.residual(
+            student, {"average": teacher, "frozen": frozen}.get(family.teacher),
+            (lambda time, state: force) if family.teacher == "none" else None,
+            s, u, t, x[part], before, after, ThermalNorm(student, t),
         )  # fmt: skip
         clock = self.clock(t).float()
         return [Residuals(values, torch.zeros_like(clock), clock, {"long": len(values)})]
 
 
-def path_target(flow_map: DynamicsFlowMap, batch: dict[str, Tensor]) -> Tensor:
+def path_target(flow_map: DynamicsFlowMap, batch: dict[str, Any]) -> Tensor:
     """Return the n̄ that takes the starts of steps along paths to their ends; see `PathSteps`."""
     lag = batch["path_lag"]
     increment = Increment.from_whitened(flow_map.basis, lag, batch["path_noise"])

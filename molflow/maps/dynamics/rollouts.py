@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +31,9 @@ class RolloutObjective(nn.Module):
     config : DynamicsObjectiveConfig
     """
 
+    rollouts: Tensor
+    ages: Tensor
+
     def __init__(self, flow_map: DynamicsFlowMap, config: DynamicsObjectiveConfig):
         super().__init__()
         self.longest_lag = flow_map.scales.longest_lag
@@ -41,7 +46,7 @@ class RolloutObjective(nn.Module):
         """Return lags on the clock of networks and of the weight of the loss, on the device."""
         return upload(CLOCK * h / self.longest_lag, self.rollouts.device)
 
-    def starts(self, x: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    def starts(self, x: Tensor, batch: dict[str, Any]) -> Tensor:
         """Put the states of rollouts that go on in the places of frames."""
         slots, first = batch["slots"], batch["anchored"]
         if not len(slots):
@@ -69,7 +74,7 @@ class RolloutObjective(nn.Module):
         }
 
 
-def halves_of(flow_map: DynamicsFlowMap, batch: dict[str, Tensor]) -> tuple[Increment, Increment]:
+def halves_of(flow_map: DynamicsFlowMap, batch: dict[str, Any]) -> tuple[Increment, Increment]:
     """Return the increments of both halves of the steps of a batch."""
     half = 0.5 * batch["lag"]
     left, right = (
@@ -79,7 +84,7 @@ def halves_of(flow_map: DynamicsFlowMap, batch: dict[str, Tensor]) -> tuple[Incr
 
 
 def part_of(
-    batch: dict[str, Tensor], part: slice, left: Increment, right: Increment
+    batch: dict[str, Any], part: slice, left: Increment, right: Increment
 ) -> tuple[Tensor, Tensor, list[Increment]]:
     """Return the ends of some steps and the increments of their halves."""
     t = batch["lag"][part]
@@ -94,7 +99,7 @@ def residuals_of(
     objective: RolloutObjective,
     error: Tensor,
     h: Tensor,
-    batch: dict[str, Tensor],
+    batch: dict[str, Any],
     watched: dict[str, tuple[Tensor, int]],
 ) -> Residuals:
     """Return errors of a batch, those of its parts in their order."""

@@ -46,6 +46,12 @@ class BondedForce(nn.Module):
         If a term names an atom that is not there.
     """
 
+    sites: Tensor
+    spread: Tensor
+    bond: Tensor
+    angle: Tensor
+    torsion: Tensor
+
     def __init__(self, terms: BondedTerms, n_atoms: int):
         super().__init__()
         bonds, angles = _columns(terms.bonds, 2), _columns(terms.angles, 3)
@@ -178,7 +184,7 @@ def _by_atoms(rows: tuple[tuple, ...]) -> tuple[Tensor, Tensor]:
     Terms on the same four atoms are one Fourier series Σ_n [p_n cos nφ + q_n sin nφ] with
     p_n = k cos φ₀ and q_n = k sin φ₀.
     """
-    groups = {}
+    groups: dict[tuple, list[tuple[int, float, float]]] = {}
     for *atoms, n, phase, k in rows:
         groups.setdefault(tuple(atoms), []).append((int(n), phase, k))
     most = max((n for terms in groups.values() for n, _, _ in terms), default=1)
@@ -187,5 +193,4 @@ def _by_atoms(rows: tuple[tuple, ...]) -> tuple[Tensor, Tensor]:
         for n, phase, k in terms:
             series[n - 1, 0, column] += k * math.cos(phase)
             series[n - 1, 1, column] += k * math.sin(phase)
-    atoms = torch.tensor(list(groups), dtype=torch.long).reshape(-1, 4).mT
-    return atoms, series
+    return torch.tensor(list(groups), dtype=torch.long).reshape(-1, 4).mT, series

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -27,7 +29,7 @@ class BondedObjective(RolloutObjective):
         self,
         flow_map: BondedLangevinFlowMap,
         teacher: BondedLangevinFlowMap,
-        batch: dict[str, Tensor],
+        batch: dict[str, Any],
     ) -> Residuals:
         """Return the residuals of one batch of `DynamicsBatches`."""
         state = flow_map.scales.temperature, batch["friction"]
@@ -38,7 +40,7 @@ class BondedObjective(RolloutObjective):
         rest = (batch["forces"][:local] - known) / student.sde.masses.to(x)
         targets = [torch.stack([rest, *[torch.zeros_like(rest)] * (student.outputs - 1)])]
         paths = [student.still(batch["positions"][:local])]
-        watched = {}
+        watched: dict[str, tuple[Tensor, int]] = {}
         if local < len(x):
             x = self.starts(x[local:], batch)
             left, right = halves_of(student, batch)

@@ -32,6 +32,10 @@ class InertialFlowMap(DynamicsFlowMap):
         `LangevinScales.response_times`, ps.
     """
 
+    response: Tensor
+    force_sizes: Tensor
+    sde: UnderdampedLangevin
+
     def __init__(
         self,
         network: nn.Module,

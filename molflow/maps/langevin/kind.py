@@ -32,7 +32,7 @@ class LangevinKind(MapKind):
     network: ClassVar = {"scalars": 48, "vectors": 24, "layers": 3}
 
     def build(
-        self, graph: MolecularGraph, network: Section, config: Section, known: Any = None
+        self, graph: MolecularGraph, network: Section, config: LangevinConfig, known: Any = None
     ) -> FlowMap:
         """Return an untrained map; `known` are `LangevinScales`."""
         kind = LangevinFlowMap if known.bonded is None else BondedLangevinFlowMap
@@ -57,15 +57,15 @@ class LangevinKind(MapKind):
             )
         check_dynamics(settings)
 
-    def basis_size(self, config: Section) -> int:
+    def basis_size(self, config: LangevinConfig) -> int:
         """Return the features of an increment."""
         return config.order + 1
 
-    def fixed(self, config: Section) -> dict[str, Any]:
+    def fixed(self, config: LangevinConfig) -> dict[str, Any]:
         """Return the settings in which a run must agree with one that it starts from."""
         return {"map.longest_lag": config.longest_lag}
 
-    def describe(self, flow_map: FlowMap) -> dict[str, Any]:
+    def describe(self, flow_map: BondedLangevinFlowMap) -> dict[str, Any]:
         """Return masses, sizes of forces and the state of reference."""
         return {"dynamics": flow_map.scales.to_dict()}
 

@@ -96,14 +96,14 @@ class KnownMotion(nn.Module):
         half, kept, points = plan.half, plan.kept, len(plan.nodes)
         rate, masses = self.sde.friction, self.sde.masses.to(free)
         step = 2.0 * half
-        pushes = [None] * points
+        pushes: Tensor | None = None
         if given is not None:
             shapes = nodes_shape(points, len(given), free.dtype, free.device)
             pushes = torch.einsum("pn,nbax->pbax", shapes, given)
 
         def acceleration(k: int, r: Tensor) -> Tensor:
             found = self.bonded(free[k] + r) / masses + 0.25 * rate**2 * r
-            return found if pushes[k] is None else found + pushes[k]
+            return found if pushes is None else found + pushes[k]
 
         # With e^(γ(u−s)/2) taken out again, w is r, and w' is q = r' + γ r/2.
         r, q = torch.zeros_like(free[0]), torch.zeros_like(free[0])
@@ -171,8 +171,8 @@ def expansion(points: int, count: int) -> Tensor:
     """
     gauss, weight = np.polynomial.legendre.leggauss(count // 2 + 2)
     substeps = (points - 1) // 2
-    shares = (np.arange(substeps)[:, None] + 0.5 + 0.5 * gauss) / substeps
-    shares = torch.from_numpy(shares).flatten()
+    places = (np.arange(substeps)[:, None] + 0.5 + 0.5 * gauss) / substeps
+    shares = torch.from_numpy(places).flatten()
     odd = 2.0 * torch.arange(count, dtype=torch.float64) + 1.0
     weights = torch.from_numpy(np.tile(0.5 * weight / substeps, substeps))[:, None] * odd
     return (shifted_legendre(shares, count) * weights).mT @ between(points, shares)

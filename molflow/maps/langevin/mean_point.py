@@ -12,6 +12,7 @@ from molflow.flow_map.base import FlowMap
 from molflow.maps.langevin.free_path import free_velocity
 from molflow.sde.base import time_tensor
 from molflow.sde.quadrature import legendre_rule
+from molflow.sde.underdamped import UnderdampedLangevin
 
 if TYPE_CHECKING:
     from molflow.maps.langevin.flow_map import LangevinFlowMap
@@ -40,6 +41,8 @@ class MeanPointMap(FlowMap):
     flow_map : LangevinFlowMap
         Whose force it is: what the map says of steps of no length.
     """
+
+    sde: UnderdampedLangevin
 
     def __init__(self, flow_map: LangevinFlowMap):
         super().__init__()

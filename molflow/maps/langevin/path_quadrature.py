@@ -13,6 +13,7 @@ from molflow.brownian.legendre import shifted_legendre
 from molflow.flow_map.base import FlowMap
 from molflow.maps.langevin.known_motion import between, expansion_like
 from molflow.sde.base import time_tensor
+from molflow.sde.underdamped import UnderdampedLangevin
 
 if TYPE_CHECKING:
     from molflow.maps.langevin.bonded_flow_map import BondedLangevinFlowMap
@@ -32,6 +33,8 @@ class PathQuadratureMap(FlowMap):
     flow_map : BondedLangevinFlowMap
         Whose force it is: what the map says of steps of no length.
     """
+
+    sde: UnderdampedLangevin
 
     def __init__(self, flow_map: BondedLangevinFlowMap):
         super().__init__()
@@ -63,8 +66,8 @@ def _quadrature(
 ) -> tuple[Tensor, Tensor]:
     """Return what makes values at Gauss points of those at nodes, and Legendre coefficients of
     them; (POINTS, points) and (POINTS, count)."""
-    node, weight = np.polynomial.legendre.leggauss(POINTS)
-    node, weight = torch.from_numpy(0.5 + 0.5 * node), torch.from_numpy(0.5 * weight)
+    roots, weights = np.polynomial.legendre.leggauss(POINTS)
+    node, weight = torch.from_numpy(0.5 + 0.5 * roots), torch.from_numpy(0.5 * weights)
     odd = 2.0 * torch.arange(count) + 1.0
     coefficients = weight[:, None] * shifted_legendre(node, count) * odd
     return between(points, node).to(device, dtype), coefficients.to(device, dtype)

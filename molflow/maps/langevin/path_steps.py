@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ class PathSteps:
         """Length of the shortest of them, ps."""
         return self.paths.block
 
-    def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor | float]:
+    def draw(self, count: int, generator: torch.Generator) -> dict[str, Any]:
         """Draw steps of one friction from training paths.
 
         Returns
@@ -70,7 +71,7 @@ class PathSteps:
         blocks = lag / self.paths.block
         return abs(blocks - round(blocks)) < 1e-6 and 1 <= round(blocks) <= self.paths.blocks
 
-    def starts(self, part: PathPart, lag: float, most: int) -> dict[str, Tensor | float]:
+    def starts(self, part: PathPart, lag: float, most: int) -> dict[str, Any]:
         """Return the first steps of a lag of up to so many paths of a part, as in `draw`."""
         rows = torch.arange(min(most, len(part.rows)))
         blocks = torch.full_like(rows, round(lag / self.paths.block))
@@ -78,7 +79,7 @@ class PathSteps:
 
     def steps(
         self, part: PathPart, rows: Tensor, firsts: Tensor, blocks: Tensor
-    ) -> dict[str, Tensor | float]:
+    ) -> dict[str, Any]:
         """Return steps of some paths of a part; all arguments after it are (count,) int.
 
         Parameters
@@ -104,7 +105,7 @@ class PathSteps:
         }
 
 
-def path_end(flow_map: InertialFlowMap, batch: dict[str, Tensor]) -> Tensor:
+def path_end(flow_map: InertialFlowMap, batch: dict[str, Any]) -> Tensor:
     """Return where the map takes the starts of steps of `PathSteps`, float64 on the CPU."""
     device = next(flow_map.parameters()).device
     x, z, lag = (batch[name].to(device) for name in ("path_start", "path_noise", "path_lag"))

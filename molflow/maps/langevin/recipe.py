@@ -35,7 +35,7 @@ from molflow.training.fit import Epoch
 from molflow.training.kinds import Ingredients, Material, Recipe
 
 
-class LangevinRecipe(Recipe):
+class LangevinRecipe(Recipe[InertialFlowMap]):
     """Force matching and steps of all lengths; residual noise once the weights are there."""
 
     def __init__(self, material: Material):
@@ -43,8 +43,9 @@ class LangevinRecipe(Recipe):
         self.forces = load_forces(material.data)
         self.paths = usable_paths(material.data, settings)
         # Paths that teach nothing decide the residual noise, but not the weights.
-        taught = self.paths is not None and settings.objective.direct_share
-        names = [force_hash(material.data), *([self.paths.name] if taught else [])]
+        names = [force_hash(material.data)]
+        if self.paths is not None and settings.objective.direct_share:
+            names.append(self.paths.name)
         self.data_hash = "-".join(names)
         bonded = known_formula(self.forces, material.graph, settings.map.bonded)
         rest = self.forces.train[1].astype(np.float64)
@@ -52,8 +53,9 @@ class LangevinRecipe(Recipe):
             known = known_force(bonded, rest.shape[1])
             frames = torch.from_numpy(self.forces.train[0].astype(np.float64))
             rest = rest - torch.cat([known(part) for part in frames.split(1000)]).numpy()
-        state = material.data.scale, material.system, settings.map
-        self.known = scales_of(self.forces, rest, *state, bonded)
+        self.known = scales_of(
+            self.forces, rest, material.data.scale, material.system, settings.map, bonded
+        )
 
     def ingredients(self, flow_map: InertialFlowMap) -> Ingredients:
         """Return objective, batches and validation.

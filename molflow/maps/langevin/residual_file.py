@@ -47,4 +47,5 @@ def load_residual(folder: Path, description: dict[str, Any]) -> ResidualNoise | 
         )
     tensors = load_file(path)
     numbers = {name: float(tensors.pop(name)) for name in ("block", "temperature")}
-    return ResidualNoise(**tensors, **numbers)
+    held: dict[str, Any] = tensors | numbers
+    return ResidualNoise(**held)

@@ -84,7 +84,8 @@ def by_friction(moments: Tensor, counts: Tensor, frictions: Tensor) -> tuple[Ten
         return mean, torch.zeros_like(mean)
     columns = torch.stack([torch.ones_like(frictions), frictions], dim=1)
     solution = torch.linalg.lstsq(weight[:, None] * columns, weight[:, None] * moments.flatten(1))
-    return tuple(solution.solution.unflatten(1, moments.shape[1:]))
+    constant, slope = solution.solution.unflatten(1, moments.shape[1:])
+    return constant, slope
 
 
 def _residuals(

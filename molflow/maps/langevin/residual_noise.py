@@ -68,8 +68,9 @@ class ResidualNoise:
 
     def on(self, device: torch.device) -> ResidualNoise:
         """Return the noise with what `draw` needs on a device; covariances stay where they are."""
-        moved = {"neighbours": self.neighbours.to(device), "masses": self.masses.to(device)}
-        return replace(self, **moved)
+        return replace(
+            self, neighbours=self.neighbours.to(device), masses=self.masses.to(device)
+        )
 
     def covariance(self, h: float, temperature: float, friction: float) -> Tensor:
         """Return the covariance of a step of length h (ps), (6 atoms, 6 atoms) float64.

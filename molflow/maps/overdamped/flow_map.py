@@ -44,6 +44,10 @@ class OverdampedFlowMap(DynamicsFlowMap):
 
     outputs = 1
 
+    forces: Tensor
+    relaxation: Tensor
+    sde: OverdampedLangevin
+
     def __init__(
         self,
         network: nn.Module,

@@ -31,7 +31,7 @@ class OverdampedKind(MapKind):
     offers: ClassVar = frozenset({FACTOR})
 
     def build(
-        self, graph: MolecularGraph, network: Section, config: Section, known: Any = None
+        self, graph: MolecularGraph, network: Section, config: OverdampedConfig, known: Any = None
     ) -> FlowMap:
         """Return an untrained map; `known` are `LangevinScales`."""
         inputs, outputs = OverdampedFlowMap.inputs(config.order), OverdampedFlowMap.outputs
@@ -61,15 +61,15 @@ class OverdampedKind(MapKind):
             )
         check_dynamics(settings)
 
-    def basis_size(self, config: Section) -> int:
+    def basis_size(self, config: OverdampedConfig) -> int:
         """Return the features of an increment."""
         return config.order
 
-    def fixed(self, config: Section) -> dict[str, Any]:
+    def fixed(self, config: OverdampedConfig) -> dict[str, Any]:
         """Return the settings in which a run must agree with one that it starts from."""
         return {"map.longest_lag": config.longest_lag}
 
-    def describe(self, flow_map: FlowMap) -> dict[str, Any]:
+    def describe(self, flow_map: OverdampedFlowMap) -> dict[str, Any]:
         """Return masses, sizes of forces and the state of reference."""
         return {"dynamics": flow_map.scales.to_dict()}
 

@@ -11,6 +11,7 @@ from molflow.brownian.legendre import alternating
 from molflow.devices import upload
 from molflow.flow_map.base import FlowMap
 from molflow.sde.base import time_tensor
+from molflow.sde.overdamped import OverdampedLangevin
 
 if TYPE_CHECKING:
     from molflow.maps.overdamped.flow_map import OverdampedFlowMap
@@ -28,6 +29,8 @@ class OverdampedMeanPointMap(FlowMap):
     flow_map : OverdampedFlowMap
         Whose force it is: what the map says of steps of no length.
     """
+
+    sde: OverdampedLangevin
 
     def __init__(self, flow_map: OverdampedFlowMap):
         super().__init__()

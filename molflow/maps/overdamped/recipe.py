@@ -21,15 +21,16 @@ from molflow.training.fit import Epoch
 from molflow.training.kinds import Ingredients, Material, Recipe
 
 
-class OverdampedRecipe(Recipe):
+class OverdampedRecipe(Recipe[OverdampedFlowMap]):
     """Force matching and steps of all lengths."""
 
     def __init__(self, material: Material):
         self.material, settings = material, material.settings
         self.forces = load_forces(material.data)
         self.data_hash = force_hash(material.data)
-        state = material.data.scale, material.system, settings.map
-        self.known = scales_of(self.forces, self.forces.train[1], *state)
+        self.known = scales_of(
+            self.forces, self.forces.train[1], material.data.scale, material.system, settings.map
+        )
 
     def ingredients(self, flow_map: OverdampedFlowMap) -> Ingredients:
         """Return objective, batches and validation."""
