@@ -13,7 +13,7 @@ EXECUTED := docs/notebooks
 help:
 	@echo "make demo       sample the built-in system and compare it with reference MD (outputs/demo)"
 	@echo "make test       run the tests"
-	@echo "make lint       check the style"
+	@echo "make lint       check style and types"
 	@echo "make notebooks  run the notebooks, and keep them with their pictures in $(EXECUTED)"
 	@echo "make docs       build the documentation from them (docs/_build/html/index.html)"
 	@echo "make clean      remove .venv, the demo's output and what the documentation was built of"
@@ -26,6 +26,7 @@ test: $(INSTALLED)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 # Copies are run and keep what came of it: the notebooks themselves stay without output.
 notebooks: $(INSTALLED)

@@ -28,6 +28,8 @@ class PlugMapConfig(Section):
 class PlugFlowMap(FlowMap):
     """D̄ is what the network returns."""
 
+    sde: ReverseDiffusion
+
     def __init__(self, network, sde):
         super().__init__()
         self.network, self.sde, self.basis = network, sde, sde.basis(2)

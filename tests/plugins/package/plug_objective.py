@@ -10,7 +10,8 @@ from molflow.objectives.semigroup import semigroup_residual
 class RobustSemigroup:
     """log(1 + r) of the residual r of the semigroup against an average of the weights."""
 
-    teacher, needs, derivatives = "average", frozenset(), False
+    teacher, derivatives = "average", False
+    needs: frozenset[str] = frozenset()
 
     def times(self, s, t, last, share):
         return 0.5 * (s + t), t
