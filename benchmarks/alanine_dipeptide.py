@@ -1,14 +1,14 @@
-"""Alanine dipeptide on the record: the shipped checkpoints and their baselines, by evaluations.
+"""Alanine dipeptide on the record: the shipped checkpoints and their baselines, by network calls.
 
     python benchmarks/alanine_dipeptide.py
 
-All atoms against held-out molecular dynamics: the strong map at 1 to 100 evaluations with three
+All atoms against held-out molecular dynamics: the strong map at 1 to 100 network calls with three
 path seeds; the reverse diffusion and the probability flow solved with the same network
 (`same_network.py`), and MD that runs for as many processor seconds as the map samples, with one
 seed each. Five beads by the published protocol: 100,000 samples against the frames of the training
 runs, with the deterministic flow map (trained alike with ``map.eta=0``) as one more baseline if
 --deterministic names its checkpoint. How near the conformation of a path is to that of 64
-evaluations. Speed in effectively independent samples a second beside OpenMM. Writes
+network calls. Speed in effectively independent samples a second beside OpenMM. Writes
 ``benchmarks/results/alanine_dipeptide.json`` and pictures. Finished parts are kept in --work, so
 that an interrupted run goes on where it was.
 """
@@ -47,7 +47,7 @@ from molflow.training.checkpoint import Checkpoint, load_checkpoint
 
 HERE = Path(__file__).parent
 STEPS = (1, 2, 4, 8, 16, 20, 50, 100)
-#: Evaluations of samplers to compare with; of five beads, and of samplers to compare them with.
+#: Network calls of samplers to compare with; of five beads, and of samplers to compare them with.
 BASELINE_STEPS = (1, 2, 4, 8, 16, 20)
 BEADS_STEPS, BEADS_BASELINE_STEPS = (1, 2, 4, 8, 20), (1, 2, 4, 8)
 FINEST, SAME_PATH_N = 64, 512
@@ -72,7 +72,7 @@ def table(results: dict) -> str:
     """Return fes_rmse and energy W2 of the map and all baselines as a Markdown table."""
     rows = by_sampler(results["summary"], "all_atom")
     steps = [str(k) for k in results["steps"]]
-    lines = ["| evaluations | " + " | ".join(steps) + " |", "|---" * (len(steps) + 1) + "|"]
+    lines = ["| network calls | " + " | ".join(steps) + " |", "|---" * (len(steps) + 1) + "|"]
     for name, row in rows.items():
         cells = [_cell(row[k]) if k in row else "" for k in steps]
         lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
@@ -90,7 +90,7 @@ def beads_table(results: dict) -> str:
     """Return pmf_error and 100 JS of five beads, ours and published, as a Markdown table."""
     rows = by_sampler(results["summary"], "beads5")
     steps = list(rows["molflow"]["pmf_error"])
-    lines = ["| evaluations | " + " | ".join(steps) + " |", "|---" * (len(steps) + 1) + "|"]
+    lines = ["| network calls | " + " | ".join(steps) + " |", "|---" * (len(steps) + 1) + "|"]
     for name, row in rows.items():
         cells = (_beads_cell(row, k) if k in row["js"] else "" for k in steps)
         lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
@@ -119,14 +119,14 @@ def maps(checkpoint: Checkpoint, nfe: int, n: int, path: Path) -> None:
                                       checkpoint.topology()))  # fmt: skip
     figure = Figure(figsize=(9.0, 4.2), layout="constrained")
     left, right = ramachandran(model, reference.torsions, figure)
-    left.set_title(f"molflow, {nfe} evaluations (n = {n:,})", fontsize=11)
+    left.set_title(f"molflow, {nfe} network calls (n = {n:,})", fontsize=11)
     right.set_title(f"held-out MD (n = {len(reference.torsions):,})", fontsize=11)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
 
 
 def picture(summary: dict, path: Path) -> None:
-    """Draw the scores of the map and of the baselines against evaluations."""
+    """Draw the scores of the map and of the baselines against network calls."""
     figure = Figure(figsize=(10.0, 4.0), layout="constrained")
     axes = dict(zip(("fes_rmse", "energy_w2"), figure.subplots(1, 2), strict=True))
     labels = {"fes_rmse": "fes_rmse / kT", "energy_w2": "energy W2 / kT"}
@@ -140,7 +140,7 @@ def picture(summary: dict, path: Path) -> None:
             )
         floor = [row[floors[name]] for row in summary["all_atom"].values()]
         ax.plot([int(k) for k in summary["all_atom"]], floor, "k:", label="floor (MD against MD)")
-        ax.set(xscale="log", yscale="log", xlabel="evaluations", ylabel=labels[name])
+        ax.set(xscale="log", yscale="log", xlabel="network calls", ylabel=labels[name])
         ax.set_xticks(STEPS, ["" if k == 20 else str(k) for k in STEPS])
         ax.minorticks_off()
     axes["energy_w2"].set_ylim(0.1, 1e4)
@@ -167,7 +167,7 @@ class Pieces:
     def scores(
         self, kind: str, make, checkpoint: Checkpoint, name: str, sizes: dict, seeds: list[int]
     ) -> dict:
-        """Return the rows of one sampler, a list over seeds for each number of evaluations."""
+        """Return the rows of one sampler, a list over seeds for each number of network calls."""
         return {
             str(nfe): [
                 self.once(
@@ -182,7 +182,7 @@ class Pieces:
         }
 
     def short_md(self, checkpoint: Checkpoint, sampled: dict, seeds: list[int]) -> dict:
-        """Return the rows of MD as long as the map sampled, by evaluations of the map."""
+        """Return the rows of MD as long as the map sampled, by network calls of the map."""
         return {
             nfe: [
                 self.once(
@@ -199,7 +199,7 @@ class Pieces:
 
 
 def atom_summary(rows: dict) -> dict:
-    """Return what a table needs of one sampler by evaluations, None where it diverged."""
+    """Return what a table needs of one sampler by network calls, None where it diverged."""
     return {
         nfe: summarise([row["figures"] for row in parts])
         | {"angle_sd_ratio": float(np.mean([row["angle_sd_ratio"] for row in parts]))}
@@ -210,7 +210,7 @@ def atom_summary(rows: dict) -> dict:
 
 
 def beads_summary(rows: dict) -> dict:
-    """Return both published scores of one sampler, each by evaluations."""
+    """Return both published scores of one sampler, each by network calls."""
     means = {nfe: mean_beads(parts) for nfe, parts in rows.items()}
     return {name: {nfe: row[name] for nfe, row in means.items()} for name in ("pmf_error", "js")}
 

@@ -4,7 +4,7 @@
 
 The reference under a static bias in phi and psi (``systems/alanine_dipeptide/reference-flattened``)
 against umbrella sampling with exchanges and MBAR (`umbrella.py`), its halves against each other,
-the reference by tempering beside it, and the shipped map at few evaluations against both. Writes
+the reference by tempering beside it, and the shipped map at few network calls against both. Writes
 ``benchmarks/results/yardstick.json``. Finished parts are kept in --work, so that an interrupted run
 goes on where it was.
 """
@@ -160,7 +160,7 @@ def table(results: dict) -> str:
     """Return the scores of the shipped map on both references as a Markdown table."""
     summary = results["summary"]
     steps = list(summary["map"])
-    lines = ["| evaluations | " + " | ".join(steps) + " |", "|---" * (len(steps) + 1) + "|"]
+    lines = ["| network calls | " + " | ".join(steps) + " |", "|---" * (len(steps) + 1) + "|"]
     for title, pick in (
         ("`fes_rmse`, reference by tempering", lambda row: f"{row['tempering']['fes_rmse']:.3f}"),
         ("`fes_rmse`, flattened reference", lambda row: f"{row['flattened']['fes_rmse']:.3f}"),

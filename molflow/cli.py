@@ -365,7 +365,7 @@ def study(
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
-    """Measure quality against the number of evaluations.
+    """Measure quality against the number of network calls.
 
     Samples at each number of steps with each seed, scores everything against reference MD, and
     writes a table and a figure with the floors. Can be interrupted: the same command goes on.

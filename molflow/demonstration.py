@@ -28,7 +28,7 @@ def demo(
     n : int
         Conformations.
     steps : int
-        Network evaluations per conformation.
+        Network calls per conformation.
     path_seed : int
         Seed of the Brownian paths.
     progress : bool
@@ -48,7 +48,7 @@ def demo(
     compared = time.perf_counter()
     print(format_table(result))
     print(
-        f"{n} conformations of {SYSTEM} in {steps} network evaluations each: "
+        f"{n} conformations of {SYSTEM} in {steps} network calls each: "
         f"{sampled - start:.0f} s. Comparison with MD: {compared - sampled:.0f} s.\n"
         f"Open {out / 'report.html'} in a browser; the conformations are in {ensemble}."
     )

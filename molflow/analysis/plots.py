@@ -275,7 +275,7 @@ def quality_against_steps(
     spread: Sequence[float | None] | None = None, floor: Sequence[float | None] | None = None,
     floor_name: str = "floor", axes: Axes | None = None,
 ) -> Axes:  # fmt: skip
-    """Draw a score against the number of evaluations, both on logarithmic scales.
+    """Draw a score against the number of network calls, both on logarithmic scales.
 
     Parameters
     ----------
@@ -305,7 +305,7 @@ def quality_against_steps(
     if floor is not None:
         axes.plot(steps, column(floor), label=floor_name, **REFERENCE)
         axes.legend(frameon=False, fontsize=8)
-    axes.set(xscale="log", yscale="log", xlabel="evaluations", ylabel=label)
+    axes.set(xscale="log", yscale="log", xlabel="network calls", ylabel=label)
     axes.set_xticks(steps, [str(k) for k in steps])
     axes.xaxis.set_minor_locator(NullLocator())
     low, high = axes.get_ylim()

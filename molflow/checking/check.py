@@ -32,7 +32,7 @@ def check(
     checkpoint : str, Path or Checkpoint
         Built-in system name, path of a checkpoint or run folder, or a loaded one.
     steps : int
-        Evaluations a sample, for which the findings hold.
+        Network calls a sample, for which the findings hold.
     n : int
         Samples; it sets the size of everything. Costlier properties look at a fixed part of
         them: a sixteenth is followed to eight times as many steps, an eighth by molecular
@@ -73,7 +73,7 @@ def check(
     subject = Subject(checkpoint, steps, n, path_seed, jobs)
     started = time.perf_counter()
     findings = []
-    for examine in track(list(CHECKS.values()), f"checking at {steps} evaluations", progress):
+    for examine in track(list(CHECKS.values()), f"checking at {steps} network calls", progress):
         found = examine(subject)
         findings += found if isinstance(found, list) else [found]
     result = {
@@ -116,7 +116,7 @@ def format_findings(result: dict) -> str:
         )
         for verdict in (FAIL, INCONCLUSIVE)
     }
-    whole = f"{result['system']} at {result['nfe']} evaluations, {result['n']:,} samples: "
+    whole = f"{result['system']} at {result['nfe']} network calls, {result['n']:,} samples: "
     whole += f"failed {titles[FAIL]}" if titles[FAIL] else "nothing failed"
     whole += f"; inconclusive {titles[INCONCLUSIVE]}." if titles[INCONCLUSIVE] else "."
     console = Console(width=100, highlight=False, color_system=None)

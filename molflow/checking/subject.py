@@ -32,7 +32,7 @@ class Subject:
     ----------
     checkpoint : Checkpoint
     steps : int
-        Evaluations a sample.
+        Network calls a sample.
     n : int
         Samples. Costlier properties look at a fixed part of them.
     seed : int

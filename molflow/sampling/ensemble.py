@@ -54,7 +54,7 @@ def sample(
     checkpoint : str, Path or Checkpoint
         Built-in system name, path of a checkpoint or run folder, or a loaded one.
     steps : int
-        Jumps, each of one network evaluation.
+        Jumps, each of one network call.
     n : int
         Conformations: exactly as many are returned, broken ones included.
     out : path, optional
@@ -172,7 +172,7 @@ def _draw_all(checkpoint, plan, parts, progress) -> list[np.ndarray | Path]:
     blocks = -(-n // BLOCK)
     pieces: list[np.ndarray | Path] = []
     starts = range(0, blocks, batch)
-    for first in track(starts, f"sampling at {steps} evaluations", progress):
+    for first in track(starts, f"sampling at {steps} network calls", progress):
         part = None if parts is None else parts / f"blocks-{first:07d}.npy"
         if part is None or not part.exists():
             wanted = range(first, min(first + batch, blocks))

@@ -1,1 +1,1 @@
-"""Quality against evaluations: one checkpoint at several numbers of steps."""
+"""Quality against network calls: one checkpoint at several numbers of steps."""

@@ -1,4 +1,4 @@
-"""The figure of a study: four aspects of quality against the number of evaluations."""
+"""The figure of a study: four aspects of quality against the number of network calls."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def draw(summary: dict) -> Figure:
     angstrom = [_times_ten(closeness[nfe]["mean"]) for nfe in rows]
     unrelated = _times_ten(closeness["unrelated"]["mean"])
     panels.append((
-        f"RMSD / Å to {closeness['finest']} evaluations\non the same path", angstrom, None,
+        f"RMSD / Å to {closeness['finest']} network calls\non the same path", angstrom, None,
         [unrelated] * len(steps), "unrelated paths",
     ))  # fmt: skip
     # Torsions one by one are shown of molecules that have no map of two.

@@ -1,4 +1,4 @@
-"""`molflow study`: the table and the figure of quality against evaluations, for any checkpoint."""
+"""`molflow study`: table and figure of quality against network calls, for any checkpoint."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def study(
         Folder for ``study.json``, ``study.md`` (the table), ``study.png``, ``study.pdf`` and the
         folder ``pieces``.
     steps : sequence of int
-        Evaluations a sample.
+        Network calls a sample.
     n : int
         Conformations at each number of steps with each seed.
     seeds : int
@@ -71,7 +71,7 @@ def study(
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise MolflowError(f"{name} is {value!r}: it must be a whole number, at least 1.")
     if not steps:
-        raise MolflowError("steps is empty: give one number of evaluations at least.")
+        raise MolflowError("steps is empty: give one number of network calls at least.")
     checkpoint = open_checkpoint(checkpoint, device)
     checkpoint.check_use("sample")
     if reference is None:

@@ -130,7 +130,7 @@ def table(rows: dict[str, dict], drawn: int) -> str:
     torsions = ("fes_rmse", "fes_floor") if maps else ("torsion_js_distance", "torsion_js_floor")
     heading = "`fes_rmse` / kT (floor)" if maps else "`torsion_js_distance` / √nats (floor)"
     lines = [
-        f"| evaluations | {heading} | error of ΔF(αL) / kT | energy W2 / kT (floor) "
+        f"| network calls | {heading} | error of ΔF(αL) / kT | energy W2 / kT (floor) "
         "| bond sd / MD | valid | wrong hand |",
         "|---|---|---|---|---|---|---|",
     ]

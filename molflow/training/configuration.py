@@ -43,7 +43,7 @@ class TrainingConfig(Optimisation):
     batch_size: int = Field(64, gt=1)
     seed: int = 0
     validation_samples: int = Field(1024, gt=0)
-    validation_nfe: list[int] = Field([4], description="network evaluations per validation sample")
+    validation_nfe: list[int] = Field([4], description="network calls per validation sample")
 
     @property
     def kind(self) -> MapKind:

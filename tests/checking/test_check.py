@@ -46,7 +46,7 @@ def test_table_has_every_sentence(small):
     joined = " ".join(text.split())
     for row in small[0]["findings"]:
         assert row["title"] in text
-    assert "alanine_dipeptide at 1 evaluations, 32 samples:" in joined
+    assert "alanine_dipeptide at 1 network calls, 32 samples:" in joined
     assert max(map(len, text.splitlines()[:-1])) <= 100
 
 

@@ -276,7 +276,7 @@ def test_the_files_of_the_checkpoint_are_safe(tmp_path):
 
 def test_progress(capsys):
     sample(FROZEN, n=10, steps=1, progress=True)
-    assert "sampling at 1 evaluations" in capsys.readouterr().out
+    assert "sampling at 1 network calls" in capsys.readouterr().out
     sample(FROZEN, n=10, steps=1, progress=False)
     assert capsys.readouterr().out == ""
 

@@ -81,7 +81,7 @@ def test_metrics_have_a_row_per_epoch(finished):
     assert [row["step"] for row in rows] == ["3", "6", "8"]
     for row in rows:
         assert float(row["loss/local"]) > 0 and float(row["loss/semigroup"]) >= 0
-    # Validated after the second epoch, at each number of evaluations, and only then.
+    # Validated after the second epoch, at each number of network calls, and only then.
     scores = [name for name in rows[0] if name.startswith("val/")]
     assert {"val/fes_rmse@1", "val/fes_rmse@2"} <= set(scores)
     assert all((row["val/fes_rmse@1"] != "") == (row["step"] == "6") for row in rows)

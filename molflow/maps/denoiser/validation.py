@@ -87,7 +87,7 @@ def _distances(positions: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 class SampleScores:
-    """Draw samples from a map at several numbers of evaluations and score them.
+    """Draw samples from a map at several numbers of network calls and score them.
 
     Parameters
     ----------
