@@ -276,9 +276,9 @@ def sample(
         told = sample_and_tell(checkpoint, n, out, steps, stop, path_seed, device, jobs, quiet)
         typer.echo(told)
         return
-    for option, given in (("--stop", stop), ("--jobs", jobs)):
-        if given is not None:
-            raise MolflowError(f"{option} is {given}, but --weights is missing: give both.")
+    for option, value in (("--stop", stop), ("--jobs", jobs)):
+        if value is not None:
+            raise MolflowError(f"{option} is {value}, but --weights is missing: give both.")
     from molflow.sampling.ensemble import sample as run
 
     run(

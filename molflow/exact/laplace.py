@@ -54,13 +54,16 @@ def laplace(
     """
     calls = 0
 
-    def counted(x):
+    def counted(x: np.ndarray) -> tuple[float, np.ndarray]:
         nonlocal calls
         calls += 1
         return potential(x)
 
-    options = {"maxiter": 200, "maxcor": 20, "ftol": 1e-9, "gtol": 1e-2 / step * 1e-3}
-    mode = minimize(counted, start, jac=True, method="L-BFGS-B", options=options).x
+    found = minimize(
+        counted, start, jac=True, method="L-BFGS-B",
+        options={"maxiter": 200, "maxcor": 20, "ftol": 1e-9, "gtol": 1e-2 / step * 1e-3},
+    )  # fmt: skip
+    mode = found.x
     height, slope = counted(mode)
     rows = np.array([counted(mode + step * direction)[1] for direction in np.eye(len(mode))])
     curvature = (rows - slope) / step

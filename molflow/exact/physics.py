@@ -81,10 +81,8 @@ def hands_of(system: MolecularSystem) -> tuple[np.ndarray, np.ndarray]:
     for one, other in topology.bonds:
         around.setdefault(one.index, []).append(other.index)
         around.setdefault(other.index, []).append(one.index)
-    centres = [
-        (atom, *sorted(near)[:3]) for atom, near in sorted(around.items()) if len(near) == 4
-    ]
-    centres = np.array(centres, dtype=int).reshape(-1, 4)
+    rows = [(atom, *sorted(near)[:3]) for atom, near in sorted(around.items()) if len(near) == 4]
+    centres = np.array(rows, dtype=int).reshape(-1, 4)
     return centres, _signs(system.start_positions().astype(np.float64), centres)
 
 

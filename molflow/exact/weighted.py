@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -118,7 +119,8 @@ def sample_weighted(
     system = energy_system(checkpoint.description)
     if isinstance(system, str):
         raise MolflowError(f"there is no Boltzmann law to weight by. {system}")
-    flow_times(checkpoint.flow_map, steps, stop or None)
+    flow_map: Any = checkpoint.flow_map  # of a kind that samples
+    flow_times(flow_map, steps, stop or None)
     wanted = Wanted(
         system, steps, stop or None, path_seed, schedule or Schedule(),
         recorded=n >= _RECORDED, compiled=compiled,
@@ -144,7 +146,8 @@ def sample_weighted(
     record = _record(checkpoint, wanted, found, trajectory)
     if out is not None:
         _write(out, checkpoint, found, plan, record, time.perf_counter() - began)
-        shutil.rmtree(parts)
+        if parts is not None:
+            shutil.rmtree(parts)
     return trajectory, {"log_weights": found["log_weights"], "record": record}
 
 
@@ -160,7 +163,8 @@ def sample_and_tell(checkpoint, n, out, steps, stop, path_seed, device, jobs, qu
 
 def check_price(checkpoint: Checkpoint, steps: int) -> None:
     """Raise `MolflowError` if a sample's Jacobian would cost more than `DEAREST` seconds."""
-    flow_map, n_atoms = checkpoint.flow_map, checkpoint.n_atoms
+    flow_map: Any = checkpoint.flow_map
+    n_atoms = checkpoint.n_atoms
     example = next(flow_map.parameters())
     x = torch.randn(2, n_atoms, 3, generator=torch.Generator().manual_seed(0)).to(example)
     time_ = example.new_full((2,), flow_map.sde.duration / 2.0)
@@ -204,8 +208,8 @@ def _all_pieces(checkpoint, wanted, n: int, parts, jobs, progress) -> dict[str, 
     jobs = number_of_jobs(jobs if on_cpu else 1, len(todo))
     pieces = _pieces(checkpoint, wanted, todo, jobs)
     for k, piece in track(pieces, f"weighting, {PIECE} at a time", progress, len(todo)):
-        if names[k] is not None:
-            write_arrays(names[k], **piece)
+        if (name := names[k]) is not None:
+            write_arrays(name, **piece)
         found[k] = piece
     order = sorted(found)
     joined = {

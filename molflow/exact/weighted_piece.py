@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from molflow.exact.density import arrive, log_normal
 from molflow.exact.laplace import laplace
 from molflow.exact.physics import BoltzmannLaw
 from molflow.maps.denoiser.draw import BLOCK, start_positions
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.maps.denoiser.probability_flow import ProbabilityFlow, flow_times
 from molflow.maps.denoiser.tangent_mean import TangentMean
 from molflow.seeds import derive_seed
@@ -66,9 +68,10 @@ class WeightedPieces:
 
     def __init__(self, checkpoint: Checkpoint, wanted: Wanted):
         self.checkpoint, self.wanted = checkpoint, wanted
-        flow_map = checkpoint.flow_map
-        self.flow = ProbabilityFlow(flow_map, flow_times(flow_map, wanted.steps, wanted.stop))
-        self.mean = TangentMean(flow_map, wanted.recorded, wanted.compiled)
+        self.flow_map = cast(DenoiserFlowMap, checkpoint.flow_map)  # of a kind that samples
+        times = flow_times(self.flow_map, wanted.steps, wanted.stop)
+        self.flow = ProbabilityFlow(self.flow_map, times)
+        self.mean = TangentMean(self.flow_map, wanted.recorded, wanted.compiled)
         self.law = BoltzmannLaw(wanted.system, checkpoint.scale)
 
     def piece(self, index: int) -> dict[str, np.ndarray]:
@@ -87,7 +90,7 @@ class WeightedPieces:
             x = self._starts(index)
             chunk = max(1, _PAIRS // (PIECE * x.shape[1] ** 2))
             arrival = arrive(lambda rows: self.flow.rows(rows, self.mean), x, chunk)
-            variance = 1.0 + self.checkpoint.flow_map.sde.sigma_max ** 2
+            variance = 1.0 + self.flow_map.sde.sigma_max ** 2
             log_density = log_normal(x, variance) - arrival.log_determinant
             guess = self._denoised(arrival.positions)
         flowed = time.process_time()
@@ -110,7 +113,7 @@ class WeightedPieces:
 
     def _starts(self, index: int) -> torch.Tensor:
         """Return the same starts as `flow_blocks` has."""
-        flow_map = self.checkpoint.flow_map
+        flow_map = self.flow_map
         block, part = divmod(index, BLOCK // PIECE)
         seed = derive_seed(self.wanted.path_seed, "block", block)
         x = start_positions(flow_map, BLOCK, self.checkpoint.n_atoms, seed)

@@ -185,9 +185,8 @@ def _finished(molecule, name: str, seed: int, keep: bool = False) -> Molecule:
     if not keep:
         molecule = Chem.AddHs(molecule)
         settings = rdDistGeom.ETKDGv3()
-        # The stubs of rdkit take the type of these properties for that of the class.
-        settings.randomSeed = seed + 1  # type: ignore[assignment]
-        settings.maxIterations = 200  # type: ignore[assignment]
+        settings.randomSeed = seed + 1
+        settings.maxIterations = 200
         if rdDistGeom.EmbedMolecule(molecule, settings) != 0:
             raise MolflowError(
                 f"{name}: no coordinates were found that fit its rings and stereocentres: give a "

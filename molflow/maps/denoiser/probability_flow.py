@@ -10,6 +10,7 @@ from torch import Tensor
 
 from molflow.errors import MolflowError
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
+from molflow.sde.base import time_tensor
 
 #: D̄ and its directional derivatives: (s, t, rows of x, rows of z) -> rows of D̄.
 RowsOfMean = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -97,7 +98,7 @@ class ProbabilityFlow:
         others = rows.new_zeros(*rows.shape, self.flow_map.basis.size - 1)
         z = torch.cat([math.sqrt(h) * slope.unsqueeze(-1), others], dim=-1)
         seen = mean(self._time(s, rows), self._time(t, rows), rows, z)
-        lift = float(sde.lift(s, t))
+        lift = float(sde.lift(time_tensor(s), time_tensor(t)))
         known = lift * rows + _feature(sde.eta, h) * self._sigma(t) * slope
         return known + (1.0 - lift) * seen, seen
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.func import jvp, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
+
+#: Of the value, which is one for all directions, and of the derivatives.
+_AXES: Any = (None, 0)
 
 
 class TangentMean:
@@ -29,7 +35,7 @@ class TangentMean:
     def __init__(self, flow_map: DenoiserFlowMap, recorded: bool = False, compiled: bool = False):
         self.flow_map, self.compiled = flow_map, compiled
         self.recorded = recorded or compiled
-        self._graphs: dict[tuple, torch.nn.Module] = {}
+        self._graphs: dict[tuple, Callable[..., Tensor]] = {}
 
     def __call__(self, s: Tensor, t: Tensor, rows: Tensor, z: Tensor) -> Tensor:
         """Return D̄ and its derivatives, in the shape of `rows`.
@@ -64,5 +70,5 @@ class TangentMean:
                 (direction, of_features),
             )
 
-        value, derivatives = vmap(along, out_dims=(None, 0))(rows[1:], z[1:])
+        value, derivatives = vmap(along, out_dims=_AXES)(rows[1:], z[1:])
         return torch.cat([value.unsqueeze(0), derivatives])

@@ -55,6 +55,7 @@ class BondedLangevinFlowMap(InertialFlowMap):
         friction: float | None = None,
     ):
         super().__init__(network, scales, order, temperature, friction)
+        assert scales.bonded is not None, "such a map is told a formula"
         bonded = known_force(scales.bonded, len(scales.masses))
         self.motion = KnownMotion(self.sde, bonded, self.basis, self.longest_lag)
 

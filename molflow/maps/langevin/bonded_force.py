@@ -106,9 +106,10 @@ class BondedForce(nn.Module):
         key = x.dtype, x.device
         if key in self._kept:
             return self._kept[key]
-        pairs = [tuple(pair.to(x)) for pair in (self.bond, self.angle)]
+        (length, pull), (middle, turn) = self.bond.to(x), self.angle.to(x)
+        series = [(cosine, sine) for cosine, sine in self.torsion.to(x)]
         spread = self.spread.to(x).mT if self.n_atoms <= _SMALL else None
-        found = _Tables(*pairs, [tuple(series) for series in self.torsion.to(x)], spread)
+        found = _Tables((length, pull), (middle, turn), series, spread)
         # Tables that were made in these modes are of no use outside.
         if not (torch.compiler.is_compiling() or torch.is_inference_mode_enabled()):
             self._kept[key] = found
@@ -150,7 +151,7 @@ def _torsions(at: Tensor, series: list[tuple[Tensor, Tensor]]) -> Tensor:
     scale = torch.rsqrt(m2 * n2)
     cosine = (m * n).sum(1, keepdim=True) * scale
     sine = b2.sqrt() * (a * n).sum(1, keepdim=True) * scale
-    slope, c_n, s_n = 0.0, cosine, sine
+    slope, c_n, s_n = torch.zeros_like(sine), cosine, sine
     for n_fold, (p, q) in enumerate(series, start=1):
         slope = slope + n_fold * (q * c_n - p * s_n)
         c_n, s_n = c_n * cosine - s_n * sine, s_n * cosine + c_n * sine

@@ -49,5 +49,6 @@ def known_force(formula: BondedTerms | ValenceFormula, n_atoms: int) -> nn.Modul
     MolflowError
         If a term names an atom that is not there.
     """
-    kind = ValenceForce if isinstance(formula, ValenceFormula) else BondedForce
-    return kind(formula, n_atoms)
+    if isinstance(formula, ValenceFormula):
+        return ValenceForce(formula, n_atoms)
+    return BondedForce(formula, n_atoms)
