@@ -13,6 +13,7 @@ from deeptime.markov import TransitionCountEstimator, TransitionCountModel
 from deeptime.markov.msm import MarkovStateModelCollection, MaximumLikelihoodMSM
 
 from molflow.analysis.time_series import draw_weights, pieces
+from molflow.errors import MolflowError
 
 #: Crossings of a slow process below which its time is not known.
 FEWEST_CROSSINGS = 10
@@ -34,9 +35,21 @@ def count_matrices(members: list[np.ndarray], lag: int, states: int) -> np.ndarr
 
 
 def estimate(counts: np.ndarray, lag: int) -> MarkovStateModelCollection:
-    """Return the reversible maximum-likelihood model of the largest connected set of states."""
+    """Return the reversible maximum-likelihood model of the largest connected set of states.
+
+    Raises
+    ------
+    MolflowError
+        If no states are connected to and fro.
+    """
     model = TransitionCountModel(counts, lagtime=lag).submodel_largest()
-    return MaximumLikelihoodMSM(reversible=True).fit_fetch(model)
+    try:
+        return MaximumLikelihoodMSM(reversible=True).fit_fetch(model)
+    except ValueError as error:
+        raise MolflowError(
+            f"in so few frames no state is left and come back to at a lag of {lag} frames: simulate "
+            "longer, or choose a shorter lag or fewer states."
+        ) from error
 
 
 def _timescales(counts: np.ndarray, lag: int, processes: int) -> np.ndarray:

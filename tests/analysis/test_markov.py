@@ -9,6 +9,7 @@ from molflow.analysis.markov import (
     estimate,
     implied_timescales,
 )
+from molflow.errors import MolflowError
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +20,11 @@ def runs():
 def exact_timescales(matrix):
     values = np.sort(np.abs(np.linalg.eigvals(matrix)))[::-1]
     return -1 / np.log(values[1:])
+
+
+def test_states_that_are_left_for_good_are_a_sentence():
+    with pytest.raises(MolflowError, match="no state is left and come back to at a lag of 5"):
+        estimate(np.array([[0.0, 1.0], [0.0, 0.0]]), 5)
 
 
 def test_counts_are_those_of_a_sliding_window():
