@@ -47,8 +47,8 @@ def estimate(counts: np.ndarray, lag: int) -> MarkovStateModelCollection:
         return MaximumLikelihoodMSM(reversible=True).fit_fetch(model)
     except ValueError as error:
         raise MolflowError(
-            f"in so few frames no state is left and come back to at a lag of {lag} frames: simulate "
-            "longer, or choose a shorter lag or fewer states."
+            f"in so few frames no state is left and come back to at a lag of {lag} frames: "
+            "simulate longer, or choose a shorter lag or fewer states."
         ) from error
 
 
