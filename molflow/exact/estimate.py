@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import mdtraj
 import numpy as np
@@ -15,6 +16,7 @@ from molflow.exact.levels import Level, allocate, best_levels, pilot_levels, pri
 from molflow.exact.observables import observable
 from molflow.files import read_json, replacing, writable_folder, write_json
 from molflow.maps.denoiser.draw import BLOCK, draw_blocks, flow_blocks
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.parts import claim_parts
 from molflow.progress import track
 from molflow.seeds import derive_seed
@@ -143,7 +145,8 @@ def estimate(
     }
     if out is not None:
         write_json(out, result)
-        shutil.rmtree(parts)
+        if parts is not None:
+            shutil.rmtree(parts)
     return result
 
 
@@ -191,8 +194,9 @@ class _Drawing:
                 continue
             wanted = range(first, min(first + _BLOCKS, blocks))
             n_atoms = self.checkpoint.n_atoms
+            flow_map = cast(DenoiserFlowMap, self.checkpoint.flow_map)  # of a kind that samples
             with torch.no_grad():
-                x = self.blocks(self.checkpoint.flow_map, wanted, steps, seed, n_atoms)
+                x = self.blocks(flow_map, wanted, steps, seed, n_atoms)
             positions = self.checkpoint.scale * x.double().cpu().numpy()
             batches.append(self.function(mdtraj.Trajectory(positions, self.topology)))
             if part is not None:

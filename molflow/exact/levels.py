@@ -46,7 +46,9 @@ def pilot_levels(values: dict[int, np.ndarray]) -> dict[tuple[int | None, int], 
     """
     finest = values[max(values)]
     least = float(np.var(finest, ddof=1)) / (2 * len(finest))
-    terms = {(None, k): float(np.var(own, ddof=1)) for k, own in values.items()}
+    terms: dict[tuple[int | None, int], float] = {
+        (None, k): float(np.var(own, ddof=1)) for k, own in values.items()
+    }
     for a, b in combinations(sorted(values), 2):
         terms[a, b] = float(np.var(values[b] - values[a], ddof=1))
     return {(a, b): Level(a, b, max(value, least)) for (a, b), value in terms.items()}
@@ -66,8 +68,9 @@ def best_levels(terms: dict[tuple[int | None, int], Level]) -> list[Level]:
     found = []
     for count in range(len(steps)):
         for coarse in combinations(steps[:-1], count):
-            chain = [None, *coarse, steps[-1]]
-            found.append([terms[pair] for pair in zip(chain[:-1], chain[1:], strict=True)])
+            chain = [*coarse, steps[-1]]
+            pairs = zip([None, *coarse], chain, strict=True)
+            found.append([terms[pair] for pair in pairs])
     return min(found, key=price)
 
 
