@@ -103,13 +103,20 @@ def kinetics(
         str,
         typer.Argument(
             metavar="REFERENCE",
-            help="A built-in system, a folder with a reference.json, a simulation, or a file that "
-            "molflow propagate wrote; of plain dynamics, without tempering.",
+            help="A built-in system, a folder with a reference.json, a simulation, or a "
+            "trajectory; of plain dynamics, without tempering.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the slow modes, numbers and a figure.")],
     lag: Annotated[str, typer.Option(help="Lag time of the models: 10ps.")] = "10ps",
     states: Annotated[int, typer.Option(min=2, help="States of the Markov model.")] = 50,
+    top: Annotated[
+        Path | None, typer.Option(help="Topology. Default: topology.pdb beside the trajectory.")
+    ] = None,
+    frame_interval: Annotated[
+        str | None,
+        typer.Option(help="Time between frames, where the trajectory does not tell it: 1ps."),
+    ] = None,
     seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
@@ -123,5 +130,8 @@ def kinetics(
     from molflow.slow_motions import format_kinetics
     from molflow.slow_motions import kinetics as run
 
-    typer.echo(format_kinetics(run(reference, out, lag=lag, states=states, seed=seed)))
+    result = run(
+        reference, out, lag=lag, states=states, seed=seed, top=top, frame_interval=frame_interval
+    )
+    typer.echo(format_kinetics(result))
     typer.echo(f"Slow modes, numbers and figure in {out}.")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import platform
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import molflow
+from molflow.comparison_files import provenance, twin_of, write_comparison
 from molflow.errors import MolflowError
-from molflow.files import writable_folder, write_json, write_text
+from molflow.files import writable_folder
 from molflow.systems import (
     MolecularSystem,
     built_in_systems,
@@ -58,9 +57,9 @@ def compare(
     Parameters
     ----------
     ensemble : path or mdtraj.Trajectory
-        ``.dcd``, ``.xtc``, ``.trr``, ``.nc``, ``.h5``, ``.pdb`` or ``.gro``; all atoms of the
-        reference or a subset. A record ``.json`` and energies ``.npz`` of the same stem are used
-        if they belong to the file.
+        A trajectory of any format in `molflow.analysis.formats`, all atoms of the reference or a
+        subset. A record ``.json`` and energies ``.npz`` of the same stem are used if they belong to
+        the file.
     reference : str or path
         A built-in system, a folder with ``reference.json`` (of a system, too), a simulation folder,
         or any trajectory file of the same molecule.
@@ -120,7 +119,12 @@ def compare(
     from molflow.analysis.representatives import representatives
     from molflow.analysis.samples import chunk_size, measure_samples
     from molflow.analysis.scorecard import score
-    from molflow.analysis.soundness import check_judgeable, check_soundness, cut_note
+    from molflow.analysis.soundness import (
+        check_judgeable,
+        check_soundness,
+        cut_note,
+        time_notes,
+    )
     from molflow.analysis.verdict import verdict
     from molflow.analysis.weight_files import read_log_weights
     from molflow.analysis.weighting import normalised
@@ -147,6 +151,7 @@ def compare(
     given, atoms = given.in_order_of(truth.topology)
     notes = list(given.notes) + _check_same_ensemble(given, truth, force)
     notes += check_soundness(truth)
+    notes += truth.provenance.get("notes", []) + time_notes(given, truth, interval)
     if interval is not None and _tempered(truth):
         notes.append(
             "The reference was made by replica exchange: its frames change places between "
@@ -191,11 +196,11 @@ def compare(
         result["observables"]["energy"]["by_force"] = by_force
     result["clusters"] = representatives(samples, scored_part(truth), given.positions_at)
     result["verdict"] = verdict(result)
-    result["provenance"] = _provenance(given, truth)
+    result["provenance"] = provenance(given, truth)
     if offenders is not None:
         write_offenders(offenders, samples)
     if report is not None or figures is not None:
-        _write(result, samples, truth, given, report, figures)
+        write_comparison(result, samples, truth, given, report, figures)
     return result
 
 
@@ -205,7 +210,7 @@ def _report_path(out: str | Path) -> Path:
     out = Path(out)
     if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):
         raise MolflowError(f"out is '{out}': give the name of an HTML file, such as report.html.")
-    check_report_paths(out, _twin(out))
+    check_report_paths(out, twin_of(out))
     writable_folder(out.parent)
     return out
 
@@ -215,12 +220,6 @@ def _check_figures(folder: Path) -> None:
     from molflow.analysis.own_files import check_figures_folder
 
     check_figures_folder(folder, file_names())
-
-
-def _twin(report: Path) -> Path:
-    """Return where the numbers of a report go."""
-    own_name = report.stem != "report"
-    return report.with_suffix(".json") if own_name else report.with_name("metrics.json")
 
 
 def find_reference(
@@ -239,11 +238,11 @@ def find_reference(
     MolflowError
         If there is none.
     """
-    from molflow.analysis.ensemble import BARE, COMPLETE
+    from molflow.analysis.formats import is_trajectory
     from molflow.analysis.reference import load_reference
 
     name, folder = str(reference).partition(":")[0], Path(reference)
-    if folder.suffix.lower() in BARE + COMPLETE and not folder.is_dir():
+    if is_trajectory(folder):
         return _reference_file(folder, reference_top, top, system, jobs)
     if system is not None or reference_top is not None:
         raise MolflowError(
@@ -383,77 +382,6 @@ def _by_force(
         "reference": reference.medians(scored.position_weights),
     }
     return {side: {name: u / kt for name, u in found.items()} for side, found in sides.items()}
-
-
-def _provenance(given: EnsembleFile, truth: Reference) -> dict:
-    entries = {
-        "ensemble file": None if given.path is None else given.path.name,
-        "ensemble sha256": given.sha256,
-        **_flat("ensemble", {k: v for k, v in given.record.items() if "sha256" not in k}),
-        "reference system": truth.system,
-        "reference ensemble hash": truth.ensemble_hash,
-        "reference runs": ", ".join(map(str, truth.runs)),
-        "reference frame interval": None
-        if truth.frame_interval_ps is None
-        else f"{truth.frame_interval_ps:g} ps",
-        **_flat("reference", truth.ensemble),
-        **_flat("reference", truth.provenance),
-        "molflow": molflow.__version__,
-        "python": platform.python_version(),
-    }
-    return {key: value for key, value in entries.items() if value is not None}
-
-
-def _flat(name: str, value) -> dict:
-    """Return nested entries one by one, so that people can read them in a table."""
-    if isinstance(value, dict):
-        parts = [_flat(f"{name} {key}", part) for key, part in value.items()]
-        return {key: entry for part in parts for key, entry in part.items()}
-    if isinstance(value, (list, tuple)) and any(isinstance(part, dict) for part in value):
-        return {f"{name} {k}": _words(part) for k, part in enumerate(value)}
-    if isinstance(value, (list, tuple)):
-        return {name: ", ".join(map(str, value))}
-    return {name: value}
-
-
-def _words(value) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{str(k).replace('_', ' ')} {_words(part)}" for k, part in value.items())
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _write(
-    result: dict, samples: Samples, truth: Reference, given: EnsembleFile, report: Path | None,
-    folder: Path | None,
-) -> None:  # fmt: skip
-    import numpy as np
-
-    from molflow.analysis.energy_metrics import reduced_energies
-    from molflow.analysis.figure_files import write_figures
-    from molflow.analysis.floor import scored_part
-    from molflow.analysis.pictures import pictures, shown_clusters
-    from molflow.analysis.report import render
-    from molflow.analysis.representatives import positions_of
-    from molflow.analysis.weighting import part_of
-
-    scored = scored_part(truth)
-    finite = samples.part(samples.validity.finite)
-    energies, molecules, weights = None, None, None
-    if "energy" in result["observables"]:
-        own, theirs, temperature = finite.energies, scored.energies, truth.temperature
-        assert own is not None and theirs is not None and temperature is not None, "it was scored"
-        known = np.isfinite(own)
-        weights = part_of(finite.weights, known)
-        energies = reduced_energies(own[known], temperature), reduced_energies(theirs, temperature)
-    found = result["clusters"]
-    if found is not None and shown_clusters(found):
-        molecules = positions_of(found, samples, scored, given.positions_at)
-    drawn = pictures(result, finite, scored, energies, molecules, weights)
-    if folder is not None:
-        write_figures(folder, result, drawn)
-    if report is not None:
-        write_json(_twin(report), result)
-        write_text(report, render(result, drawn, molecules, samples.features.topology))
 
 
 def format_table(result: dict) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,22 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def ascii_path(path: Path) -> Iterator[Path]:
+    """Yield a path of plain letters to a file that is there or is to be written.
+
+    mdtraj's readers and writers of XTC, TRR and DCD take no others. Where the path has others, it
+    is a link in a folder for temporary files.
+    """
+    if str(path).isascii():
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="molflow-") as folder:
+        link = Path(folder) / f"file{''.join(path.suffixes[-2:])}"
+        link.symlink_to(path.absolute())
+        yield link
 
 
 def writable_folder(path: str | Path) -> Path:
@@ -59,7 +76,7 @@ def check_hdf5(path: str | Path) -> None:
     MolflowError
         If it is, and the package that mdtraj does so with is not installed.
     """
-    if Path(path).suffix.lower() == ".h5" and find_spec("tables") is None:
+    if Path(path).suffix.lower() in (".h5", ".hdf5", ".lh5") and find_spec("tables") is None:
         raise MolflowError(
             f"'{path}' is HDF5, which needs the package tables: pip install 'molflow[hdf5]', or "
             "choose another format."

@@ -27,16 +27,23 @@ _CURVES = 6
 
 
 def kinetics(
-    reference: str | Path, out: str | Path, lag: str | float = "10ps", states: int = 50,
+    reference: str | Path,
+    out: str | Path,
+    lag: str | float = "10ps",
+    states: int = 50,
     seed: int = 0,
-) -> dict:  # fmt: skip
+    *,
+    top: str | Path | None = None,
+    frame_interval: str | float | None = None,
+) -> dict:
     """Fit the slow modes of plain molecular dynamics and tell how fast they are.
 
     Parameters
     ----------
     reference : str or path
-        A built-in system, a folder with ``reference.json``, a simulation folder, or a trajectory
-        that `molflow.propagate` wrote. Made without tempering, which has no kinetics.
+        A built-in system, a folder with ``reference.json``, a simulation folder, or any trajectory
+        that `molflow.compare` reads. Made without tempering, which has no kinetics; a trajectory
+        that does not say how it was made is taken to be one run of plain dynamics.
     out : path
         Folder for ``slow_modes.json`` and ``.npz`` (see
         `molflow.analysis.slow_modes.load_slow_modes`), ``kinetics.json`` and ``kinetics.png``.
@@ -46,6 +53,11 @@ def kinetics(
         Of the Markov model.
     seed : int
         Of the states and the bootstraps.
+    top : path, optional
+        Topology of a trajectory without one; by default ``topology.pdb`` beside it.
+    frame_interval : str, float or quantity, optional
+        Time between the frames of a trajectory whose file does not tell it, such as DCD; a float is
+        in ps.
 
     Returns
     -------
@@ -59,7 +71,8 @@ def kinetics(
     Raises
     ------
     MolflowError
-        If the reference is of tempering, the molecule has no torsion, or the lag does not fit.
+        If the reference is of tempering, its times are not known or have gaps, the molecule has no
+        torsion, or the lag does not fit.
     """
     from molflow.analysis import kinetic_plots
     from molflow.analysis.autocorrelation import torsion_autocorrelation
@@ -68,8 +81,9 @@ def kinetics(
     from molflow.analysis.time_series import time_ordered
     from molflow.comparison import find_reference
 
-    truth = find_reference(reference)
-    series = time_ordered(truth)
+    truth = find_reference(reference, top)
+    truth, notes = _with_times(truth, frame_interval)
+    series = time_ordered(truth, taken_as_plain="trajectory" in truth.provenance)
     if not truth.torsion_names:
         raise MolflowError(
             f"'{truth.system}' has no torsion, and slow motions are looked for in torsions: there "
@@ -100,6 +114,7 @@ def kinetics(
         "chapman_kolmogorov": {key: test[key] for key in ("rows", "verdict", "largest")},
         "passages": _passages(truth, series, seed),
         "torsion_memory": {name: _falls_to(curve) for name, curve in memory.items()},
+        "notes": notes,
         "lag_ps": lag_ps,
         "states": states,
         "connected_states": len(modes.states),
@@ -123,6 +138,30 @@ def kinetics(
     with replacing(out / "kinetics.png") as temporary:
         figure.savefig(temporary, dpi=150)
     return result
+
+
+def _with_times(
+    truth: Reference, frame_interval: str | float | None
+) -> tuple[Reference, list[str]]:
+    """Return a reference with the time between frames that was said, and what to note of it."""
+    notes = list(truth.provenance.get("notes", ()))
+    if frame_interval is not None:
+        told = parse_quantity(frame_interval, "time", "frame_interval")
+        own = truth.frame_interval_ps
+        if not told > 0:
+            raise MolflowError(f"frame_interval is {frame_interval}: give a time above 0.")
+        if own is not None and abs(own - told) > 1e-3 * own:
+            raise MolflowError(
+                f"frame_interval is {told:g} ps, and the frames of '{truth.system}' are {own:g} ps "
+                "apart by their own times: leave it out."
+            )
+        truth = replace(truth, frame_interval_ps=told)
+    if "trajectory" in truth.provenance and "simulation" not in truth.provenance:
+        notes.append(
+            f"'{truth.system}' does not say how it was made, and was taken to be one run of plain "
+            "dynamics: frames of tempering, of a bias or of several runs have no such kinetics."
+        )
+    return truth, notes
 
 
 def _without_nan(value):
@@ -176,10 +215,12 @@ def _falls_to(curve: dict, level: float = np.exp(-1)) -> float | None:
 
 def format_kinetics(result: dict) -> str:
     """Return what is known of the times of slow motions, one sentence a line."""
+    count = result["runs"]
     lines = [
         f"{result['system']}: {result['length_ps'] / 1000:g} ns of plain dynamics in "
-        f"{result['runs']} runs, lag time {result['lag_ps']:g} ps."
+        f"{count} run{'' if count == 1 else 's'}, lag time {result['lag_ps']:g} ps."
     ]
+    lines += result["notes"]
     for row in result["timescales"]:
         if row["lag_ps"] == result["lag_ps"] and row["value_ps"] is not None:
             name = f"Process {row['process'] + 1}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from molflow.errors import MolflowError
-from molflow.files import check_hdf5, replacing
+from molflow.files import ascii_path, check_hdf5, replacing
 
 #: CHARMM's unit of time in ps, in which a DCD file gives the time between frames.
 _AKMA = 0.04888821
@@ -63,7 +63,7 @@ def write_trajectory(
     pieces = in_pieces(positions) if isinstance(positions, np.ndarray) else positions
     with replacing(path) as temporary:
         try:
-            with mdtraj.open(str(temporary), "w") as file:
+            with ascii_path(temporary) as plain, mdtraj.open(str(plain), "w") as file:
                 _write_pieces(file, pieces, topology)
         except ValueError as error:
             raise MolflowError(
@@ -71,6 +71,15 @@ def write_trajectory(
             ) from error
         if path.suffix.lower() == ".dcd":
             finish_dcd(temporary, 1.0)
+
+
+def read_trajectory(path: Path, topology):
+    """Return a trajectory that `write_trajectory` wrote, with a topology for formats without."""
+    import mdtraj
+
+    bare = {"top": topology} if path.suffix.lower() in (".dcd", ".xtc") else {}
+    with ascii_path(path) as plain:
+        return mdtraj.load(str(plain), **bare)
 
 
 def in_pieces(positions: np.ndarray) -> Iterator[np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +11,13 @@ import mdtraj
 import numpy as np
 
 from molflow.analysis.atom_matching import match_atoms, matching_notes
+from molflow.analysis.formats import BARE, COMPLETE, HELD, format_of, readable, whole_frames
 from molflow.analysis.weighting import checked_log_weights
 from molflow.errors import MolflowError
 from molflow.files import check_hdf5, read_arrays, read_json, sha256_of
 
-#: Trajectory formats that need a topology, and those that bring their own.
-BARE, COMPLETE = (".dcd", ".xtc", ".trr", ".nc"), (".h5", ".pdb", ".gro")
-#: Formats that are read at once, because they are text.
-_TEXT = (".pdb", ".gro")
+#: Formats that hold the times of frames.
+_TIMED = (".xtc", ".trr", ".nc", ".ncdf", ".netcdf", ".h5", ".hdf5")
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,12 @@ class EnsembleFile:
         Of the trajectory file.
     notes : list of str
         What the reader should know.
+    flaws : list of str
+        Those of the notes that are of the file's contents, not of what stands beside it.
     order : ndarray, (n_atoms,) int, or None
         Where each atom of `topology` stands in the file, if not at its own place.
+    in_file : mdtraj.Topology or None
+        Of all atoms of the file, if `topology` has others.
     """
 
     topology: mdtraj.Topology
@@ -59,7 +61,9 @@ class EnsembleFile:
     log_weights: np.ndarray | None = None
     sha256: str | None = None
     notes: list[str] = field(default_factory=list)
+    flaws: list[str] = field(default_factory=list)
     order: np.ndarray | None = None
+    in_file: mdtraj.Topology | None = None
 
     @property
     def rounded(self) -> bool:
@@ -76,8 +80,10 @@ class EnsembleFile:
         """
         for part in self._in_file_order(size):
             if self.order is not None:
-                part.xyz = part.xyz[:, self.order]
-                part.topology = self.topology
+                part = mdtraj.Trajectory(
+                    part.xyz[:, self.order], self.topology, part.time,
+                    part.unitcell_lengths, part.unitcell_angles,
+                )  # fmt: skip
             yield part
 
     def _in_file_order(self, size: int) -> Iterator[mdtraj.Trajectory]:
@@ -87,9 +93,11 @@ class EnsembleFile:
             return
         assert self.path is not None, "what is not held comes from a file"
         # For reading, a topology need not know the order of the atoms, only their number.
-        top = {} if self.path.suffix.lower() in COMPLETE else {"top": self.topology}
-        with _readable(self.path):
-            yield from mdtraj.iterload(str(self.path), chunk=size, **top)
+        bare = format_of(self.path) in BARE
+        top = (self.in_file or self.topology,) if bare else ()
+        with readable(self.path) as plain, mdtraj.open(str(plain)) as file:
+            for start in range(0, self.n, size):  # not to the end, which may be a part of a frame
+                yield file.read_as_traj(*top, n_frames=min(size, self.n - start))
 
     def in_order_of(self, reference: mdtraj.Topology) -> tuple[EnsembleFile, np.ndarray]:
         """Return the ensemble with its atoms in the order of a reference, and which they are.
@@ -112,7 +120,10 @@ class EnsembleFile:
         if np.array_equal(order, np.arange(len(order))):
             return replace(self, notes=notes), atoms
         topology = reference.subset(atoms[order])
-        return replace(self, notes=notes, order=order, topology=topology), atoms[order]
+        places = order if self.order is None else self.order[order]
+        whole = self.in_file or self.topology
+        found = replace(self, notes=notes, order=places, topology=topology, in_file=whole)
+        return found, atoms[order]
 
     def positions_at(self, samples: np.ndarray) -> np.ndarray:
         """Return positions (k, n_atoms, 3) in nm of some samples (k,), sorted; streamed.
@@ -134,21 +145,28 @@ class EnsembleFile:
     @cached_property
     def frame_interval_ps(self) -> float | None:
         """Time between conformations in ps, if the file tells it (a DCD file does not)."""
-        if self.n < 2 or (self.path is not None and self.path.suffix.lower() in (".dcd", *_TEXT)):
+        if self.n < 2 or not self.timed:
             return None
-        times = next(self.chunks(2)).time
-        step = float(times[1] - times[0])
-        return step if step > 0 else None
+        return interval_of(next(self.chunks(2)).time)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the file holds times and not only an order."""
+        return self.path is None or format_of(self.path) in _TIMED
 
 
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # the readers of mdtraj raise all kinds
-        raise MolflowError(
-            f"the trajectory '{path}' cannot be read: {str(error).strip() or type(error).__name__}"
-        ) from error
+def interval_of(times: np.ndarray) -> float | None:
+    """Return the time between frames at some times (n,), None unless they are equally spaced."""
+    times = np.asarray(times, np.float64)
+    if len(times) < 2:
+        return None
+    steps = np.diff(times)
+    step = float(np.median(steps))
+    # Single precision rounds times of long trajectories.
+    error = 1e-3 * abs(step) + 4 * np.finfo(np.float32).eps * np.abs(times).max()
+    if not step > 0 or np.any(np.abs(steps - step) > error):
+        return None
+    return float(f"{(times[-1] - times[0]) / len(steps):.6g}")
 
 
 def read_ensemble(source: str | Path | mdtraj.Trajectory, top: str | Path | None) -> EnsembleFile:
@@ -157,7 +175,7 @@ def read_ensemble(source: str | Path | mdtraj.Trajectory, top: str | Path | None
     Parameters
     ----------
     source : path or mdtraj.Trajectory
-        A ``.dcd``, ``.xtc``, ``.trr``, ``.nc``, ``.h5``, ``.pdb`` or ``.gro`` file.
+        Of a format in `molflow.analysis.formats`.
     top : path, optional
         Topology of a file that has none of its own (PDB, PSF, PRMTOP, GRO …); by default
         ``topology.pdb`` beside it.
@@ -170,6 +188,7 @@ def read_ensemble(source: str | Path | mdtraj.Trajectory, top: str | Path | None
     if isinstance(source, mdtraj.Trajectory):
         note = "The ensemble came from memory: its origin is unknown."
         found = EnsembleFile(source.topology, source.n_frames, held=source, notes=[note])
+        found = _without_extra_particles(found)
     else:
         found = _open(Path(source), top)
     if found.n == 0:
@@ -178,8 +197,8 @@ def read_ensemble(source: str | Path | mdtraj.Trajectory, top: str | Path | None
 
 
 def _open(path: Path, top: str | Path | None) -> EnsembleFile:
-    suffix = path.suffix.lower()
-    if suffix not in BARE + COMPLETE:
+    kind = format_of(path)
+    if kind not in BARE + COMPLETE:
         raise MolflowError(
             f"the ensemble '{path}' is not a trajectory that can be read here: "
             f"give a file that ends in {', '.join(BARE + COMPLETE)}."
@@ -187,35 +206,58 @@ def _open(path: Path, top: str | Path | None) -> EnsembleFile:
     if not path.is_file():
         raise MolflowError(f"there is no ensemble '{path}'.")
     check_hdf5(path)
-    if suffix in BARE:
+    topology = None
+    if kind in BARE:
         source = Path(top) if top is not None else path.with_name("topology.pdb")
         if not source.is_file():
             raise MolflowError(
                 f"the topology '{source}' of the ensemble '{path}' does not exist: "
                 "give a file with the same atoms (PDB, PSF, PRMTOP or GRO) as 'top'."
             )
+        with readable(source) as plain:
+            topology = mdtraj.load_topology(str(plain))
+    bare = {} if topology is None else {"top": topology}
+    if kind in HELD:
+        with readable(path) as plain:
+            held = mdtraj.load(str(plain), **bare)
+        found = EnsembleFile(held.topology, held.n_frames, path, held)
     else:
-        source = path
-    held = None
-    with _readable(source):
-        if suffix in _TEXT:
-            held = mdtraj.load(str(path))
-        topology = held.topology if held is not None else mdtraj.load_topology(str(source))
-    with _readable(path):
-        if held is not None:
-            n = held.n_frames
-        else:
-            with mdtraj.open(str(path)) as file:
-                n = len(file)
-            if n:
-                next(mdtraj.iterload(
-                    str(path), chunk=1, **({"top": topology} if suffix in BARE else {})
-                ))  # fmt: skip
-    return _with_sidecars(EnsembleFile(topology, n, path, held), path)
+        n, flaws = whole_frames(path)
+        if topology is None:
+            with readable(path) as plain, mdtraj.open(str(plain)) as file:
+                topology = file.topology
+        found = EnsembleFile(topology, n, path, flaws=flaws)
+        if n:
+            next(found.chunks(1))
+    return _with_sidecars(_without_extra_particles(found), path)
+
+
+def _without_extra_particles(found: EnsembleFile) -> EnsembleFile:
+    """Return the ensemble without particles that are no atoms, among others that are.
+
+    Those without an element or called virtual: Drude particles, lone pairs, sites of charge.
+    Molecules of beads alone stay as they are.
+    """
+    extra = np.array(
+        [a.element is None or not a.element.atomic_number for a in found.topology.atoms], bool
+    )
+    if not extra.any() or extra.all():
+        return found
+    atoms = np.flatnonzero(~extra)
+    names = list(dict.fromkeys(found.topology.atom(int(i)).name for i in np.flatnonzero(extra)))
+    more = " and others" if len(names) > 4 else ""
+    note = (
+        f"{int(extra.sum())} particles without an element ({', '.join(names[:4])}{more}) were left "
+        "out: Drude particles, lone pairs and virtual sites are not judged."
+    )
+    return replace(
+        found, topology=found.topology.subset(atoms), order=atoms, in_file=found.topology,
+        notes=[*found.notes, note], flaws=[*found.flaws, note],
+    )  # fmt: skip
 
 
 def _with_sidecars(found: EnsembleFile, path: Path) -> EnsembleFile:
-    notes: list[str] = []
+    notes = list(found.flaws)
     energies, weights = None, stored_log_weights(found)
     digest, sidecar = sha256_of(path), path.with_suffix(".json")
     record: dict = {}
@@ -261,11 +303,11 @@ def stored_log_weights(found: EnsembleFile) -> np.ndarray | None:
     MolflowError
         If they do not fit the conformations.
     """
-    if found.path is None or found.path.suffix.lower() != ".h5":
+    if found.path is None or format_of(found.path) not in (".h5", ".hdf5"):
         return None
     import tables
 
-    with _readable(found.path), tables.open_file(str(found.path)) as file:
+    with readable(found.path), tables.open_file(str(found.path)) as file:
         if "/log_weights" not in file:
             return None
         stored = file.root.log_weights[:]

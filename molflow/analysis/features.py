@@ -11,6 +11,7 @@ from molflow.analysis.geometry import Term, terms
 from molflow.analysis.limits import Limits, limits_of
 from molflow.analysis.reference import Reference
 from molflow.analysis.stereo import shown_stereocentres
+from molflow.analysis.stiff_bonds import isomer_torsions
 from molflow.analysis.torsion_list import (
     Torsion,
     backbone_pairs,
@@ -66,7 +67,7 @@ def features_of(reference: Reference, atoms: np.ndarray) -> Features:
     whole = reference.topology
     labels = residue_labels(whole)
     place = {int(a): i for i, a in enumerate(atoms)}
-    found = torsion_list(whole)
+    found = torsion_list(whole) + isomer_torsions(whole)
     stored = _stored(reference, found)
     at_hand = [i for i, t in enumerate(found) if i in stored and all(a in place for a in t.atoms)]
     columns = [stored[i] for i in at_hand]

@@ -10,9 +10,10 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import shortest_path
 
 from molflow.analysis.geometry import Term, dihedral, measure, terms
-from molflow.analysis.graph import neighbours, rings
+from molflow.analysis.graph import rings
 from molflow.analysis.ring_shape import LARGEST_RING, flatness
 from molflow.analysis.stereo import handedness
+from molflow.analysis.stiff_bonds import stiff_torsions
 
 #: Largest deviation of a bond from its reference mean, nm.
 BOND_TOLERANCE = 0.05
@@ -42,11 +43,11 @@ class Limits:
     angle_range, improper_range : ndarray, (k, 2)
         rad: the range of the reference, widened at either end by half its width or four standard
         deviations, whichever is more.
-    amides : list of tuple of int
-        Torsions about amide bonds; peptide bonds are among them.
-    amide_mean, amide_range : ndarray, (k,) and (k, 2)
+    stiff : list of tuple of int
+        Torsions about amide and double bonds; peptide bonds are among them.
+    stiff_mean, stiff_range : ndarray, (k,) and (k, 2)
         Circular mean and the widened range of the deviation from it, rad.
-    amide_period : ndarray, (k,)
+    stiff_period : ndarray, (k,)
         rad; pi where the reference has cis and trans, so that both count as planar, else 2 pi.
     pairs : ndarray, (k, 2) int
         Non-bonded pairs.
@@ -68,10 +69,10 @@ class Limits:
     angle_range: np.ndarray
     impropers: list[Term]
     improper_range: np.ndarray
-    amides: list[tuple[int, int, int, int]]
-    amide_mean: np.ndarray
-    amide_range: np.ndarray
-    amide_period: np.ndarray
+    stiff: list[tuple[int, int, int, int]]
+    stiff_mean: np.ndarray
+    stiff_range: np.ndarray
+    stiff_period: np.ndarray
     pairs: np.ndarray
     pair_distance: np.ndarray
     rings: list[tuple[int, ...]]
@@ -122,27 +123,7 @@ def smallest_distances(positions: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     return smallest
 
 
-def amide_torsions(topology: mdtraj.Topology) -> list[tuple[int, int, int, int]]:
-    """Return a torsion about every amide bond C(=O)-N, between heavy atoms where there are any."""
-    table = neighbours(topology)
-    number = [0 if a.element is None else a.element.atomic_number for a in topology.atoms]
-
-    def outer(centre: int, other: int, barred: set[int]) -> list[int]:
-        around = [j for j in table[centre] if j != other and j not in barred]
-        return sorted(around, key=lambda j: (number[j] == 1, j))
-
-    found = []
-    for bond in topology.bonds:
-        for c, n in ((bond.atom1.index, bond.atom2.index), (bond.atom2.index, bond.atom1.index)):
-            oxygens = {o for o in table[c] if number[o] == 8 and len(table[o]) == 1}
-            if number[c] == 6 and number[n] == 7 and oxygens:
-                first, last = outer(c, n, oxygens), outer(n, c, set())
-                if first and last:
-                    found.append((first[0], c, n, last[0]))
-    return sorted(found)
-
-
-def amide_angles(positions: np.ndarray, torsions: list[tuple[int, int, int, int]]) -> np.ndarray:
+def stiff_angles(positions: np.ndarray, torsions: list[tuple[int, int, int, int]]) -> np.ndarray:
     """Return the angles of torsions (n, k), rad."""
     if not torsions:
         return np.zeros((len(positions), 0))
@@ -179,10 +160,10 @@ def limits_of(
     impropers = measure(positions, by_kind["improper"])
     flat = np.abs(impropers.mean(axis=0)) < _PLANAR if impropers.size else np.zeros(0, bool)
     planar = np.flatnonzero(flat)
-    amides = amide_torsions(topology)
-    angles = amide_angles(positions, amides)
-    mean = np.angle(np.exp(1j * angles).mean(axis=0)) if amides else np.zeros(0)
-    period = np.full(len(amides), 2 * np.pi)
+    stiff = stiff_torsions(topology)
+    angles = stiff_angles(positions, stiff)
+    mean = np.angle(np.exp(1j * angles).mean(axis=0)) if stiff else np.zeros(0)
+    period = np.full(len(stiff), 2 * np.pi)
     both = np.abs(deviation(angles, mean, period)).max(axis=0, initial=0.0) > np.pi / 2
     mean, period = np.where(both, 0.0, mean), np.where(both, np.pi, period)
     small = [ring for ring in rings(topology) if len(ring) <= LARGEST_RING]
@@ -198,10 +179,10 @@ def limits_of(
         angle_range=widened(measure(positions, by_kind["angle"]), 0.05),
         impropers=[by_kind["improper"][i] for i in planar],
         improper_range=widened(impropers[:, planar], 0.05) if len(planar) else np.zeros((0, 2)),
-        amides=amides,
-        amide_mean=mean,
-        amide_range=widened(deviation(angles, mean, period), 0.05),
-        amide_period=period,
+        stiff=stiff,
+        stiff_mean=mean,
+        stiff_range=widened(deviation(angles, mean, period), 0.05),
+        stiff_period=period,
         pairs=pairs,
         pair_distance=np.minimum(CLASH_DISTANCE, closest),
         rings=small,

@@ -9,16 +9,19 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 
-from molflow.analysis.ensemble import read_ensemble
+from molflow.analysis.ensemble import interval_of, read_ensemble
 from molflow.analysis.graph import with_bonds
 from molflow.analysis.reference import Reference
 from molflow.analysis.samples import chunk_size, evenly_spaced
 from molflow.analysis.soundness import bonds_of, long_bonds, refuse_long_bonds
+from molflow.analysis.stiff_bonds import isomer_torsions, kept_torsions
 from molflow.analysis.torsion_list import measure_torsions, torsion_list
 from molflow.errors import MolflowError
 
 #: Positions that are kept, evenly spaced; torsions and energies of all frames are.
 KEPT_POSITIONS = 20_000
+#: What a reference says of its times if they are no series.
+UNEVEN = "not equally spaced"
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,9 @@ def reference_from_trajectory(
     _check_molecule(path, given.topology)
     topology = with_bonds(given.topology, first)
     bonds, cut, torn = bonds_of(topology), 0, 0
-    torsions_found = torsion_list(topology)
+    every = torsion_list(topology) + isomer_torsions(topology)
     wanted = evenly_spaced(given.n, KEPT_POSITIONS)
-    torsions, energies, positions, start = [], [], [], 0
+    torsions, energies, positions, times, start = [], [], [], [], 0
     for chunk in given.chunks(size):
         xyz = chunk.xyz
         bad = len(xyz) - int(np.isfinite(xyz).all(axis=(1, 2)).sum())
@@ -84,16 +87,22 @@ def reference_from_trajectory(
             )
         masks = long_bonds(xyz, bonds, chunk.unitcell_lengths)
         cut, torn = cut + int(masks[0].sum()), torn + int(masks[1].sum())
-        torsions.append(measure_torsions(xyz, torsions_found))
+        torsions.append(measure_torsions(xyz, every))
+        times.append(chunk.time)
         if known is not None:
             energies.append(known.energies(xyz))
         here = wanted[(wanted >= start) & (wanted < start + len(xyz))] - start
         positions.append(xyz[here])
         start += len(xyz)
     refuse_long_bonds(path.name, cut, torn, start)
+    names, angles = kept_torsions(every, np.concatenate(torsions))
+    interval = interval_of(np.concatenate(times)) if given.timed else None
+    provenance = {"trajectory": path.name, "sha256": given.sha256, "frames": start}
+    if given.timed and interval is None and start > 1:
+        provenance["times"] = UNEVEN
     found = Reference(
         topology=topology,
-        torsions=np.concatenate(torsions),
+        torsions=angles,
         energies=np.concatenate(energies) if energies else None,
         replica=np.zeros(start, np.int16),
         positions=np.concatenate(positions),
@@ -102,9 +111,9 @@ def reference_from_trajectory(
         ensemble={} if known is None else known.definition,
         ensemble_hash=None if known is None else known.hash,
         temperature=None if known is None else known.temperature,
-        frame_interval_ps=given.frame_interval_ps,
-        torsion_names=tuple(t.name for t in torsions_found),
-        provenance={"trajectory": path.name, "sha256": given.sha256, "frames": start},
+        frame_interval_ps=interval,
+        torsion_names=names,
+        provenance=provenance | ({"notes": given.flaws} if given.flaws else {}),
         log_weights=given.log_weights,
     )
     return _in_chains(found, given.record)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mdtraj
 import numpy as np
 
-from molflow.analysis.ensemble import EnsembleFile
+from molflow.analysis.ensemble import EnsembleFile, interval_of
 from molflow.analysis.features import Features
 from molflow.analysis.floor import scored_part
 from molflow.analysis.reference import Reference
@@ -129,6 +129,43 @@ def check_soundness(reference: Reference) -> list[str]:
             "its limits."
         )
     return notes + _hands(scored)
+
+
+def time_notes(
+    given: EnsembleFile, reference: Reference, interval_ps: float | None
+) -> list[str]:
+    """Return what should be noted of the times of a comparison.
+
+    Parameters
+    ----------
+    given : EnsembleFile
+    reference : Reference
+    interval_ps : float or None
+        What the caller says of the time between the ensemble's frames.
+    """
+    notes: list[str] = []
+    if interval_ps is None:
+        return notes
+    if reference.provenance.get("times") is not None:
+        notes.append(
+            f"The times of the frames of the reference '{reference.system}' are not equally "
+            "spaced, so the order in time is not judged."
+        )
+    if given.record or not given.timed:  # molflow numbers the frames that it writes
+        return notes
+    times = np.concatenate([part.time for part in given.chunks(1000)])
+    own = interval_of(times)
+    if own is None:
+        notes.append(
+            "The times in the ensemble's file are not equally spaced, and its frames were taken to "
+            f"be {interval_ps:g} ps apart, as was said."
+        )
+    elif abs(own - interval_ps) > 1e-3 * own:
+        notes.append(
+            f"The frames of the ensemble were taken to be {interval_ps:g} ps apart, as was said; "
+            f"the times in its file are {own:g} ps apart."
+        )
+    return notes
 
 
 def check_judgeable(features: Features) -> None:

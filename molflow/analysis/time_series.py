@@ -82,8 +82,14 @@ def torsion_features(torsions: np.ndarray) -> np.ndarray:
     return np.concatenate([np.cos(torsions), np.sin(torsions)], axis=1).astype(np.float64)
 
 
-def time_ordered(reference: Reference) -> TorsionSeries:
+def time_ordered(reference: Reference, taken_as_plain: bool = False) -> TorsionSeries:
     """Return the torsions of a reference that was made by plain molecular dynamics.
+
+    Parameters
+    ----------
+    reference : Reference
+    taken_as_plain : bool
+        Whether a reference that does not say how it was made is taken to be plain dynamics.
 
     Raises
     ------
@@ -99,13 +105,13 @@ def time_ordered(reference: Reference) -> TorsionSeries:
         )
     plan = reference.provenance.get("simulation", {}).get("plan", {})
     temperatures = plan.get("temperatures")
-    if temperatures is None:
+    if temperatures is None and not taken_as_plain:
         raise MolflowError(
             f"how the reference of '{reference.system}' was made is not recorded, so its frames "
             "may not follow each other in time: make one with 'molflow simulate', without "
             "tempering."
         )
-    if len(temperatures) > 1:
+    if len(temperatures or ()) > 1:
         raise MolflowError(
             f"the reference of '{reference.system}' was made by tempering over "
             f"{len(temperatures)} temperatures: its frames follow jumps between walkers, so it has "
@@ -114,10 +120,15 @@ def time_ordered(reference: Reference) -> TorsionSeries:
         )
     runs = tuple(reference.torsions[reference.replica == run] for run in reference.runs)
     interval = reference.frame_interval_ps
+    if reference.provenance.get("times") is not None:
+        raise MolflowError(
+            f"the times of the frames of '{reference.system}' are "
+            f"{reference.provenance['times']}: kinetics need a series without gaps."
+        )
     if interval is None:
         raise MolflowError(
             f"the time between the frames of the reference of '{reference.system}' is not "
-            "recorded: make a second one with 'molflow simulate'."
+            "recorded: give it as frame_interval."
         )
     return TorsionSeries(runs, interval, reference.system, reference.ensemble_hash or "")
 

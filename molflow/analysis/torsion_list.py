@@ -26,7 +26,8 @@ class Torsion:
         ``phi ALA2``, ``chi1 LEU5`` or, about a rotatable bond, ``C1-C2-C3-C4 LIG1``. The residue
         is left out of the names of phi and psi where one residue has both and no other has any.
     kind : str
-        ``phi``, ``psi``, ``chi1`` to ``chi5``, ``omega``, ``disulfide``, ``ring`` or ``bond``.
+        ``phi``, ``psi``, ``chi1`` to ``chi5``, ``omega``, ``disulfide``, ``ring``,
+        ``bond`` or ``stiff`` (see `molflow.analysis.stiff_bonds`).
     residue : int
         Index of the residue of the third atom of a phi or omega, of the second atom of the others.
     atoms : tuple of int

@@ -11,9 +11,9 @@ from molflow.analysis.geometry import measure
 from molflow.analysis.limits import (
     BOND_TOLERANCE,
     Limits,
-    amide_angles,
     deviation,
     distances,
+    stiff_angles,
 )
 from molflow.analysis.ring_shape import flatness, threaded
 from molflow.analysis.stereo import handedness
@@ -178,11 +178,11 @@ def _check_bonded(sound: np.ndarray, limits: Limits, judge: _Judge) -> None:
         if term_list:
             names = [term.name for term in term_list]
             judge.columns(test, measure(sound, term_list), ranges, names, unit)
-    if limits.amides:
-        angles = amide_angles(sound, limits.amides)
-        off = deviation(angles, limits.amide_mean, limits.amide_period)
-        names = [" – ".join(limits.labels[a] for a in atoms) for atoms in limits.amides]
-        judge.columns("planarity", off, limits.amide_range, names, "rad")
+    if limits.stiff:
+        angles = stiff_angles(sound, limits.stiff)
+        off = deviation(angles, limits.stiff_mean, limits.stiff_period)
+        names = [" – ".join(limits.labels[a] for a in atoms) for atoms in limits.stiff]
+        judge.columns("planarity", off, limits.stiff_range, names, "rad")
 
 
 def _check_pairs(sound: np.ndarray, limits: Limits, judge: _Judge) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from molflow.analysis.reference import Reference
+from molflow.analysis.stiff_bonds import isomer_torsions, kept_torsions
 from molflow.analysis.torsion_list import measure_torsions, torsion_list
 from molflow.data.simulation import SimulationFolder, open_simulation
 from molflow.data.split import split_runs
@@ -32,7 +33,8 @@ def reference_from_simulation(
     thin : int
         Positions of every `thin`-th frame of each run are kept; torsions and energies of all.
     held_out : sequence of int, optional
-        Runs that no model is trained or validated on; by default those that `prepare` holds out.
+        Runs that no model is trained or validated on; by default those that `prepare` holds out, of
+        fewer than three none.
     flattened : str or Path, optional
         Folder of a simulation under a bias in phi and psi, whose free energy of alpha-L is stored
         beside that of the frames. By default that of the simulation itself, if it has a bias.
@@ -46,13 +48,13 @@ def reference_from_simulation(
     source = open_simulation(folder)
     if isinstance(thin, bool) or not isinstance(thin, int) or thin < 1:
         raise MolflowError(f"thin is {thin!r}: give a whole number of frames, 1 or more.")
-    if held_out is None:
-        held_out = split_runs(len(source.runs)).held_out
-    if not set(held_out) <= set(source.runs) or not len(held_out):
+    if held_out is None:  # of fewer runs none can be held out, and all are scored against
+        held_out = split_runs(len(source.runs)).held_out if len(source.runs) > 2 else ()
+    elif not set(held_out) <= set(source.runs) or not len(held_out):
         raise MolflowError(
             f"held_out is {list(held_out)}: name at least one of the runs {source.runs}."
         )
-    found = torsion_list(source.topology)
+    found = torsion_list(source.topology) + isomer_torsions(source.topology)
     torsions, energies, replica, positions, chosen, log_weights = [], [], [], [], [], []
     start = 0
     for run in source.runs:
@@ -68,16 +70,17 @@ def reference_from_simulation(
         chosen.append(start + np.arange(0, frames.n_frames, thin))
         start += frames.n_frames
     manifest = source.manifest
+    names, angles = kept_torsions(found, np.concatenate(torsions))
     kept = {key: value for key, value in manifest.items() if key not in _TAKEN_APART}
     return Reference(
         topology=source.topology,
-        torsions=np.concatenate(torsions),
+        torsions=angles,
         energies=np.concatenate(energies) if energies else None,
         replica=np.concatenate(replica).astype(np.int16),
         positions=np.concatenate(positions).astype(np.float32),
         position_frame=np.concatenate(chosen).astype(np.int32),
         **{key: manifest[key] for key in _TAKEN_APART},
-        torsion_names=tuple(torsion.name for torsion in found),
+        torsion_names=names,
         held_out_runs=tuple(sorted(int(run) for run in held_out)),
         provenance={"simulation": kept, "thin": thin},
         delta_f_alpha_l=_free_energy(source, flattened),

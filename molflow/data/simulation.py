@@ -10,7 +10,7 @@ import mdtraj
 import numpy as np
 
 from molflow.errors import MolflowError
-from molflow.files import read_arrays, read_json, sha256_of
+from molflow.files import ascii_path, read_arrays, read_json, sha256_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class SimulationFolder:
     def trajectory(self, run: int) -> mdtraj.Trajectory:
         """Return all frames of one run with times in ps."""
         path = self._checked(f"replica-{run}.dcd")
-        frames = mdtraj.load_dcd(str(path), top=self.topology)
+        with ascii_path(path) as plain:
+            frames = mdtraj.load_dcd(str(plain), top=self.topology)
         times = self.arrays(run)["times"]
         if len(times) != frames.n_frames:
             raise MolflowError(

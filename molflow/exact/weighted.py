@@ -33,6 +33,7 @@ from molflow.training.checkpoint import TOPOLOGY, Checkpoint, open_checkpoint
 from molflow.trajectories import (
     check_extension,
     check_topology,
+    read_trajectory,
     write_topology,
     write_trajectory,
 )
@@ -135,10 +136,9 @@ def sample_weighted(
         check_topology(out, topology)
         if finished(out, plan):
             found = read_arrays(out.with_suffix(".npz"))
-            top = {"top": topology} if out.suffix.lower() in (".dcd", ".xtc") else {}
             record = read_json(out.with_suffix(".json"))["weighted"]
             weighted = {"log_weights": found["log_weights"], "record": record}
-            return mdtraj.load(str(out), **top), weighted
+            return read_trajectory(out, topology), weighted
         parts = claim_parts(out, plan)
     began = time.perf_counter()
     found = _all_pieces(checkpoint, wanted, n, parts, jobs, progress)

@@ -8,7 +8,7 @@ import numpy as np
 
 from molflow.analysis.statistics import torsion_inefficiency
 from molflow.errors import MolflowError
-from molflow.files import read_arrays, replacing, write_arrays
+from molflow.files import ascii_path, read_arrays, replacing, write_arrays
 from molflow.md.replica import ReplicaPlan
 from molflow.md.torsions import backbone_torsions, torsion
 from molflow.systems import MolecularSystem
@@ -67,7 +67,7 @@ def assemble_replica(
     if plan.flattening is not None:
         scalars["log_weights"] = []
     with replacing(trajectory) as temporary:
-        with DCDTrajectoryFile(str(temporary), "w") as file:
+        with ascii_path(temporary) as plain, DCDTrajectoryFile(str(plain), "w") as file:
             for arrays in segments(folder, plan, n_atoms):
                 file.write(arrays["positions"] * 10.0)  # DCD is in Angstrom
                 for series, atoms in zip(angles, torsions, strict=True):

@@ -17,7 +17,7 @@ from molflow.propagation.progress import drift
 from molflow.propagation.run import Run
 from molflow.sampling.energies import energies_of, energy_system
 from molflow.training.checkpoint import TOPOLOGY, Checkpoint
-from molflow.trajectories import write_topology, write_trajectory
+from molflow.trajectories import read_trajectory, write_topology, write_trajectory
 
 #: Frames of which temperatures of modes are taken, evenly spaced.
 _MEASURED = 20_000
@@ -107,8 +107,7 @@ def _watched(
 
 def read_result(out: Path, topology: mdtraj.Topology) -> mdtraj.Trajectory:
     """Return the trajectory of a finished propagation, with times in ps."""
-    bare = {"top": topology} if out.suffix.lower() in (".dcd", ".xtc") else {}
-    trajectory = mdtraj.load(str(out), **bare)
+    trajectory = read_trajectory(out, topology)
     trajectory.time = read_arrays(out.with_suffix(".npz"))["times"]
     return trajectory
 

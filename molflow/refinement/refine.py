@@ -17,7 +17,7 @@ from molflow.parts import claim_parts, finished
 from molflow.refinement.pieces import refine_positions
 from molflow.refinement.walkers import Walk, Walked
 from molflow.systems import MolecularSystem, load_system
-from molflow.trajectories import check_extension, write_trajectory
+from molflow.trajectories import check_extension, read_trajectory, write_trajectory
 from molflow.units import parse_quantity
 
 #: 1/ps. At 1/ps the same heat takes tens of times as long to leave.
@@ -96,7 +96,7 @@ def refine(
             raise MolflowError(f"out is '{out}', the ensemble itself: choose another name.")
         writable_folder(out.parent)
         if finished(out, plan):
-            return mdtraj.load(str(out), **_top(out, given.topology))
+            return read_trajectory(out, given.topology)
         if given.sha256 is not None:  # an ensemble from memory cannot be known again
             parts = claim_parts(out, plan)
     started = time.perf_counter()
@@ -203,10 +203,6 @@ def _check_atoms(given: EnsembleFile, system: MolecularSystem) -> None:
             f"the atoms of the ensemble are in another order than those of '{system.name}': give "
             "an ensemble in the order of the system's structure."
         )
-
-
-def _top(out: Path, topology) -> dict:
-    return {"top": topology} if out.suffix.lower() in (".dcd", ".xtc") else {}
 
 
 def _write_topology(out: Path, given: EnsembleFile, walked: Walked) -> None:

@@ -25,6 +25,7 @@ from molflow.trajectories import (
     check_extension,
     check_topology,
     frames_at_once,
+    read_trajectory,
     write_topology,
     write_trajectory,
 )
@@ -134,7 +135,7 @@ def sample(
                 stacklevel=2,
             )
         if finished(out, plan):
-            return mdtraj.load(str(out), **_top(out, topology)) if load else out
+            return read_trajectory(out, topology) if load else out
         parts = claim_parts(out, plan)
     started = time.perf_counter()
     pieces = _draw_all(checkpoint, plan, parts, progress)
@@ -200,10 +201,6 @@ def _joined(pieces: list[np.ndarray | Path], n: int, at_once: int) -> Iterator[n
             kept, held = [], 0
         if not left:
             return
-
-
-def _top(out: Path, topology) -> dict:
-    return {"top": topology} if out.suffix.lower() in (".dcd", ".xtc") else {}
 
 
 def _write(out, checkpoint, topology, pieces, plan, seconds, walked) -> None:
