@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 from toy_maps import random_map
+from typer.testing import CliRunner
 
 import molflow.exact.weighted as weighted_module
+from molflow.cli import app
 from molflow.errors import MolflowError
 from molflow.exact.annealing import Schedule
 from molflow.exact.physics import BoltzmannLaw, hands_of
@@ -202,3 +204,19 @@ def test_a_molecule_that_is_too_dear_is_refused_with_the_price(monkeypatch):
     monkeypatch.setattr(weighted_module, "DEAREST", 1e-3)
     with pytest.raises(MolflowError, match="480 derivatives of the network, about .* seconds"):
         check_price(CHECKPOINT, 8)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--stop", "0.1"], "--weights is missing"),
+        (["--jobs", "2"], "--weights is missing"),
+        (["--weights", "--flow"], "--flow and --weights are different things"),
+        (["--weights", "--refine", "5"], "--refine and --weights are different things"),
+    ],
+)
+def test_options_that_do_not_go_together(words, sentence, tmp_path):
+    out = tmp_path / "ensemble.dcd"
+    command = ["sample", "alanine_dipeptide", "-n", "2", "--out", str(out), *words]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2 and sentence in result.stderr and not out.exists()
