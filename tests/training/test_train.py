@@ -76,6 +76,17 @@ def test_a_run_leaves_what_it_promises(finished):
     assert "batch_size: 6" in (finished / "config.yaml").read_text()
 
 
+def test_without_tensorboard_the_metrics_are_the_same(
+    finished, training_set, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("molflow.training.fit.find_spec", lambda name: None)
+    with caplog.at_level("INFO", logger="molflow"):
+        run(training_set, tmp_path / "run")
+    assert metrics(tmp_path / "run") == metrics(finished)
+    assert not (tmp_path / "run" / "tensorboard").exists()
+    assert "pip install 'molflow[tensorboard]'" in caplog.text
+
+
 def test_metrics_have_a_row_per_epoch(finished):
     rows = metrics(finished)
     assert [row["step"] for row in rows] == ["3", "6", "8"]
