@@ -120,7 +120,9 @@ def estimate(
         own = draw.values(f"level-{level.steps}", level.steps, count)
         if level.coarser is not None:
             own = own - draw.values(f"level-{level.steps}", level.coarser, count)
-        variance = float(np.var(own, ddof=1))
+        # That none of the samples differed does not mean that none ever will.
+        least = terms[None, steps[-1]].variance / (2 * count)
+        variance = max(float(np.var(own, ddof=1)), least)
         means.append(float(own.mean()))
         errors.append(variance / count)
         rows.append(_row(level, count, variance, means[-1]))

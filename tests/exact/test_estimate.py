@@ -134,6 +134,20 @@ def test_resumes(tmp_path, monkeypatch):
     assert estimate(FROZEN, DISTANCE, out=out, **options)["mean"] == whole["mean"]
 
 
+def test_a_level_without_a_difference_has_an_error_still(monkeypatch):
+    """Values that do not hang on the steps: the correction is zero in every sample."""
+    def same(self, stage, steps, count):
+        return np.arange(count) % 2 * 1.0
+
+    monkeypatch.setattr(module._Drawing, "values", same)
+    result = estimate(FROZEN, DISTANCE, calls=4000, steps=(1, 2), progress=False)
+    first, last = result["levels"]
+    assert last["mean"] == 0.0 and last["variance"] == pytest.approx(
+        0.25 / (2 * last["samples"]), rel=0.05
+    )
+    assert result["error"] ** 2 > 1.001 * first["variance"] / first["samples"]
+
+
 def test_observables():
     rng = np.random.default_rng(0)
     start = load_system("alanine_dipeptide").start_positions()
