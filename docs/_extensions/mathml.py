@@ -20,12 +20,31 @@ from sphinx.writers.html5 import HTML5Translator
 logger = logging.getLogger(__name__)
 ElementTree.register_namespace("", "http://www.w3.org/1998/Math/MathML")
 SPACE = "{http://www.w3.org/1998/Math/MathML}"
+#: LaTeX that docutils knows by another name only.
+OTHERWISE = {
+    r"\\(big|Big)(?=[\[(])": r"\\\1l",
+    r"\\(big|Big)(?=[\])])": r"\\\1r",
+    r"\\dots(?![a-zA-Z])": r"\\ldots",
+}
+
+
+def mathml_of(tex: str, block: bool) -> str:
+    """Return MathML of a formula.
+
+    Raises
+    ------
+    docutils.utils.math.MathError
+        If it has a command that is not known.
+    """
+    for pattern, written in OTHERWISE.items():
+        tex = re.sub(pattern, written, tex)
+    return tidy(tex2mathml(tex, as_block=block))
 
 
 def translate(tex: str, block: bool, node: nodes.Element) -> str:
     """Return MathML of a formula, or the LaTeX itself with a warning."""
     try:
-        return tidy(tex2mathml(tex, as_block=block))
+        return mathml_of(tex, block)
     except MathError as error:
         logger.warning("formula '%s': %s", tex, error, location=node)
         return f"<code>{tex}</code>"

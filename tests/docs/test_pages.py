@@ -159,6 +159,19 @@ def test_docstrings_are_plain_text(line, escaped):
     assert import_module("plain_docstrings").escape(line) == escaped
 
 
+@pytest.mark.parametrize("page", sorted((DOCS / "theory").glob("*.md")), ids=lambda page: page.stem)
+def test_every_formula_is_translated(page):
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for block, inline in re.findall(r"\$\$(.*?)\$\$|\$([^$]+)\$", text, re.DOTALL):
+        assert import_module("mathml").mathml_of(block or inline, bool(block)).startswith("<math")
+
+
+def test_commands_that_are_not_known_are_noticed():
+    mathml = import_module("mathml")
+    with pytest.raises(mathml.MathError, match="nothing"):
+        mathml.mathml_of(r"\nothing", False)
+
+
 def test_indices_of_accented_letters_stand_beside_them():
     mathml = import_module("mathml")
     found = mathml.tidy(mathml.tex2mathml(r"\bar F_2"))
