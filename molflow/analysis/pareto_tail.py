@@ -47,8 +47,9 @@ def pareto_k(log_weights: np.ndarray) -> float | None:
     Returns
     -------
     float or None
-        None if fewer than `LEAST_TAIL` weights make the tail; minus infinity if the largest are
-        all equal, so that the weights are bounded.
+        None if fewer than `LEAST_TAIL` weights make the tail, which are those above the next
+        smaller weight: zeros and other equal ones at its foot have no shape. Minus infinity if the
+        largest are all equal, so that the weights are bounded.
     """
     found = np.sort(np.asarray(log_weights, np.float64))
     size = int(np.ceil(min(0.2 * len(found), 3 * np.sqrt(len(found)))))
@@ -58,5 +59,8 @@ def pareto_k(log_weights: np.ndarray) -> float | None:
     excesses = largest[1:] - largest[0]
     if not excesses[-1] > 0:
         return float("-inf")
-    excesses = np.maximum(excesses, np.finfo(float).tiny)
+    excesses = excesses[excesses > 0]
+    size = len(excesses)
+    if size < LEAST_TAIL:
+        return None
     return (size * pareto_shape(excesses) + 10 * 0.5) / (size + 10)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from molflow.errors import MolflowError
 from molflow.exact.laplace import Laplace, Potential
 
 
@@ -23,12 +24,24 @@ class Schedule:
         Steps of a trajectory of Hamiltonian dynamics, one trajectory at each law.
     length : float
         Of a leapfrog step in coordinates in which the law is nearly standard normal.
+
+    Raises
+    ------
+    MolflowError
+        If there are no chains, no steps, fewer laws than these two, or steps of no length.
     """
 
     chains: int = 8
     temperatures: int = 12
     leapfrog: int = 3
     length: float = 0.45
+
+    def __post_init__(self) -> None:
+        for name, least in (("chains", 1), ("temperatures", 2), ("leapfrog", 1)):
+            if getattr(self, name) < least:
+                raise MolflowError(f"{name} is {getattr(self, name)}: give {least} or more.")
+        if not 0.0 < self.length < np.inf:
+            raise MolflowError(f"length is {self.length}: give a positive number.")
 
 
 @dataclass(frozen=True)

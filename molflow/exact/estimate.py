@@ -84,8 +84,8 @@ def estimate(
     Raises
     ------
     MolflowError
-        If there is no such observable, the calls do not pay for the pilot, or an observable has
-        so heavy a tail that its variance is not known.
+        If there is no such observable, the calls do not pay for the pilot, or the variance of
+        the observable is not known: its tail is too heavy, or the pilot saw one value alone.
     """
     checkpoint = open_checkpoint(checkpoint, device)
     checkpoint.check_use("sample")
@@ -208,6 +208,13 @@ class _Drawing:
 
 
 def _check_tails(name: str, pilot: dict[int, np.ndarray]) -> None:
+    finest = pilot[max(pilot)]
+    if np.ptp(finest) == 0.0:
+        raise MolflowError(
+            f"{name} is {finest[0]:g} in all {len(finest)} samples of the pilot, so that its "
+            "variance is not known and levels cannot be weighed: sample plainly, with so many "
+            "samples that some differ."
+        )
     if name.startswith("share:"):
         return  # of two values: one change in many paths is rare, not heavy
     for steps, values in pilot.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import openmm
 
+from molflow.errors import MolflowError
 from molflow.exact.subspace import helmert
 from molflow.md.build import build
 from molflow.md.energies import fitting_platform
@@ -33,16 +34,31 @@ class BoltzmannLaw:
         kJ/mol.
     basis : ndarray, (3 n_atoms, d)
         B, orthonormal columns.
+
+    Raises
+    ------
+    MolflowError
+        If the system has constraints or virtual sites: such a law has no density in coordinates of
+        all atoms, and what its energy says of lengths that are held is nothing.
     """
 
     def __init__(self, system: MolecularSystem, unit: float):
         built, _ = build(system)
+        particles = range(built.getNumParticles())
+        constraints = built.getNumConstraints()
+        sites = sum(built.isVirtualSite(particle) for particle in particles)
+        if constraints or sites:
+            raise MolflowError(
+                f"the system '{system.name}' has {constraints} constraints and {sites} virtual "
+                "sites, and weights are for free atoms: choose constraints: none and a force field "
+                "without virtual sites, for the training set too."
+            )
         platform = fitting_platform(built)
         properties = {"Threads": "1"} if platform.getName() == "CPU" else {}
         integrator = openmm.VerletIntegrator(0.001)  # a context needs one
         self._context = openmm.Context(built, integrator, platform, properties)
         self.kt = thermal_energy(system.temperature)
-        self._unit, self.basis = unit, helmert(built.getNumParticles())
+        self._unit, self.basis = unit, helmert(len(particles))
         self.centres, self.hands = hands_of(system)
 
     def to_positions(self, q: np.ndarray) -> np.ndarray:

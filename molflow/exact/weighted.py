@@ -14,6 +14,7 @@ import torch
 
 from molflow.errors import MolflowError
 from molflow.exact.annealing import Schedule
+from molflow.exact.physics import BoltzmannLaw
 from molflow.exact.trust import format_weights, judge_weights
 from molflow.exact.weighted_piece import PIECE, Wanted, WeightedPieces
 from molflow.files import (
@@ -107,8 +108,8 @@ def sample_weighted(
     Raises
     ------
     MolflowError
-        If an argument is impossible, there is no force field, a sample would cost more than
-        `DEAREST` seconds, or no sample has a weight.
+        If an argument is impossible, there is no force field, the system has constraints, a
+        sample would cost more than `DEAREST` seconds, or no sample has a weight.
     """
     import mdtraj
 
@@ -122,6 +123,7 @@ def sample_weighted(
         raise MolflowError(f"there is no Boltzmann law to weight by. {system}")
     flow_map: Any = checkpoint.flow_map  # of a kind that samples
     flow_times(flow_map, steps, stop or None)
+    BoltzmannLaw(system, checkpoint.scale)  # refused here rather than in every process
     wanted = Wanted(
         system, steps, stop or None, path_seed, schedule or Schedule(),
         recorded=n >= _RECORDED, compiled=compiled,

@@ -93,7 +93,7 @@ def valence_terms(
         "bonds": [_key(colours, two) for two in bonds],
         "angles": [_key(colours, three) for three in angles],
         "straight": [_key(colours, three) for three in straight],
-        "torsions": [(four[3] in around[four[1]], *_key(colours, four)) for four in torsions],
+        "torsions": [_torsion_key(colours, around, four) for four in torsions],
     }
     atoms = [*bonds, *angles]
     single = [*keys["bonds"], *keys["angles"]]
@@ -145,6 +145,14 @@ def _sorted(three: tuple[int, ...]) -> tuple[int, ...]:
 def _key(colours: list[int], atoms: tuple[int, ...]) -> tuple[int, ...]:
     seen = tuple(colours[atom] for atom in atoms)
     return min(seen, seen[::-1])
+
+
+def _torsion_key(colours: list[int], around, four: tuple[int, ...]) -> tuple:
+    i, j, k, l = four  # noqa: E741
+    if l not in around[j]:
+        return (False, *_key(colours, four))
+    # The cosine of an improper does not change when i and l, both at j, change places.
+    return (True, colours[j], colours[k], *sorted((colours[i], colours[l])))
 
 
 def _pair_key(colours, atoms, single, pair) -> Hashable:

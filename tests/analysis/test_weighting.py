@@ -140,6 +140,19 @@ def test_tail_index_of_weights():
     assert pareto_k(np.zeros(10)) is None
 
 
+@pytest.mark.parametrize("zero", [0.5, 0.93, 0.97])
+def test_tail_index_of_weights_of_which_most_are_zero(zero):
+    """Zeros make no tail: the shape is that of the weights that are not, as if alone."""
+    rng = np.random.default_rng(9)
+    logs = 0.6 * rng.exponential(size=40_000)
+    logs[: int(zero * len(logs))] = -np.inf
+    assert 0.3 < pareto_k(logs) < 0.9
+    # Equal weights at the foot of the tail have no excess over it.
+    bounded = np.log(np.maximum(rng.random(10_000), 0.98))
+    assert pareto_k(bounded) < 0.2
+    assert pareto_k(np.where(np.arange(1000) < 3, 0.0, -np.inf)) is None
+
+
 def test_shares_of_weighted_chains_have_their_error():
     """A two-state chain sampled at even odds and weighted to 5 %: error over many runs."""
     rng, length, stay = np.random.default_rng(4), 2000, 0.95

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from molflow.errors import MolflowError
 from molflow.exact.annealing import Schedule, anneal
 from molflow.exact.laplace import laplace
 
@@ -81,6 +82,12 @@ def test_a_law_with_a_wall_has_half_its_integral():
     assert shares.mean() == pytest.approx(0.5, abs=4 * shares.std() / 200**0.5 + 0.01)
     inside = [run.point[0] > MIDDLE[0] for run in runs if np.isfinite(run.log_integral)]
     assert all(inside) and len(inside) < 200
+
+
+def test_schedules_that_cannot_be():
+    for name, value in (("chains", 0), ("temperatures", 1), ("leapfrog", 0), ("length", 0.0)):
+        with pytest.raises(MolflowError, match=f"{name} is {value}"):
+            Schedule(**{name: value})
 
 
 def test_a_law_that_no_chain_reaches_has_no_integral():

@@ -190,7 +190,10 @@ def test_refused_calls_and_tails(monkeypatch):
         estimate(FROZEN, DISTANCE, calls=700, steps=(1, 2), progress=False)
     with pytest.raises(MolflowError, match="two numbers or more"):
         estimate(FROZEN, DISTANCE, steps=(4,), progress=False)
-    heavy = np.ones(128)
+    monkeypatch.setattr(module._Drawing, "values", lambda *_: np.zeros(128))
+    with pytest.raises(MolflowError, match="alpha_l is 0 in all 128 samples of the pilot"):
+        estimate(FROZEN, "share:alpha_l", calls=4000, steps=(1, 2), progress=False)
+    heavy = np.random.default_rng(0).normal(size=128)
     heavy[3] = 1e9
     monkeypatch.setattr(module._Drawing, "values", lambda *_: heavy)
     with pytest.raises(MolflowError, match="one of 128 samples decides its variance"):

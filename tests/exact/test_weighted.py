@@ -199,6 +199,13 @@ def test_refusals(options, words):
         sample_weighted(**{"checkpoint": CHECKPOINT, "n": 4, "progress": False, **options})
 
 
+def test_a_system_with_constraints_is_refused(monkeypatch):
+    held = SYSTEM.model_copy(update={"constraints": "HBonds"})
+    monkeypatch.setattr(weighted_module, "energy_system", lambda _: held)
+    with pytest.raises(MolflowError, match="12 constraints and 0 virtual sites, and weights"):
+        sample_weighted(CHECKPOINT, 4, progress=False)
+
+
 def test_a_molecule_that_is_too_dear_is_refused_with_the_price(monkeypatch):
     check_price(CHECKPOINT, 8)
     monkeypatch.setattr(weighted_module, "DEAREST", 1e-3)

@@ -1,5 +1,7 @@
 """Internal coordinates of small molecules, counted by hand."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,20 @@ def test_small_rings_have_no_torsion_into_themselves():
 def test_formaldehyde_has_impropers_alone():
     found = counted([6, 8, 1, 1], [(0, 1), (0, 2), (0, 3)])
     assert found["torsions"] == (3, 2)
+
+
+def test_what_is_alike_does_not_hang_on_the_order_of_atoms():
+    numbers, bonds = [7, 6, 8, 1, 1, 1], [(0, 1), (1, 2), (1, 3), (0, 4), (0, 5)]  # formamide
+    positions = np.random.default_rng(0).standard_normal((6, 3))
+    found = set()
+    for order in permutations(range(6)):
+        place = np.argsort(order)
+        moved = [(int(place[i]), int(place[j])) for i, j in bonds]
+        terms = counted([numbers[k] for k in order], moved, positions[None, list(order)])
+        found.add(tuple(terms.items()))
+    # Propers O or H with either hydrogen; impropers at N about C and about both hydrogens alike,
+    # and three at C.
+    assert len(found) == 1 and dict(found.pop())["torsions"] == (4 + 6, 2 + 2 + 3)
 
 
 @pytest.mark.parametrize("turned", [False, True])
