@@ -67,13 +67,20 @@ class Side:
 
     def again(self, rng: np.random.Generator) -> Side:
         """Return values and weights resampled by blocks."""
-        return self._of(resample(self.runs, self.block, rng))
+        return self._weighty(lambda: resample(self.runs, self.block, rng))
 
     def draw(self, size: int, rng: np.random.Generator) -> Side:
         """Return at most `size` values with their weights, drawn without replacement."""
         if size >= len(self.values):
             return self
-        return self._of(np.sort(rng.choice(len(self.values), size, replace=False)))
+        return self._weighty(lambda: np.sort(rng.choice(len(self.values), size, replace=False)))
+
+    def _weighty(self, rows_of: Callable[[], np.ndarray]) -> Side:
+        """Return what is drawn; rows without any weight say nothing and are drawn anew."""
+        rows = rows_of()
+        while self.weights is not None and not self.weights[rows].any():
+            rows = rows_of()
+        return self._of(rows)
 
     def _of(self, rows: np.ndarray) -> Side:
         kept = part_of(self.weights, rows)

@@ -9,6 +9,7 @@ from molflow.analysis import weighting
 from molflow.analysis.metrics.entry import Metric
 from molflow.analysis.metrics.registry import METRICS, metric
 from molflow.analysis.pareto_tail import pareto_k, pareto_shape
+from molflow.analysis.scorecard import Side
 from molflow.analysis.statistics import (
     bootstrap_sd,
     influence,
@@ -210,6 +211,18 @@ def test_bootstrap_of_weighted_blocks_covers_the_known_free_energy():
         spread.append(value - exact)
     assert 0.88 <= hits / 150 <= 0.99
     assert abs(np.mean(spread)) < 3 * np.std(spread) / np.sqrt(150)
+
+
+def test_draws_without_any_weight_are_drawn_anew():
+    """Weights in a tenth of a run: many draws of four blocks miss it."""
+    rng, weights = np.random.default_rng(0), np.zeros(1000)
+    weights[:100] = 0.01
+    assert any(not weights[resample(np.zeros(1000, int), 250, rng)].any() for _ in range(50))
+    side = Side(np.arange(1000.0), np.zeros(1000, int), 250, weights)
+    for drawn in [side.again(rng) for _ in range(50)] + [side.draw(5, rng) for _ in range(50)]:
+        assert drawn.weights.sum() == pytest.approx(1.0)
+        assert drawn.values[drawn.weights > 0].max() < 100
+    assert len(side.again(rng).values) == 1000 and len(side.draw(5, rng).values) == 5
 
 
 def test_an_empty_weighted_side_is_bounded_at_the_effective_size():
