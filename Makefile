@@ -21,8 +21,9 @@ help:
 demo: $(INSTALLED)
 	$(BIN)/molflow demo --out outputs/demo
 
+# A process a core and a thread a process: on busy cores two threads wait for each other.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -221,7 +221,7 @@ def main() -> None:
             # Read anew: another part may have been written meanwhile.
             result = read_json(RESULT) if RESULT.is_file() else {"summary": {}}
             result["summary"][name] = made
-            result["environment"] = environment(openmm=openmm.__version__)
+            result |= environment(openmm=openmm.__version__)
             result.setdefault("commands", {})[name] = shlex.join(["python", *sys.argv])
             write_json(RESULT, result)
     seconds = result["summary"].get("weights", {}).get("cpu_s_per_sample")
