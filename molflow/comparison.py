@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from molflow.comparison_files import provenance, twin_of, write_comparison
 from molflow.errors import MolflowError
-from molflow.files import writable_folder
+from molflow.files import check_length, writable_folder
 from molflow.systems import (
     MolecularSystem,
     built_in_systems,
@@ -151,7 +151,8 @@ def compare(
     given, atoms = given.in_order_of(truth.topology)
     notes = list(given.notes) + _check_same_ensemble(given, truth, force)
     notes += check_soundness(truth)
-    notes += truth.provenance.get("notes", []) + time_notes(given, truth, interval)
+    notes += [f"Of the reference: {note}" for note in truth.provenance.get("notes", [])]
+    notes += time_notes(given, truth, interval)
     if interval is not None and _tempered(truth):
         notes.append(
             "The reference was made by replica exchange: its frames change places between "
@@ -208,6 +209,7 @@ def _report_path(out: str | Path) -> Path:
     from molflow.analysis.own_files import check_report_paths
 
     out = Path(out)
+    check_length(out)
     if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):
         raise MolflowError(f"out is '{out}': give the name of an HTML file, such as report.html.")
     check_report_paths(out, twin_of(out))

@@ -17,6 +17,34 @@ import numpy as np
 
 from molflow.errors import MolflowError
 
+#: Bytes that a name may have, and what is added to it while a file is written.
+_LONGEST_NAME, _ADDED = 255, 32
+
+
+def check_name(path: str | Path, what: str = "out") -> Path:
+    """Return the path of a file that is to be written, before any work is done for it.
+
+    Raises
+    ------
+    MolflowError
+        If it is a folder, or its name is too long for what is written beside it for a while.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise MolflowError(f"{what} is '{path}', which is a folder: give the name of a file.")
+    check_length(path)
+    return path
+
+
+def check_length(path: Path) -> None:
+    """Raise `MolflowError` if a name is too long for what is written beside it for a while."""
+    length = len(os.fsencode(path.name))
+    if length > _LONGEST_NAME - _ADDED:
+        raise MolflowError(
+            f"the name '{path.name[:40]}...' has {length} bytes: give one of at most "
+            f"{_LONGEST_NAME - _ADDED}."
+        )
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -160,6 +188,63 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         raise MolflowError(f"there is no file '{path}'.") from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise MolflowError(f"'{path}' is damaged or not an .npz file ({error}).") from error
+
+
+@contextmanager
+def alone_at(lock: Path, sentence: str) -> Iterator[None]:
+    """Hold a lock, which the system lets go even when the process is killed.
+
+    Parameters
+    ----------
+    lock : Path
+        A file that is there only while the lock is held.
+    sentence : str
+        What to say if another process holds it.
+
+    Raises
+    ------
+    MolflowError
+        If another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    while True:
+        file = open(lock, "w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise MolflowError(sentence) from error
+        # Whoever held it may have removed the file between its opening and its locking here.
+        if lock.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
+            break
+        file.close()
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)  # while it is held: who opened it looks again
+        file.close()
+
+
+def remove_leftovers(folder: Path, stem: str = "*") -> None:
+    """Remove temporary files that processes which are no more have left in a folder."""
+    for path in folder.glob(f".{stem}.*.partial*"):
+        number = path.name.rpartition(".partial")[0].rpartition(".")[2]
+        if number.isdecimal() and int(number) != os.getpid() and not _runs(int(number)):
+            path.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def sha256_of(path: str | Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from molflow.errors import MolflowError
-from molflow.files import ascii_path, check_hdf5, replacing
+from molflow.files import ascii_path, check_hdf5, check_name, replacing
 
 #: CHARMM's unit of time in ps, in which a DCD file gives the time between frames.
 _AKMA = 0.04888821
@@ -28,9 +28,10 @@ def check_extension(path: str | Path) -> Path:
     Raises
     ------
     MolflowError
-        If its extension is not one of `EXTENSIONS`, or it is HDF5 without PyTables.
+        If its extension is not one of `EXTENSIONS`, it is HDF5 without PyTables, or it is a folder
+        or has too long a name.
     """
-    path = Path(path)
+    path = check_name(path)
     if path.suffix.lower() not in EXTENSIONS:
         raise MolflowError(
             f"the extension of '{path}' is '{path.suffix}': choose one of {', '.join(EXTENSIONS)}."

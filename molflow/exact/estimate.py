@@ -17,7 +17,7 @@ from molflow.exact.observables import observable
 from molflow.files import read_json, replacing, writable_folder, write_json
 from molflow.maps.denoiser.draw import BLOCK, draw_blocks, flow_blocks
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
-from molflow.parts import claim_parts
+from molflow.parts import alone, claim_parts, kept_array
 from molflow.progress import track
 from molflow.seeds import derive_seed
 from molflow.training.checkpoint import Checkpoint, open_checkpoint
@@ -37,6 +37,7 @@ STATEMENT = (
 )
 
 
+@alone
 def estimate(
     checkpoint: str | Path | Checkpoint,
     name: str,
@@ -191,10 +192,10 @@ class _Drawing:
         for first in track(firsts, f"{stage} at {steps} calls", self.progress):
             name = f"{stage}-{steps}-{first:07d}.npy"
             part = None if self.parts is None else self.parts / name
-            if part is not None and part.exists():
-                batches.append(np.load(part, allow_pickle=False))
-                continue
             wanted = range(first, min(first + _BLOCKS, blocks))
+            if (found := kept_array(part, BLOCK * len(wanted))) is not None:
+                batches.append(found)
+                continue
             n_atoms = self.checkpoint.n_atoms
             flow_map = cast(DenoiserFlowMap, self.checkpoint.flow_map)  # of a kind that samples
             with torch.no_grad():

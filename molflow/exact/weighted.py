@@ -27,7 +27,7 @@ from molflow.files import (
 )
 from molflow.maps.denoiser.probability_flow import flow_times
 from molflow.md.workers import caller_not_rerun, end_with_parent, number_of_jobs, spawning
-from molflow.parts import claim_parts, finished
+from molflow.parts import alone, claim_parts, finished, kept_arrays
 from molflow.progress import track
 from molflow.sampling.energies import energy_system
 from molflow.training.checkpoint import TOPOLOGY, Checkpoint, open_checkpoint
@@ -49,6 +49,7 @@ _RECORDED = 256
 _TANGENT = 1.8
 
 
+@alone
 def sample_weighted(
     checkpoint: str | Path | Checkpoint,
     n: int = 1000,
@@ -204,7 +205,8 @@ def _all_pieces(checkpoint, wanted, n: int, parts, jobs, progress) -> dict[str, 
         k: None if parts is None else parts / f"weighted-{k:07d}.npz"
         for k in range(-(-n // PIECE))
     }
-    found = {k: read_arrays(name) for k, name in names.items() if name and name.exists()}
+    kept = {k: kept_arrays(name) for k, name in names.items()}
+    found = {k: arrays for k, arrays in kept.items() if arrays is not None}
     todo = [k for k in names if k not in found]
     on_cpu = next(checkpoint.flow_map.parameters()).device.type == "cpu"
     jobs = number_of_jobs(jobs if on_cpu else 1, len(todo))

@@ -17,7 +17,15 @@ import openmm
 import molflow
 from molflow.analysis.flattened import flattened_record
 from molflow.errors import MolflowError
-from molflow.files import read_arrays, read_json, replacing, sha256_of, write_json
+from molflow.files import (
+    alone_at,
+    read_arrays,
+    read_json,
+    remove_leftovers,
+    replacing,
+    sha256_of,
+    write_json,
+)
 from molflow.md.assemble import assemble_replica, flattened_angles
 from molflow.md.build import fastest_platform
 from molflow.md.energies import potential_energies
@@ -32,22 +40,11 @@ from molflow.systems import MolecularSystem
 @contextmanager
 def alone_in(out: Path) -> Iterator[None]:
     """Hold a lock on the folder, which the system lets go even when the process is killed."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    sentence = f"another process is simulating in '{out}': wait for it or choose another folder."
+    with alone_at(out / ".lock", sentence):
+        for folder in (out, *(path for path in out.iterdir() if path.is_dir())):
+            remove_leftovers(folder)
         yield
-        return
-    with open(out / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise MolflowError(
-                f"another process is simulating in '{out}': wait for it or choose another folder."
-            ) from error
-        try:
-            yield
-        finally:
-            (out / ".lock").unlink(missing_ok=True)
 
 
 def begin(system, draft: ReplicaPlan, replicas: int, out: Path, platform: str | None) -> dict:

@@ -17,10 +17,11 @@ from molflow.errors import MolflowError
 from molflow.files import read_json, writable_folder, write_arrays, write_json
 from molflow.md.forces import dynamics_of, free_masses, write_forces
 from molflow.md.labels import label_frames
-from molflow.parts import claim_parts
+from molflow.parts import alone, claim_parts
 from molflow.systems import MolecularSystem, load_system
 
 
+@alone
 def label(
     frames: str | Path,
     system: str | Path | MolecularSystem,

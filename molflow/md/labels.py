@@ -10,8 +10,9 @@ import numpy as np
 
 from molflow.analysis.graph import with_bonds
 from molflow.analysis.reactions import changed_bonds
-from molflow.files import read_arrays, write_arrays
+from molflow.files import write_arrays
 from molflow.md.energies import EnergyWorkers, checked_positions, sensible_jobs
+from molflow.parts import kept_arrays
 from molflow.progress import track
 from molflow.systems import MolecularSystem
 
@@ -90,9 +91,8 @@ def label_frames(
     with EnergyWorkers(system, sensible_jobs(system, positions[whole], jobs)) as workers:
         for index, rows in enumerate(track(pieces, what, progress)):
             path = None if parts is None else parts / f"{what}-{index:05d}.npz"
-            if path is not None and path.exists():
-                stored = read_arrays(path)
-            else:
+            stored = kept_arrays(path)
+            if stored is None:
                 found = workers.evaluate(positions[rows])
                 assert found.forces is not None, "they were asked for"
                 stored = {

@@ -12,7 +12,7 @@ import mdtraj
 
 from molflow.errors import MolflowError
 from molflow.files import writable_folder
-from molflow.parts import claim_parts, finished
+from molflow.parts import alone, claim_parts, finished
 from molflow.propagation.paths import ChainResiduals
 from molflow.propagation.record import read_result, write_result
 from molflow.propagation.request import parse_request, start_positions
@@ -22,6 +22,7 @@ from molflow.training.checkpoint import Checkpoint, open_checkpoint
 from molflow.trajectories import check_extension, check_topology, write_trajectory
 
 
+@alone
 def propagate(
     checkpoint: str | Path | Checkpoint,
     start: str | Path | mdtraj.Trajectory,

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from molflow.files import read_arrays, write_arrays
+from molflow.files import write_arrays
 from molflow.md.workers import caller_not_rerun, end_with_parent, number_of_jobs, spawning
+from molflow.parts import kept_arrays
 from molflow.progress import track
 from molflow.refinement.walkers import PIECE, Walk, Walked, Walker
 
@@ -44,11 +45,8 @@ def refine_positions(
         k: None if parts is None else parts / f"refined-{k:07d}.npz"
         for k in range(-(-len(positions) // PIECE))
     }
-    found = {
-        k: Walked(**read_arrays(name))
-        for k, name in names.items()
-        if name is not None and name.exists()
-    }
+    kept = {k: kept_arrays(name) for k, name in names.items()}
+    found = {k: Walked(**arrays) for k, arrays in kept.items() if arrays is not None}
     todo = [k for k in names if k not in found]
     if jobs is None and len(todo) < _SERIAL_PIECES:
         jobs = 1

@@ -13,7 +13,7 @@ from molflow.analysis.atom_matching import match_atoms
 from molflow.analysis.ensemble import EnsembleFile, read_ensemble
 from molflow.errors import MolflowError
 from molflow.files import read_arrays, sha256_of, writable_folder, write_arrays, write_json
-from molflow.parts import claim_parts, finished
+from molflow.parts import alone, claim_parts, finished
 from molflow.refinement.pieces import refine_positions
 from molflow.refinement.walkers import Walk, Walked
 from molflow.systems import MolecularSystem, load_system
@@ -31,6 +31,7 @@ STATEMENT = (
 )
 
 
+@alone
 def refine(
     ensemble,
     out: str | Path | None = None,

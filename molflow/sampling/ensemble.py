@@ -14,7 +14,7 @@ import torch
 from molflow.errors import MolflowError
 from molflow.files import replacing, sha256_of, writable_folder, write_arrays, write_json
 from molflow.maps.denoiser.draw import BLOCK, draw_blocks, flow_blocks
-from molflow.parts import claim_parts, finished
+from molflow.parts import alone, claim_parts, finished, kept_array
 from molflow.progress import track
 from molflow.refinement.pieces import refine_positions
 from molflow.refinement.refine import outcome, plan_of, walk_of, warn_of
@@ -31,6 +31,7 @@ from molflow.trajectories import (
 )
 
 
+@alone
 def sample(
     checkpoint: str | Path | Checkpoint,
     steps: int = 4,
@@ -175,8 +176,8 @@ def _draw_all(checkpoint, plan, parts, progress) -> list[np.ndarray | Path]:
     starts = range(0, blocks, batch)
     for first in track(starts, f"sampling at {steps} network calls", progress):
         part = None if parts is None else parts / f"blocks-{first:07d}.npy"
-        if part is None or not part.exists():
-            wanted = range(first, min(first + batch, blocks))
+        wanted = range(first, min(first + batch, blocks))
+        if kept_array(part, BLOCK * len(wanted)) is None:
             with torch.no_grad():
                 blocks_drawn = drawing(
                     checkpoint.flow_map, wanted, steps, plan["path_seed"], checkpoint.n_atoms

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from molflow.errors import MolflowError
 from molflow.files import write_text
+from molflow.system_files import read_yaml
 from molflow.training.configuration import TrainingConfig
 from molflow.training.schedule import decay_begins
 
@@ -40,7 +41,12 @@ def claim(
     if start_hash is not None:
         wanted["start_weights_sha256"] = start_hash
     if path.exists():
-        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+        stored = read_yaml(path)
+        if not {"data_hash", "training"} <= stored.keys():
+            raise MolflowError(
+                f"'{path}' does not describe a training run: choose another folder, or bring the "
+                "file back."
+            )
         if _identity(_complete(stored)) != _identity(wanted):
             raise MolflowError(
                 f"'{out}' holds a training run with other settings, data or start: choose another "
