@@ -157,7 +157,7 @@ def test_the_command_line(tmp_path, top):
     words = ["prepare", file, "--top", top, "--out", tmp_path / "data"]
     result = CliRunner().invoke(cli.app, [str(word) for word in words])
     assert result.exit_code == 2
-    assert "give --system and --temperature and --frame-interval" in result.stderr
+    assert "give system and temperature and frame_interval" in result.stderr
     more = ["--system", "alanine_dipeptide:heavy", "--temperature", "300K"]
     words += [*more, "--frame-interval", "1ps"]
     result = CliRunner().invoke(cli.app, [str(word) for word in words])

@@ -14,6 +14,7 @@ from molflow.brownian.increment import Increment, sample_increment
 from molflow.brownian.mean_path import mean_path
 from molflow.errors import MolflowError
 from molflow.maps.langevin.mean_point import MeanPointMap
+from molflow.maps.overdamped.mean_point import OverdampedMeanPointMap
 from molflow.objectives.along_path import mean_by_start
 from molflow.objectives.eulerian import eulerian_residual, mean_flow_residual
 from molflow.objectives.lagrangian import lagrangian_residual
@@ -290,7 +291,7 @@ def test_overdamped_mean_points(order):
     z = torch.randn(2, 5, 3, order, generator=generator, dtype=torch.float64)
     h = 0.004
     now, end = torch.zeros(2).double(), torch.full((2,), h, dtype=torch.float64)
-    found = MeanPointMap(base).mean(now, end, x, z)
+    found = OverdampedMeanPointMap(base).mean(now, end, x, z)
     # ∫ (W_u − W_s) du over the step from the whitened features, by I⁰ and I¹.
     first = math.sqrt(h) * z[..., 0]
     second = math.sqrt(h / 3.0) * z[..., 1] if order > 1 else 0.0

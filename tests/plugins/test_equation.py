@@ -14,6 +14,9 @@ from molflow.testing import assert_strong_order
 sys.path.append(str(Path(__file__).parent / "package"))
 from plug_equation import Corrugated  # noqa: E402
 
+# Only for the import: what the package offers would be there for all other tests.
+sys.path.pop()
+
 
 def walker(sde):
     return partial(exponential_euler_step, sde, sde.nonlinear)

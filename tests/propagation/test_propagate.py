@@ -21,6 +21,7 @@ from molflow.files import read_arrays
 from molflow.maps.dynamics.scales import LangevinScales
 from molflow.maps.langevin.configuration import LangevinConfig
 from molflow.maps.langevin.residual_noise import ResidualNoise, frame_neighbours
+from molflow.maps.overdamped.configuration import OverdampedConfig
 from molflow.md.energies import potential_energies
 from molflow.nn.dense_attention import DenseConfig
 from molflow.nn.graph import MolecularGraph
@@ -49,6 +50,7 @@ def checkpoint(tmp_path):
         "system": "alanine_dipeptide", "ensemble_hash": SYSTEM.ensemble_hash, "data_hash": "none",
         "split": {"train": [], "validation": [], "held_out": [0]}, "weights_sha256": "harmonic",
         "graph": {"elements": [6] * 22}, "dynamics": {},
+        "configuration": {"map": {"kind": "langevin"}},
     }  # fmt: skip
     return Checkpoint(HarmonicMap(), description, folder)
 
@@ -389,7 +391,7 @@ def test_untrained_maps_move_freely_until_the_watch_stops_them(checkpoint, tmp_p
     """Their mean force is zero; compiled is checked to reach the network."""
     scales = LangevinScales((12.0,) * 22, (1e3,) * 22, 0.2, 300.0, 1.0, 0.04)
     network = DenseConfig(scalars=8, vectors=4, heads=1, layers=1, pair_width=4)
-    config = LangevinConfig(kind=kind, order=4)
+    config = {"langevin": LangevinConfig, "overdamped": OverdampedConfig}[kind](order=4)
     graph = MolecularGraph.from_topology(SYSTEM.topology())
     flow_map = build_flow_map(graph, network, config, scales)
     compiled = []
