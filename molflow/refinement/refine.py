@@ -12,7 +12,7 @@ import numpy as np
 from molflow.analysis.atom_matching import match_atoms
 from molflow.analysis.ensemble import EnsembleFile, read_ensemble
 from molflow.errors import MolflowError
-from molflow.files import read_arrays, sha256_of, writable_folder, write_arrays, write_json
+from molflow.files import sha256_of, writable_folder, write_arrays, write_json
 from molflow.parts import alone, claim_parts, finished
 from molflow.refinement.pieces import refine_positions
 from molflow.refinement.walkers import Walk, Walked
@@ -219,11 +219,7 @@ def _write_topology(out: Path, given: EnsembleFile, walked: Walked) -> None:
 def _write(out: Path, given: EnsembleFile, walked: Walked, plan: dict, seconds: float) -> None:
     _write_topology(out, given, walked)
     write_trajectory(out, walked.positions, given.topology)
-    kept = {}
-    beside = None if given.path is None else given.path.with_suffix(".npz")
-    if given.record and beside is not None and beside.is_file():
-        stored = read_arrays(beside)
-        kept = {name: stored[name] for name in ("log_weights",) if name in stored}
+    kept = {} if given.log_weights is None else {"log_weights": given.log_weights}
     write_arrays(out.with_suffix(".npz"), energies=walked.energies, **kept)
     origin = ("training_replicas", "nfe", "checkpoint")
     write_json(

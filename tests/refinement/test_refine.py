@@ -131,6 +131,19 @@ def test_files_and_record(sampled, tmp_path):
     assert np.allclose(loaded.xyz, given.xyz, atol=1e-6)
 
 
+def test_weights_inside_a_trajectory_are_kept(tmp_path):
+    """Those of an HDF5 file, which needs no record beside it."""
+    tables = pytest.importorskip("tables")
+    source, out = tmp_path / "weighted.h5", tmp_path / "refined.dcd"
+    frames = np.repeat(SYSTEM.start_positions()[None], 3, axis=0)
+    mdtraj.Trajectory(frames, SYSTEM.topology()).save(str(source))
+    with tables.open_file(str(source), "a") as file:
+        file.create_array("/", "log_weights", np.array([0.0, -1.0, -0.5]))
+    refine(source, out, steps=2, system="alanine_dipeptide", jobs=1, progress=False)
+    kept = read_arrays(out.with_suffix(".npz"))["log_weights"]
+    assert np.array_equal(kept, [0.0, -1.0, -0.5])
+
+
 def test_resumes_without_repeating(sampled, tmp_path, monkeypatch):
     whole = refine(sampled, steps=20, jobs=1, progress=False)
     out, done = tmp_path / "refined.dcd", []
