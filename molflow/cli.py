@@ -22,6 +22,7 @@ from molflow.cli_arguments import (
 )
 from molflow.cli_verb import app, verb
 from molflow.errors import MolflowError
+from molflow.standard_output import without_remarks_of_c_code
 
 
 def _print_version(wanted: bool) -> None:
@@ -412,6 +413,7 @@ def demo(
 
 def main() -> None:
     """Run the command line."""
+    without_remarks_of_c_code()
     app()
 
 

@@ -168,9 +168,10 @@ def _questions(molecule) -> list[str]:
     own = Chem.MolToSmiles(plain)
     others = sorted({Chem.MolToSmiles(t) for t in enumerator.Enumerate(plain)} - {own})
     if others:
+        count = f"{len(others)} other tautomer" + ("s" if len(others) > 1 else "")
         notes.append(
-            f"Hydrogens stay where they were written ({own}); by the rules of rdkit there are "
-            f"{len(others)} other tautomers, such as {others[0]}."
+            f"Hydrogens stay where they were written ({own}); rdkit's rules know "
+            f"{count}, such as {others[0]}."
         )
     return notes
 

@@ -56,6 +56,18 @@ def parse(words):
             load_configuration([f for f in files if f.exists()], given["overrides"] or ())
 
 
+def test_no_report_has_the_name_of_its_ensemble():
+    """Which the command refuses, as the report's numbers would replace the ensemble's record."""
+    seen = 0
+    for page in PAGES:
+        for words in commands(page):
+            if words[0] == "compare" and "--out" in words:
+                report = Path(words[words.index("--out") + 1])
+                assert report.with_suffix("") != Path(words[1]).with_suffix(""), (page, words)
+                seen += 1
+    assert seen >= 4
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_is_one(page, monkeypatch):
     if page.parent.name == "recipes":  # which speak of what a package from outside offers
