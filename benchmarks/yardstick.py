@@ -216,7 +216,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--umbrella-runs", type=int, default=2)
     parser.add_argument(
-        "--umbrella-time", type=float, default=600.0, help="ps of each window, a multiple of 20"
+        "--umbrella-time", type=float, default=300.0, help="ps of each window, a multiple of 20"
     )
     parser.add_argument("-n", type=int, default=20_000, help="samples of the map")
     parser.add_argument("--work", type=Path, default=Path("outputs/yardstick"))

@@ -24,7 +24,8 @@ from molflow.files import (
     write_json,
 )
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def alone(function: Callable[P, R]) -> Callable[P, R]:
