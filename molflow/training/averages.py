@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import cast
 
 import torch
 from torch import nn
@@ -29,9 +30,7 @@ class Averages(nn.Module):
 
     def __getitem__(self, name: str) -> FlowMap:
         """Return the map with one of the averages as weights."""
-        found = self.maps[name]
-        assert isinstance(found, FlowMap), "copies of a map"
-        return found
+        return cast(FlowMap, self.maps[name])
 
     @torch.no_grad()
     def update(self, flow_map: FlowMap, step: int) -> None:
