@@ -98,7 +98,7 @@ def apply_forcefield(system: MolecularSystem, topology: app.Topology) -> openmm.
     except Exception as error:  # OpenMM raises bare Exception and ValueError here
         reason = str(error).partition("  You may")[0].partition("  For more")[0]
         raise MolflowError(
-            f"the force field {system.forcefield} cannot be applied to "
+            f"the force field {', '.join(system.forcefield)} cannot be applied to "
             f"'{system.structure_path.name}': {' '.join(reason.split())}"
         ) from error
 

@@ -294,7 +294,9 @@ def _checked_energy(system, relax: bool):
         if lacking is None:
             raise
         raise MolflowError(
-            f"{str(error).rstrip('.')}: give --add {lacking} if they are meant to be there."
+            f"{str(error).rstrip('.')}: give --add {lacking} if they are meant to be there. A "
+            "molecule that the force field does not know needs its SMILES, SDF or MOL2 file "
+            "(GAFF2), or a --forcefield of its own."
         ) from error
 
 
