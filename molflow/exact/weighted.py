@@ -292,11 +292,7 @@ def _write(out: Path, checkpoint: Checkpoint, found, plan, record, seconds: floa
             "nfe": plan["steps"],
             "plan": plan,
             "weighted": record,
-            "checkpoint": {
-                "weights_sha256": checkpoint.weights_hash,
-                "data_hash": description["data_hash"],
-                "split": description["split"],
-            },
+            "checkpoint": checkpoint.provenance,
             "seconds": round(seconds, 2),
             "trajectory": out.name,
             "trajectory_sha256": sha256_of(out),

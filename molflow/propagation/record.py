@@ -69,11 +69,7 @@ def write_result(
         "steps_per_chain": request.steps * request.frames,
         "watched": watched,
         "plan": plan,
-        "checkpoint": {
-            "weights_sha256": checkpoint.weights_hash,
-            "data_hash": description["data_hash"],
-            "split": description["split"],
-        },
+        "checkpoint": checkpoint.provenance,
         "seconds_of_last_session": round(seconds, 2),
         "molflow": molflow.__version__,
     }

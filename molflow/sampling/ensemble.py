@@ -232,11 +232,7 @@ def _write(out, checkpoint, topology, pieces, plan, seconds, walked) -> None:
             "nfe": plan["steps"],
             "plan": plan,
             **({} if walked is None else {"refined": outcome(walked)}),
-            "checkpoint": {
-                "weights_sha256": checkpoint.weights_hash,
-                "data_hash": description["data_hash"],
-                "split": description["split"],
-            },
+            "checkpoint": checkpoint.provenance,
             "device": str(checkpoint.device),
             "threads": torch.get_num_threads(),
             "seconds": round(seconds, 2),

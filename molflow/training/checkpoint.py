@@ -73,6 +73,12 @@ class Checkpoint:
         return self.description["weights_sha256"]
 
     @property
+    def provenance(self) -> dict[str, Any]:
+        """What names weights and training data in the record of something that the map made."""
+        names = ("weights_sha256", "data_hash", "split")
+        return {name: self.description[name] for name in names}
+
+    @property
     def kind(self) -> MapKind:
         """The kind of the map."""
         return MAPS[self.description["configuration"]["map"].get("kind", "denoiser")]
