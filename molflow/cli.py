@@ -254,6 +254,21 @@ def sample(
             "spread of the data. Default: 0.12; 0 for none of it.",
         ),
     ] = None,
+    temperature: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KELVIN",
+            help="With --weights: temperature of the Boltzmann law that the weights are for. "
+            "Default: the system's.",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SYSTEM",
+            help="With --weights: weigh for the force field of this system, of the same atoms.",
+        ),
+    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, help="With --weights: processes at once. Default: one a core."),
@@ -274,10 +289,13 @@ def sample(
         for option, given in (("--refine", refine), ("--flow", flow)):
             if given:
                 raise MolflowError(f"{option} and --weights are different things: give one.")
-        told = sample_and_tell(checkpoint, n, out, steps, stop, path_seed, device, jobs, quiet)
+        told = sample_and_tell(
+            checkpoint, n, out, steps, stop, path_seed, device, jobs, quiet, temperature, target
+        )
         typer.echo(told)
         return
-    for option, value in (("--stop", stop), ("--jobs", jobs)):
+    alone = {"--stop": stop, "--jobs": jobs, "--temperature": temperature, "--target": target}
+    for option, value in alone.items():
         if value is not None:
             raise MolflowError(f"{option} is {value}, but --weights is missing: give both.")
     from molflow.sampling.ensemble import sample as run

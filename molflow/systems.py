@@ -154,6 +154,21 @@ class MolecularSystem(BaseModel):
             )
         return self
 
+    def at(self, temperature: str | float) -> MolecularSystem:
+        """Return the same molecule and forces at another temperature in K, or text with a unit.
+
+        Raises
+        ------
+        MolflowError
+            If the temperature is not above 0 and at most 10,000 K.
+        """
+        kelvin = parse_quantity(temperature, "temperature", "temperature")
+        if not 0.0 < kelvin <= 10_000.0:
+            raise MolflowError(f"temperature is {temperature}: give 0 to 10,000 K, without 0.")
+        changed = self.model_copy(update={"temperature": kelvin})
+        changed.__dict__.pop("ensemble", None)  # what it is hashed by was of this temperature
+        return changed
+
     @property
     def periodic(self) -> bool:
         """Whether the force field is applied in a periodic box (a System XML says it itself)."""

@@ -15,6 +15,7 @@ import torch
 from molflow.errors import MolflowError
 from molflow.exact.annealing import Schedule
 from molflow.exact.physics import BoltzmannLaw
+from molflow.exact.target import target_of
 from molflow.exact.trust import format_weights, judge_weights
 from molflow.exact.weighted_piece import PIECE, Wanted, WeightedPieces
 from molflow.files import (
@@ -29,7 +30,7 @@ from molflow.maps.denoiser.probability_flow import flow_times
 from molflow.md.workers import caller_not_rerun, end_with_parent, number_of_jobs, spawning
 from molflow.parts import alone, claim_parts, finished, kept_arrays
 from molflow.progress import track
-from molflow.sampling.energies import energy_system
+from molflow.systems import MolecularSystem
 from molflow.training.checkpoint import TOPOLOGY, Checkpoint, open_checkpoint
 from molflow.trajectories import (
     check_extension,
@@ -62,6 +63,8 @@ def sample_weighted(
     compiled: bool = False,
     schedule: Schedule | None = None,
     progress: bool = True,
+    temperature: str | float | None = None,
+    target: str | Path | None = None,
 ):
     """Draw conformations from the flow of a map, with weights that make them Boltzmann's.
 
@@ -99,6 +102,12 @@ def sample_weighted(
     schedule : Schedule, optional
         Of the annealing.
     progress : bool
+    temperature : float or str, optional
+        K, of the Boltzmann law that the weights are for; by default that of the system. The
+        samples are the same map's: the further away, the fewer count.
+    target : str or path, optional
+        System with the same atoms in the same order whose force field or potential the weights are
+        for; by default that of the checkpoint.
 
     Returns
     -------
@@ -119,9 +128,7 @@ def sample_weighted(
             raise MolflowError(f"{name} is {value!r}: it must be a whole number, at least 1.")
     checkpoint = open_checkpoint(checkpoint, device)
     checkpoint.check_use("sample")
-    system = energy_system(checkpoint.description)
-    if isinstance(system, str):
-        raise MolflowError(f"there is no Boltzmann law to weight by. {system}")
+    system = target_of(checkpoint, target, temperature)
     flow_map: Any = checkpoint.flow_map  # of a kind that samples
     flow_times(flow_map, steps, stop or None)
     BoltzmannLaw(system, checkpoint.scale)  # refused here rather than in every process
@@ -148,18 +155,21 @@ def sample_weighted(
     trajectory = mdtraj.Trajectory(found["positions"], topology, time=np.arange(n, dtype=float))
     record = _record(checkpoint, wanted, found, trajectory)
     if out is not None:
-        _write(out, checkpoint, found, plan, record, time.perf_counter() - began)
+        _write(out, checkpoint, wanted.system, found, plan, record, time.perf_counter() - began)
         if parts is not None:
             shutil.rmtree(parts)
     return trajectory, {"log_weights": found["log_weights"], "record": record}
 
 
-def sample_and_tell(checkpoint, n, out, steps, stop, path_seed, device, jobs, quiet) -> str:
+def sample_and_tell(
+    checkpoint, n, out, steps, stop, path_seed, device, jobs, quiet, temperature, target
+) -> str:
     """Run `sample_weighted` as the command line asks for it, and return what it says."""
     stop = STOP if stop is None else stop
     trajectory, weighted = sample_weighted(
-        checkpoint, n, out, steps, stop, path_seed, device, jobs, progress=not quiet
-    )
+        checkpoint, n, out, steps, stop, path_seed, device, jobs, progress=not quiet,
+        temperature=temperature, target=target,
+    )  # fmt: skip
     head = f"{trajectory.n_frames} conformations in {out}, log_weights in the .npz beside it."
     return f"{head}\n{format_weights(weighted['record'])}"
 
@@ -187,7 +197,9 @@ def check_price(checkpoint: Checkpoint, steps: int) -> None:
 
 
 def _plan(checkpoint: Checkpoint, wanted: Wanted, n: int) -> dict:
+    other = wanted.system.ensemble_hash != checkpoint.description["ensemble_hash"]
     return {
+        **({"target_hash": wanted.system.ensemble_hash} if other else {}),
         "weights_sha256": checkpoint.weights_hash,
         "weighted": True,
         "steps": wanted.steps,
@@ -266,6 +278,7 @@ def _record(checkpoint: Checkpoint, wanted: Wanted, found: dict, trajectory) -> 
         "calls": wanted.steps,
         "tangents": wanted.steps * (3 * checkpoint.n_atoms - 6),
         "stop": wanted.stop,
+        "temperature_K": wanted.system.temperature,
         "force_calls": float(found["force_calls"].mean()),
         "acceptance": float(acceptance.mean()) if len(acceptance) else None,
         "cpu_seconds_per_sample": seconds,
@@ -275,19 +288,18 @@ def _record(checkpoint: Checkpoint, wanted: Wanted, found: dict, trajectory) -> 
     }
 
 
-def _write(out: Path, checkpoint: Checkpoint, found, plan, record, seconds: float) -> None:
+def _write(
+    out: Path, checkpoint: Checkpoint, target: MolecularSystem, found, plan, record, seconds: float
+) -> None:
     write_topology(out, checkpoint.folder / TOPOLOGY)
     write_trajectory(out, found["positions"], checkpoint.topology())
     kept = ("energies", "log_weights", "log_density")
     write_arrays(out.with_suffix(".npz"), **{name: found[name] for name in kept})
-    description = checkpoint.description
     write_json(
         out.with_suffix(".json"),
         {
-            "system": description["system"],
-            "system_path": description.get("system_path"),
-            "ensemble_hash": description["ensemble_hash"],
-            "training_replicas": description["split"]["train"],
+            **{name: value for name, value in target.record.items() if name != "ensemble"},
+            "training_replicas": checkpoint.description["split"]["train"],
             "n": plan["n"],
             "nfe": plan["steps"],
             "plan": plan,

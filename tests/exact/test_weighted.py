@@ -201,7 +201,7 @@ def test_refusals(options, words):
 
 def test_a_system_with_constraints_is_refused(monkeypatch):
     held = SYSTEM.model_copy(update={"constraints": "HBonds"})
-    monkeypatch.setattr(weighted_module, "energy_system", lambda _: held)
+    monkeypatch.setattr(weighted_module, "target_of", lambda *_: held)
     with pytest.raises(MolflowError, match="12 constraints and 0 virtual sites, and weights"):
         sample_weighted(CHECKPOINT, 4, progress=False)
 
@@ -218,6 +218,11 @@ def test_a_molecule_that_is_too_dear_is_refused_with_the_price(monkeypatch):
     [
         (["--stop", "0.1"], "--weights is missing"),
         (["--jobs", "2"], "--weights is missing"),
+        (["--temperature", "350K"], "--temperature is 350K, but --weights is missing"),
+        (["--target", "aspirin"], "--weights is missing"),
+        (["--weights", "--temperature", "350bar"], "temperature is '350bar'"),
+        (["--weights", "--temperature", "0K"], "give 0 to 10,000 K"),
+        (["--weights", "--target", "aspirin"], "has 21 atoms and the checkpoint 22"),
         (["--weights", "--flow"], "--flow and --weights are different things"),
         (["--weights", "--refine", "5"], "--refine and --weights are different things"),
     ],
@@ -227,3 +232,50 @@ def test_options_that_do_not_go_together(words, sentence, tmp_path):
     command = ["sample", "alanine_dipeptide", "-n", "2", "--out", str(out), *words]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 2 and sentence in result.stderr and not out.exists()
+
+
+def test_another_temperature_weighs_the_same_flow_by_another_law(tmp_path):
+    """Without physics ln w(T') − ln w(T) = U/kT − U/kT' for every sample, to a rounding."""
+    out = tmp_path / "warm.dcd"
+    options = {**QUICK, "steps": 2, "stop": 0.0}
+    _, own = sample_weighted(CHECKPOINT, 16, **options)
+    _, warm = sample_weighted(CHECKPOINT, 16, out, temperature="350 K", **options)
+    energies = read_arrays(out.with_suffix(".npz"))["energies"]
+    right = np.isfinite(own["log_weights"])
+    kt, warm_kt = (8.31446261815324e-3 * kelvin for kelvin in (300.0, 350.0))
+    assert right.sum() > 10
+    moved = (warm["log_weights"] - own["log_weights"])[right]
+    assert np.allclose(moved, energies[right] * (1 / kt - 1 / warm_kt), rtol=1e-9)
+    record = json.loads(out.with_suffix(".json").read_text())
+    assert record["weighted"]["temperature_K"] == 350.0
+    assert record["ensemble_hash"] == SYSTEM.at(350.0).ensemble_hash != SYSTEM.ensemble_hash
+    assert record["plan"]["target_hash"] == record["ensemble_hash"]
+
+
+def test_another_force_field(tmp_path):
+    """Vacuum in place of the implicit solvent: weights differ by the solvent's energy."""
+    place = tmp_path / "vacuum"
+    place.mkdir()
+    text = (SYSTEM.folder / "system.yaml").read_text()
+    (place / "system.yaml").write_text(text.replace(", amber99_obc.xml", ""))
+    (place / "structure.pdb").write_bytes(SYSTEM.structure_path.read_bytes())
+    out = tmp_path / "vacuum.dcd"
+    options = {**QUICK, "steps": 2, "stop": 0.0}
+    trajectory, own = sample_weighted(CHECKPOINT, 16, **options)
+    _, dry = sample_weighted(CHECKPOINT, 16, out, target=place, **options)
+    right = np.isfinite(own["log_weights"])
+    x = trajectory.xyz[right].astype(np.float64)
+    energies = [potential_energies(system, x) for system in (SYSTEM, load_system(place))]
+    moved = (dry["log_weights"] - own["log_weights"])[right]
+    wanted = (energies[0] - energies[1]) / (8.31446261815324e-3 * 300.0)
+    assert np.allclose(moved, wanted, atol=2e-2) and np.ptp(wanted) > 1.0
+    record = json.loads(out.with_suffix(".json").read_text())
+    assert record["system_path"] == str(place)
+
+
+def test_a_system_at_another_temperature():
+    warm = SYSTEM.at("350K")
+    assert warm.temperature == 350.0 and SYSTEM.temperature == 300.0
+    assert warm.ensemble == {**SYSTEM.ensemble, "temperature": 350.0}
+    assert SYSTEM.at(300.0).ensemble_hash == SYSTEM.ensemble_hash
+    assert warm.structure_path == SYSTEM.structure_path
