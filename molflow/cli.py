@@ -174,6 +174,16 @@ def train(
         ),
     ] = False,
     device: Device = "auto",
+    devices: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes a machine that train together, one a device. Default: one, or those "
+            "that torchrun or srun started."
+        ),
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option(help="Machines. Default: those of torchrun or srun.")
+    ] = None,
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
@@ -184,6 +194,7 @@ def train(
     Example: `molflow train alanine_dipeptide --data data --out run`
     """
     from molflow.training.checkpoint import load_checkpoint
+    from molflow.training.processes import first_process
     from molflow.training.run import train as run
 
     checkpoint = run(
@@ -196,7 +207,11 @@ def train(
         compiled=compiled,
         progress=not quiet,
         device=device,
+        devices=devices,
+        nodes=nodes,
     )
+    if not first_process():
+        return
     following = load_checkpoint(checkpoint).kind.use
     typer.echo(f"Checkpoint in {checkpoint}. Next: molflow {following} {checkpoint}")
 

@@ -26,6 +26,7 @@ from molflow.training.checkpoint_io import SafetensorsCheckpointIO
 from molflow.training.loss_weight import LossWeight
 from molflow.training.module import FlowMapTraining
 from molflow.training.optimisation import Optimisation
+from molflow.training.processes import Processes, find_processes
 from molflow.training.surroundings import own_surroundings
 
 _log = logging.getLogger(__name__)
@@ -104,6 +105,8 @@ def fit(
     on_host: tuple[str, ...] = (),
     compiled: bool = False,
     device: str | torch.device = "auto",
+    devices: int | None = None,
+    nodes: int | None = None,
     progress: bool = False,
 ) -> FlowMap:
     """Train a flow map; with a folder, run the same call again to resume.
@@ -142,6 +145,12 @@ def fit(
         Whether `torch.compile` makes machine code of the network first.
     device : str or torch.device
         See `molflow.devices.find_device`.
+    devices, nodes : int, optional
+        Processes on each machine that train together, one a device, and machines. Each has batches
+        of its own, so that a step learns from as many times more; gradients are averaged. By
+        default those that ``torchrun`` or ``srun`` has started, or one. Several that nobody has
+        started are started here, by running the program again with the same arguments: only a
+        script or a verb of the command line can ask for them, a notebook cannot.
     progress : bool
         Whether to show a progress bar.
 
@@ -155,9 +164,10 @@ def fit(
     NoNumberError
         If a gradient is infinite or no number.
     MolflowError
-        If the device is not there or the state in `out` is damaged.
+        If a device is not there or the state in `out` is damaged.
     """
     settings, place = Optimisation() if settings is None else settings, find_device(device)
+    processes = find_processes(devices, nodes, place)
     module = FlowMapTraining(flow_map.train(), objective, settings, weight, advice, on_host)
     if compiled:
         for trained in (module.flow_map, module.teacher):
@@ -170,7 +180,7 @@ def fit(
     if write is not None:
         callbacks.append(Export(write, history))
     with own_surroundings():
-        _run(module, _Source(settings, batches), settings, out, callbacks, place, progress)
+        _run(module, _Source(settings, batches), settings, out, callbacks, place, processes, progress)
     return module.averaged.cpu().eval()
 
 
@@ -181,6 +191,7 @@ def _run(
     out: Path | None,
     callbacks: Sequence[lightning.Callback],
     device: torch.device,
+    processes: Processes,
     progress: bool,
 ) -> None:
     callbacks, previous = list(callbacks), None
@@ -191,7 +202,9 @@ def _run(
         callbacks.append(RichProgressBar())
     trainer = lightning.Trainer(
         accelerator=device.type,
-        devices=1 if device.index is None else [device.index],
+        devices=processes.devices if device.index is None else [device.index],
+        num_nodes=processes.nodes,
+        strategy="ddp" if processes.several else "auto",
         # Batches know their process; a sampler of Lightning's would deal them out again.
         use_distributed_sampler=False,
         # Not max_steps: with it Lightning resumes inside the epoch that the state has finished.

@@ -26,8 +26,9 @@ from molflow.training.configuration import TrainingConfig, load_configuration
 from molflow.training.fit import fit
 from molflow.training.kinds import Material, build_flow_map, map_configuration
 from molflow.training.loss_weight import LossWeight
+from molflow.training.processes import find_processes, first_process
 from molflow.training.run_folder import claim
-from molflow.training.surroundings import first_process, seeded
+from molflow.training.surroundings import seeded
 from molflow.trajectories import write_trajectory
 
 
@@ -41,6 +42,8 @@ def train(
     compiled: bool = False,
     progress: bool = True,
     device: str | None = None,
+    devices: int | None = None,
+    nodes: int | None = None,
 ) -> Path:
     """Train a strong flow map; run the same call again to resume.
 
@@ -67,6 +70,8 @@ def train(
         Whether to show a progress bar.
     device : str, optional
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; by default a GPU if there is one.
+    devices, nodes : int, optional
+        Processes on each machine that train together, and machines; see `molflow.fit`.
 
     Returns
     -------
@@ -80,6 +85,7 @@ def train(
         or the weights of `start` do not fit.
     """
     place = find_device("auto" if device is None else device)
+    find_processes(devices, nodes, place)
     system = system if isinstance(system, MolecularSystem) else load_system(system)
     settings = load_configuration(_configuration_files(system, config), overrides)
     training = load_training_data(data)
@@ -136,6 +142,8 @@ def train(
         on_host=ingredients.on_host,
         compiled=compiled,
         device=place,
+        devices=devices,
+        nodes=nodes,
         progress=progress,
     )
     if first_process():

@@ -16,6 +16,8 @@ _QUIET = (
     ".*module.s. in eval mode at the start of training.*",
     ".*overridden `transfer_batch_to_device`.*",
     ".*checkpoint directory.*exists and is not empty.*",
+    ".*recommended to use .self.log.*sync_dist.*",
+    ".*number of training batches.*smaller than the logging interval.*",
 )
 #: What Lightning sets for deterministic algorithms.
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
@@ -25,18 +27,22 @@ _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 def own_surroundings() -> Iterator[None]:
     """Keep Lightning quiet, and put back its level of logs, filters of warnings, deterministic
     algorithms and the random generator of the CPU."""
-    logger, before = logging.getLogger("lightning.pytorch"), os.environ.get(_CUBLAS)
-    level, deterministic = logger.level, torch.are_deterministic_algorithms_enabled()
+    before = os.environ.get(_CUBLAS)
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
-    logger.setLevel(logging.WARNING)
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             for message in _QUIET:
                 warnings.filterwarnings("ignore", message=message)
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         torch.backends.cudnn.benchmark = benchmark
         if before is None:
@@ -51,9 +57,3 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
-
-
-def first_process() -> bool:
-    """Return whether this process is the one that writes, of those that train together."""
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return not distributed or torch.distributed.get_rank() == 0
