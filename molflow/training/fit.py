@@ -180,7 +180,9 @@ def fit(
     if write is not None:
         callbacks.append(Export(write, history))
     with own_surroundings():
-        _run(module, _Source(settings, batches), settings, out, callbacks, place, processes, progress)
+        _run(
+            module, _Source(settings, batches), settings, out, callbacks, place, processes, progress
+        )
     return module.averaged.cpu().eval()
 
 

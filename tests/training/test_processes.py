@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import together
+import torch
 from tiny_training import DYNAMICS_WORDS, WORDS, add_springs, write_training_set
 
 from molflow.errors import MolflowError
