@@ -284,6 +284,14 @@ def sample(
             help="With --weights: weigh for the force field of this system, of the same atoms.",
         ),
     ] = None,
+    strata: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBERS",
+            help="With --weights: of -n draws weigh so many of each basin, "
+            "beta=300,alpha_r=300,alpha_l=400.",
+        ),
+    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, help="With --weights: processes at once. Default: one a core."),
@@ -305,11 +313,25 @@ def sample(
             if given:
                 raise MolflowError(f"{option} and --weights are different things: give one.")
         told = sample_and_tell(
-            checkpoint, n, out, steps, stop, path_seed, device, jobs, quiet, temperature, target
+            checkpoint,
+            n,
+            out,
+            steps,
+            stop,
+            path_seed,
+            device,
+            jobs,
+            quiet,
+            temperature,
+            target,
+            strata,
         )
         typer.echo(told)
         return
-    alone = {"--stop": stop, "--jobs": jobs, "--temperature": temperature, "--target": target}
+    alone = {
+        "--stop": stop, "--jobs": jobs, "--temperature": temperature, "--target": target,
+        "--strata": strata,
+    }  # fmt: skip
     for option, value in alone.items():
         if value is not None:
             raise MolflowError(f"{option} is {value}, but --weights is missing: give both.")

@@ -74,7 +74,7 @@ def best_levels(terms: dict[tuple[int | None, int], Level]) -> list[Level]:
     return min(found, key=price)
 
 
-def allocate(levels: Sequence[Level], calls: float, least: int) -> list[int]:
+def allocate(levels: Sequence[Level], calls: float, block: int) -> list[int]:
     """Return how many samples of each level a number of network calls pays for.
 
     n ∝ sqrt(V/C) makes the variance Σ V/n least at given Σ n C (Giles 2008, eq. 1.3).
@@ -83,8 +83,9 @@ def allocate(levels: Sequence[Level], calls: float, least: int) -> list[int]:
     ----------
     levels : sequence of Level
     calls : float
-    least : int
-        Samples of any level, whatever it costs.
+    block : int
+        Samples are drawn by so many at once: numbers are multiples, of any level one at least.
     """
     scale = calls / sum((level.variance * level.cost) ** 0.5 for level in levels)
-    return [max(least, int(scale * (level.variance / level.cost) ** 0.5)) for level in levels]
+    best = (scale * (level.variance / level.cost) ** 0.5 for level in levels)
+    return [block * max(1, int(number / block)) for number in best]

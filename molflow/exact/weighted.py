@@ -15,6 +15,7 @@ import torch
 from molflow.errors import MolflowError
 from molflow.exact.annealing import Schedule
 from molflow.exact.physics import BoltzmannLaw
+from molflow.exact.strata import choose, count_strata, parse_strata, strata_of
 from molflow.exact.target import target_of
 from molflow.exact.trust import format_weights, judge_weights
 from molflow.exact.weighted_piece import PIECE, Wanted, WeightedPieces
@@ -65,6 +66,7 @@ def sample_weighted(
     progress: bool = True,
     temperature: str | float | None = None,
     target: str | Path | None = None,
+    strata: dict[str, int] | None = None,
 ):
     """Draw conformations from the flow of a map, with weights that make them Boltzmann's.
 
@@ -80,7 +82,7 @@ def sample_weighted(
     checkpoint : str, Path or Checkpoint
         Of a system with all atoms, whose force field is here.
     n : int
-        Conformations.
+        Conformations; with `strata` draws that they are chosen from.
     out : path, optional
         Trajectory, with ``topology.pdb``, the record (``.json``) and ``.npz`` beside it:
         ``energies`` (kJ/mol), ``log_weights`` (natural logarithms up to a constant) and
@@ -108,6 +110,10 @@ def sample_weighted(
     target : str or path, optional
         System with the same atoms in the same order whose force field or potential the weights are
         for; by default that of the checkpoint.
+    strata : dict of str to int, optional
+        How many conformations of each basin (beta, alpha_r, alpha_l) are weighed, or all that
+        there are: n samples are drawn without a density, sorted by the basin where the flow ends,
+        and weights count how many draws a conformation stands for.
 
     Returns
     -------
@@ -138,7 +144,7 @@ def sample_weighted(
     )  # fmt: skip
     check_price(checkpoint, steps)
     topology = checkpoint.topology()
-    plan = _plan(checkpoint, wanted, n)
+    plan = _plan(checkpoint, wanted, n, strata)
     parts = None
     if out is not None:
         out = check_extension(out)
@@ -151,9 +157,21 @@ def sample_weighted(
             return read_trajectory(out, topology), weighted
         parts = claim_parts(out, plan)
     began = time.perf_counter()
-    found = _all_pieces(checkpoint, wanted, n, parts, jobs, progress)
-    trajectory = mdtraj.Trajectory(found["positions"], topology, time=np.arange(n, dtype=float))
-    record = _record(checkpoint, wanted, found, trajectory)
+    numbers, chosen, seconds = np.arange(n), None, 0.0
+    if strata is not None:
+        basins, seconds = strata_of(
+            checkpoint, n, steps, wanted.stop, path_seed, parts, progress
+        )  # fmt: skip
+        numbers, log_factors = choose(basins, strata)
+        chosen = count_strata(basins, basins[numbers])
+    found = _all_pieces(checkpoint, wanted, numbers, parts, jobs, progress)
+    if strata is not None:
+        found["log_factors"] = log_factors
+        found["log_weights"] = found["log_weights"] + log_factors
+    trajectory = mdtraj.Trajectory(
+        found["positions"], topology, time=np.arange(len(numbers), dtype=float)
+    )
+    record = _record(checkpoint, wanted, found, trajectory, chosen, seconds)
     if out is not None:
         _write(out, checkpoint, wanted.system, found, plan, record, time.perf_counter() - began)
         if parts is not None:
@@ -162,13 +180,14 @@ def sample_weighted(
 
 
 def sample_and_tell(
-    checkpoint, n, out, steps, stop, path_seed, device, jobs, quiet, temperature, target
+    checkpoint, n, out, steps, stop, path_seed, device, jobs, quiet, temperature, target, strata
 ) -> str:
     """Run `sample_weighted` as the command line asks for it, and return what it says."""
     stop = STOP if stop is None else stop
     trajectory, weighted = sample_weighted(
         checkpoint, n, out, steps, stop, path_seed, device, jobs, progress=not quiet,
         temperature=temperature, target=target,
+        strata=None if strata is None else parse_strata(strata),
     )  # fmt: skip
     head = f"{trajectory.n_frames} conformations in {out}, log_weights in the .npz beside it."
     return f"{head}\n{format_weights(weighted['record'])}"
@@ -196,10 +215,11 @@ def check_price(checkpoint: Checkpoint, steps: int) -> None:
         )
 
 
-def _plan(checkpoint: Checkpoint, wanted: Wanted, n: int) -> dict:
+def _plan(checkpoint: Checkpoint, wanted: Wanted, n: int, strata: dict | None) -> dict:
     other = wanted.system.ensemble_hash != checkpoint.description["ensemble_hash"]
     return {
         **({"target_hash": wanted.system.ensemble_hash} if other else {}),
+        **({"strata": strata} if strata else {}),
         "weights_sha256": checkpoint.weights_hash,
         "weighted": True,
         "steps": wanted.steps,
@@ -212,14 +232,14 @@ def _plan(checkpoint: Checkpoint, wanted: Wanted, n: int) -> dict:
     }
 
 
-def _all_pieces(checkpoint, wanted, n: int, parts, jobs, progress) -> dict[str, np.ndarray]:
-    names = {
-        k: None if parts is None else parts / f"weighted-{k:07d}.npz"
-        for k in range(-(-n // PIECE))
-    }
+def _all_pieces(checkpoint, wanted, numbers, parts, jobs, progress) -> dict[str, np.ndarray]:
+    count = -(-len(numbers) // PIECE)
+    # The last is filled up with its last number: all pieces have one shape.
+    rows = np.pad(numbers, (0, count * PIECE - len(numbers)), mode="edge").reshape(count, PIECE)
+    names = {k: None if parts is None else parts / f"weighted-{k:07d}.npz" for k in range(count)}
     kept = {k: kept_arrays(name) for k, name in names.items()}
     found = {k: arrays for k, arrays in kept.items() if arrays is not None}
-    todo = [k for k in names if k not in found]
+    todo = {k: rows[k] for k in names if k not in found}
     on_cpu = next(checkpoint.flow_map.parameters()).device.type == "cpu"
     jobs = number_of_jobs(jobs if on_cpu else 1, len(todo))
     pieces = _pieces(checkpoint, wanted, todo, jobs)
@@ -229,7 +249,7 @@ def _all_pieces(checkpoint, wanted, n: int, parts, jobs, progress) -> dict[str, 
         found[k] = piece
     order = sorted(found)
     joined = {
-        name: np.concatenate([found[k][name] for k in order])[:n]
+        name: np.concatenate([found[k][name] for k in order])[: len(numbers)]
         for name in found[order[0]]
         if name != "seconds"
     }
@@ -237,19 +257,21 @@ def _all_pieces(checkpoint, wanted, n: int, parts, jobs, progress) -> dict[str, 
     return joined
 
 
-def _pieces(checkpoint, wanted, todo: list[int], jobs: int) -> Iterator[tuple[int, dict]]:
+def _pieces(
+    checkpoint, wanted, todo: dict[int, np.ndarray], jobs: int
+) -> Iterator[tuple[int, dict]]:
     if not todo:
         return
     if jobs == 1:
         worker = WeightedPieces(checkpoint, wanted)
-        yield from ((k, worker.piece(k)) for k in todo)
+        yield from ((k, worker.piece(numbers)) for k, numbers in todo.items())
         return
     pool = ProcessPoolExecutor(
         jobs, mp_context=spawning, initializer=_prepare, initargs=(checkpoint.folder, wanted)
     )
     try:
         with caller_not_rerun():
-            pieces = [pool.submit(_work, k) for k in todo]
+            pieces = [pool.submit(_work, k, numbers) for k, numbers in todo.items()]
         for piece in as_completed(pieces):
             yield piece.result()
     finally:
@@ -265,16 +287,20 @@ def _prepare(folder: Path, wanted: Wanted) -> None:
     _prepared[:] = [WeightedPieces(open_checkpoint(folder, "cpu"), wanted)]
 
 
-def _work(index: int) -> tuple[int, dict]:
-    return index, _prepared[0].piece(index)
+def _work(index: int, numbers: np.ndarray) -> tuple[int, dict]:
+    return index, _prepared[0].piece(numbers)
 
 
-def _record(checkpoint: Checkpoint, wanted: Wanted, found: dict, trajectory) -> dict:
+def _record(
+    checkpoint: Checkpoint, wanted: Wanted, found: dict, trajectory, chosen: dict | None,
+    choosing: float,
+) -> dict:  # fmt: skip
     flow_seconds, physics_seconds = (float(part) for part in found["seconds"])
-    seconds = flow_seconds + physics_seconds
+    seconds = flow_seconds + physics_seconds + choosing / len(found["log_weights"])
     spread = judge_weights(found["log_weights"], found["sign"], trajectory)
     acceptance = found["acceptance"][np.isfinite(found["acceptance"])]
     return {
+        **({"strata": chosen} if chosen else {}),
         "calls": wanted.steps,
         "tangents": wanted.steps * (3 * checkpoint.n_atoms - 6),
         "stop": wanted.stop,
@@ -293,14 +319,14 @@ def _write(
 ) -> None:
     write_topology(out, checkpoint.folder / TOPOLOGY)
     write_trajectory(out, found["positions"], checkpoint.topology())
-    kept = ("energies", "log_weights", "log_density")
-    write_arrays(out.with_suffix(".npz"), **{name: found[name] for name in kept})
+    kept = ("energies", "log_weights", "log_density", "log_factors")
+    write_arrays(out.with_suffix(".npz"), **{name: found[name] for name in kept if name in found})
     write_json(
         out.with_suffix(".json"),
         {
             **{name: value for name, value in target.record.items() if name != "ensemble"},
             "training_replicas": checkpoint.description["split"]["train"],
-            "n": plan["n"],
+            "n": len(found["log_weights"]),
             "nfe": plan["steps"],
             "plan": plan,
             "weighted": record,

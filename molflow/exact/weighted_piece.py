@@ -13,6 +13,7 @@ from molflow.exact.annealing import Schedule, anneal
 from molflow.exact.density import arrive, log_normal
 from molflow.exact.laplace import laplace
 from molflow.exact.physics import BoltzmannLaw
+from molflow.exact.strata import denoised
 from molflow.maps.denoiser.draw import BLOCK, start_positions
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.maps.denoiser.probability_flow import ProbabilityFlow, flow_times
@@ -74,8 +75,13 @@ class WeightedPieces:
         self.mean = TangentMean(self.flow_map, wanted.recorded, wanted.compiled)
         self.law = BoltzmannLaw(wanted.system, checkpoint.scale)
 
-    def piece(self, index: int) -> dict[str, np.ndarray]:
-        """Return the samples of a piece.
+    def piece(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
+        """Return some of the samples.
+
+        Parameters
+        ----------
+        numbers : ndarray, (PIECE,) int
+            Which; a sample depends on its number, not on the others.
 
         Returns
         -------
@@ -87,19 +93,22 @@ class WeightedPieces:
         """
         began = time.process_time()
         with torch.no_grad():
-            x = self._starts(index)
+            x = self._starts(numbers)
             chunk = max(1, _PAIRS // (PIECE * x.shape[1] ** 2))
             arrival = arrive(lambda rows: self.flow.rows(rows, self.mean), x, chunk)
-            variance = 1.0 + self.flow_map.sde.sigma_max ** 2
+            variance = 1.0 + self.flow_map.sde.sigma_max**2
             log_density = log_normal(x, variance) - arrival.log_determinant
-            guess = self._denoised(arrival.positions)
+            guess = denoised(
+                self.flow_map, self.flow.times[-1], self.wanted.stop, arrival.positions
+            )
         flowed = time.process_time()
         ends, guesses = (
             part.double().cpu().flatten(1).numpy() @ self.law.basis
             for part in (arrival.positions, guess)
         )
         rows = [
-            self._last(index, k, ends[k], guesses[k], float(log_density[k])) for k in range(PIECE)
+            self._last(int(number), ends[k], guesses[k], float(log_density[k]))
+            for k, number in enumerate(numbers)
         ]
         found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
         seconds = np.array([flowed - began, time.process_time() - flowed])
@@ -111,23 +120,20 @@ class WeightedPieces:
             "seconds": seconds,
         }
 
-    def _starts(self, index: int) -> torch.Tensor:
+    def _starts(self, numbers: np.ndarray) -> torch.Tensor:
         """Return the same starts as `flow_blocks` has."""
         flow_map = self.flow_map
-        block, part = divmod(index, BLOCK // PIECE)
-        seed = derive_seed(self.wanted.path_seed, "block", block)
-        x = start_positions(flow_map, BLOCK, self.checkpoint.n_atoms, seed)
-        return x[part * PIECE : (part + 1) * PIECE].to(next(flow_map.parameters()).device)
+        blocks, places = np.unique(numbers // BLOCK, return_inverse=True)
+        starts = torch.stack([
+            start_positions(
+                flow_map, BLOCK, self.checkpoint.n_atoms,
+                derive_seed(self.wanted.path_seed, "block", int(block)),
+            )
+            for block in blocks
+        ])  # fmt: skip
+        return starts[places, numbers % BLOCK].to(next(flow_map.parameters()).device)
 
-    def _denoised(self, y: torch.Tensor) -> torch.Tensor:
-        """Return E[x₀ | y], where the search for the mode begins."""
-        flow_map = self.checkpoint.flow_map
-        if self.wanted.stop is None:
-            return y
-        end = y.new_full((len(y),), self.flow.times[-1])
-        return flow_map.mean(end, end, y, flow_map.no_features(y))
-
-    def _last(self, index: int, k: int, y, guess, log_density: float) -> dict:
+    def _last(self, number: int, y, guess, log_density: float) -> dict:
         """Return positions, energy and weight of one sample whose flow ended at y."""
         if self.wanted.stop is None:
             energy, _ = self.law(y)
@@ -142,7 +148,7 @@ class WeightedPieces:
         if not np.isfinite(posterior(guess)[0]):
             return self._row(guess, np.inf, -np.inf, 1, np.nan)
         base = laplace(posterior, guess, _DIFFERENCE * self.wanted.stop, 0.5 * precision)
-        seed = derive_seed(self.wanted.path_seed, "annealing", index, k)
+        seed = derive_seed(self.wanted.path_seed, "annealing", *divmod(number, PIECE))
         drawn = anneal(posterior, base, self.wanted.schedule, np.random.default_rng(seed))
         # ∫ exp(−U/kT) N(y; x, σ²) dx: the constant (2πσ²)^(−d/2) is common to all and left out.
         return self._row(

@@ -16,6 +16,7 @@ from molflow.errors import MolflowError
 from molflow.exact.estimate import estimate, format_estimate
 from molflow.exact.levels import Level, allocate, best_levels, pilot_levels, price
 from molflow.exact.observables import observable
+from molflow.maps.denoiser.draw import BLOCK
 from molflow.systems import load_system
 
 FROZEN = Path(__file__).parent.parent / "data" / "checkpoint-v1"
@@ -71,6 +72,15 @@ def test_allocation_is_the_optimum():
         assert variance(other) > variance(counts)
 
 
+def test_samples_come_in_whole_blocks_within_the_calls():
+    levels = [Level(None, 1, 2.0), Level(1, 4, 0.3), Level(4, 64, 0.01)]
+    counts = allocate(levels, 1e6, 64)
+    assert all(n % 64 == 0 and n > 0 for n in counts)
+    cost = sum(level.cost * n for level, n in zip(levels, counts, strict=True))
+    assert 1e6 - 64 * (1 + 5 + 68) < cost <= 1e6
+    assert allocate(levels, 10.0, 64) == [64, 64, 64]
+
+
 def test_many_estimates_scatter_as_their_errors_say():
     rng = np.random.default_rng(2)
     levels = best_levels(pilot_levels(toy_values(200, rng)))
@@ -106,6 +116,8 @@ def test_equals_the_fine_mean(tmp_path, plain, flow):
     assert result["mean"] == pytest.approx(plain.mean(), abs=4 * error)
     assert result["error"] < 0.08 * plain.std()
     assert result["unit"] == "nm" and result["calls"] <= 6_000 * 1.1
+    # Samples come in whole blocks, and calls are counted for all that are drawn.
+    assert all(row["samples"] % BLOCK == 0 for row in result["levels"])
     assert result["plain_error"] == pytest.approx(
         plain.std() * (4 / result["calls"]) ** 0.5, rel=0.3
     )

@@ -76,7 +76,7 @@ def test_without_physics_the_weight_is_the_ratio_of_densities():
     pieces = WeightedPieces(TOY, wanted)
     law = pieces.law
     law.centres, law.hands = law.centres[:1], law.hands[:1]  # of random molecules half are right
-    piece = pieces.piece(5)
+    piece = pieces.piece(np.arange(5 * PIECE, 6 * PIECE))
     flow_map = TOY.flow_map
     flow = ProbabilityFlow(flow_map, flow_times(flow_map, 1))
     starts = start_positions(flow_map, 64, 22, derive_seed(3, "block", 1))
@@ -127,7 +127,8 @@ def test_files_and_record(tmp_path):
 def test_resumes_in_pieces_and_gives_the_same(tmp_path, monkeypatch):
     done, broken = [], [True]
 
-    def quick(self, index):
+    def quick(self, numbers):
+        index = numbers[0] // PIECE
         done.append(index)
         if len(done) == 2 and broken.pop():
             raise KeyboardInterrupt
@@ -154,11 +155,16 @@ def test_a_piece_depends_on_nothing_but_its_number():
     wanted = Wanted(SYSTEM, 1, None, 0, Schedule())
     one, other = WeightedPieces(TOY, wanted), WeightedPieces(TOY, wanted)
     block = start_positions(TOY.flow_map, 64, 22, derive_seed(0, "block", 0))
-    assert torch.equal(one._starts(3), block[48:])
-    one.piece(0)
-    for name, values in one.piece(3).items():
+    numbers = np.arange(48, 64)
+    assert torch.equal(one._starts(numbers), block[48:])
+    far = np.array([200, 3, 48, *range(13)])
+    assert torch.equal(one._starts(far)[2], block[48]) and torch.equal(
+        one._starts(far)[1], block[3]
+    )
+    one.piece(far)
+    for name, values in one.piece(numbers).items():
         if name != "seconds":
-            assert np.array_equal(values, other.piece(3)[name], equal_nan=True)
+            assert np.array_equal(values, other.piece(numbers)[name], equal_nan=True)
 
 
 def doubts_of(log_weights, sign=None):
