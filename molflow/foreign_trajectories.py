@@ -181,7 +181,9 @@ def atom_order(
             "trajectory of one of them."
         )
     elements = [[atom.element for atom in t.atoms] for t in (given, wanted)]
-    if elements[0] == elements[1] and len(ours) == len(theirs) == 1:
+    bonds = [{(a.index, b.index) for a, b in t.bonds} for t in (given, wanted)]
+    alike = len(ours) == len(theirs) == 1 or (bonds[0] and bonds[0] == bonds[1])
+    if elements[0] == elements[1] and alike:
         return np.arange(wanted.n_atoms)  # one molecule, atom by atom, under other names
     closest = max(theirs, key=lambda residue: len(residue.keys() & set(ours[0])), default={})
     missing = sorted(set(ours[0]) - closest.keys()) or sorted(closest.keys() - set(ours[0]))

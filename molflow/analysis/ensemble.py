@@ -204,7 +204,7 @@ def _open(path: Path, top: str | Path | None) -> EnsembleFile:
             f"give a file that ends in {', '.join(BARE + COMPLETE)}."
         )
     if not path.is_file():
-        raise MolflowError(f"there is no ensemble '{path}'.")
+        raise MolflowError(f"there is no ensemble '{path}': check its path.")
     check_hdf5(path)
     topology = None
     if kind in BARE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 from collections.abc import Iterator
@@ -31,6 +32,9 @@ def format_of(path: str | Path) -> str:
     last = path.suffix.lower()
     return Path(path.stem).suffix.lower() + last if last == ".gz" else last
 
+#: How mdtraj says that a file has other atoms than its topology.
+_COUNTS = re.compile(r"xyz must be shape \(Any, (\d+), 3\)\. You supplied\s+\(\d+, (\d+), 3\)")
+
 
 def is_trajectory(path: str | Path) -> bool:
     """Return whether a path is named like a trajectory that can be read."""
@@ -53,8 +57,18 @@ def readable(path: Path) -> Iterator[Path]:
     except Exception as error:  # the readers of mdtraj raise all kinds
         if isinstance(error, MolflowError):
             raise
+        reason = str(error).strip().rstrip(".") or type(error).__name__
+        counts = _COUNTS.search(reason)
+        if counts is not None:
+            raise MolflowError(
+                f"'{path}' has {counts[2]} atoms, and its topology {counts[1]}: give the topology "
+                "that "
+                "it was written with."
+            ) from error
         raise MolflowError(
-            f"the trajectory '{path}' cannot be read: {str(error).strip() or type(error).__name__}"
+            f"the trajectory '{path}' cannot be read ({reason}): is it whole, and of the format "
+            "that "
+            "its name says?"
         ) from error
 
 

@@ -100,7 +100,9 @@ def _check_box(system: MolecularSystem, topology: app.Topology) -> None:
     if width < 2 * cutoff:
         raise MolflowError(
             f"the box of '{system.name}' is {width:.3g} nm wide and the cutoff {cutoff:g} nm: the "
-            f"cutoff has to be below half the width; set nonbonded_cutoff to {0.45 * width:.2g}."
+            "cutoff has to be below half the width; set nonbonded_cutoff (--cutoff of molflow "
+            "init) to "
+            f"{0.45 * width:.2g}nm, or take a larger box."
         )
 
 

@@ -11,7 +11,7 @@ from openmm import app, unit
 
 from molflow.errors import MolflowError
 from molflow.files import sha256_of
-from molflow.system_files import refuse_pickles, refuse_scripts, with_includes
+from molflow.system_files import parsed_xml, refuse_pickles, refuse_scripts, with_includes
 from molflow.systems import MolecularSystem
 
 _METHODS = {
@@ -115,8 +115,13 @@ def read_system_xml(path: Path, name: str) -> openmm.System:
     try:
         built = openmm.XmlSerializer.deserialize(path.read_text(encoding="utf-8"))
     except Exception as error:  # OpenMM raises bare exceptions of its C++ library
-        reason = str(error).strip().partition("\n")[0]
-        raise MolflowError(f"'{path}' is not a serialised OpenMM System: {reason}.") from error
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        advice = "write it with openmm.XmlSerializer.serialize(system)"
+        if parsed_xml(path).tag == "ForceField":
+            advice = "it is a force field: give it as --forcefield with the structure as FILE"
+        raise MolflowError(
+            f"'{path}' is not a serialised OpenMM System ({reason}): {advice}."
+        ) from error
     if not isinstance(built, openmm.System):
         raise MolflowError(
             f"'{path}' holds a serialised {type(built).__name__}: serialise the System."
@@ -127,9 +132,9 @@ def read_system_xml(path: Path, name: str) -> openmm.System:
 
 #: Forces that change the ensemble or have positions of their own, and what to do instead.
 _REFUSED = {
-    "Barostat": "give pressure in system.yaml and take it out",
-    "AndersenThermostat": "take it out: molflow has a thermostat of its own",
-    "DrudeForce": "molflow does not move Drude particles: take a force field without them",
+    "Barostat": "take it out, and give pressure (--pressure of molflow init)",
+    "AndersenThermostat": "take it out; molflow has a thermostat of its own",
+    "DrudeForce": "take a force field without Drude particles, which molflow does not move",
 }
 
 
@@ -139,7 +144,7 @@ def check_particles(built: openmm.System, name: str) -> None:
         for word, advice in _REFUSED.items():
             if word in type(force).__name__:
                 raise MolflowError(
-                    f"the System of '{name}' has a {type(force).__name__}: {advice}."
+                    f"the System of '{name}' has the force {type(force).__name__}: {advice}."
                 )
     count = built.getNumParticles()
     odd = [k for k in range(count) if built.isVirtualSite(k) or not built.getParticleMass(k)._value]

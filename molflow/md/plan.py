@@ -116,5 +116,8 @@ def _whole(value: float, unit: float, name: str, shown: str) -> int:
     ratio = value / unit
     count = round(ratio) if np.isfinite(ratio) else 0
     if count < 1 or abs(ratio - count) > 1e-6 * count:
-        raise MolflowError(f"{name} has to be a positive multiple of {shown}.")
+        raise MolflowError(
+            f"{name} is {value:g} ps and has to be a positive multiple of {shown}: change one of "
+            "them."
+        )
     return count

@@ -16,7 +16,7 @@ import yaml
 from openmm import app, unit
 
 from molflow.errors import MolflowError
-from molflow.files import write_text
+from molflow.files import check_length, write_text
 from molflow.setup.molecule import Molecule
 
 DESCRIPTION, STRUCTURE, SYSTEM = "system.yaml", "structure.pdb", "system.xml"
@@ -32,6 +32,11 @@ def new_folder(out: str | Path) -> Iterator[Path]:
         If `out` holds anything already or cannot be written.
     """
     out = Path(out)
+    check_length(out)
+    if not out.name.isprintable():
+        raise MolflowError(f"out is {str(out)!r}: give a name of letters that can be seen.")
+    if out.is_symlink() and not out.exists():
+        raise MolflowError(f"out is '{out}', a link that leads nowhere: choose another folder.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise MolflowError(
             f"out is '{out}', which is there already: choose another folder for the system."
@@ -41,10 +46,18 @@ def new_folder(out: str | Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial.", dir=out.parent))
         temporary.chmod(0o755)
     except OSError as error:
-        raise MolflowError(f"cannot write '{out}' ({error.strerror or error}).") from error
+        raise MolflowError(
+            f"cannot write '{out}' ({error.strerror or error}): choose a place that you may write "
+            "to."
+        ) from error
     try:
         yield temporary
         os.replace(temporary, out)
+    except MolflowError as error:
+        # Sentences name files of the folder by the name that nobody has seen.
+        said = str(error).replace(f"{temporary.resolve()}/", "").replace(f"{temporary}/", "")
+        said = said.removeprefix("'system.yaml' does not describe a system: ")
+        raise MolflowError(said) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

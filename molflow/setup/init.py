@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from molflow.setup.folder import (
     write_system,
 )
 from molflow.setup.gaff import apply_gaff
+from molflow.setup.inputs import check_drawn, check_structure_file, input_kind, shown
 from molflow.setup.molecule import Molecule
 from molflow.setup.peptides import build_peptide
 from molflow.setup.settings import Settings, forcefield_files, settle_box
@@ -34,12 +36,10 @@ from molflow.units import parse_quantity
 
 _DRAWN = (".sdf", ".mol", ".mol2")
 _SMALL = ("gaff2",)
+#: fs; longer steps break molecules, whatever is constrained.
+_LONGEST_STEP = 5.0
 #: How OpenMM says that a residue lacks atoms.
 _LACKING = {"hydrogens": "H atom", "atoms": "is missing"}
-_GROUPS = {
-    "sequence": (), "smiles": (), "system_xml": ("structure",), "prmtop": ("inpcrd",),
-    "psf": ("structure", "parameters"), "top": ("gro", "include"), "molecule": (),
-}  # fmt: skip
 
 
 def init(
@@ -133,7 +133,7 @@ def init(
         If the input is not one sound molecule with all that it needs. Nothing is written then.
     """
     given = locals()
-    kind = _kind(given)
+    kind = input_kind(given)
     with new_folder(out) as folder:
         implicit = solvent if potential is None else "vacuum"
         found, create = _read(kind, given)
@@ -147,7 +147,7 @@ def init(
         entries = head | {"structure": STRUCTURE} | entries
         write_system(folder, found, entries, files, _readme(name, found, recipe))
         system = load_system(folder)
-        energy, positions = _checked_energy(system, found.built)
+        energy, positions = _checked_energy(system, found)
         _check_charge(found, energy["charge"], charge)
         if found.built:
             write_structure(folder, found, positions)
@@ -163,34 +163,22 @@ def init(
     return result
 
 
-def _kind(given: dict) -> str:
-    """Return which input is given; exactly one, with what belongs to it only."""
-    kinds = [kind for kind in _GROUPS if given[kind] not in (None, "")]
-    if len(kinds) != 1:
-        raise MolflowError(
-            f"{' and '.join(kinds) or 'nothing'} is given: give one of a structure file, sequence, "
-            "smiles, system_xml, prmtop, psf and top."
-        )
-    for name in {name for names in _GROUPS.values() for name in names} - set(_GROUPS[kinds[0]]):
-        if given[name]:
-            raise MolflowError(f"{name} does not go with {kinds[0]}: leave it out.")
-    if given["potential"] and given["forcefield"]:
-        raise MolflowError("forcefield and potential are both given: choose one.")
-    return kinds[0]
-
-
 def _read(kind: str, given: dict) -> tuple[Molecule, parameter_files.Create | None]:
     choices = {name: given[name] for name in ("model", "altloc", "add", "ph")}
+    radicals = bool(given["potential"])
     if kind == "molecule" and Path(given["molecule"]).suffix.lower() in _DRAWN:
+        check_drawn(given)
         return from_file(
-            given["molecule"], add_hydrogens="hydrogens" in given["add"], seed=given["seed"]
-        ), None
+            given["molecule"], add_hydrogens="hydrogens" in given["add"], seed=given["seed"],
+            radicals=radicals,
+        ), None  # fmt: skip
     if kind == "molecule":
+        check_structure_file(Path(given["molecule"]))
         return read_structure(given["molecule"], **choices), None
     if kind == "sequence":
         return build_peptide(given["sequence"]), None
     if kind == "smiles":
-        return from_smiles(given["smiles"], given["seed"]), None
+        return from_smiles(given["smiles"], given["seed"], radicals), None
     if kind == "system_xml":
         return parameter_files.from_system_xml(given[kind], given["structure"], **choices), None
     if kind == "prmtop":
@@ -215,6 +203,14 @@ def _settings(given: dict, place: str) -> Settings:
             step = 1e3 * parse_quantity(step, "time", "timestep")
     if step is None:
         step = 4.0 if boxed else 1.0 if constraints == "none" else 2.0
+    if not 0 < step <= _LONGEST_STEP:
+        raise MolflowError(
+            f"timestep is {shown(given['timestep'])}: give a time above 0 and up to "
+            f"{_LONGEST_STEP:g}fs; molecules break in longer steps, above 2fs without heavy "
+            "hydrogens."
+        )
+    if given["cutoff"] is not None and not boxed:
+        raise MolflowError(f"cutoff is {shown(given['cutoff'])}, which needs a box: leave it out.")
     if constraints not in ("none", "HBonds", "AllBonds", "HAngles"):
         raise MolflowError(f"constraints is '{constraints}': choose none or HBonds.")
     return Settings(
@@ -267,8 +263,14 @@ def _created(kind: str, found: Molecule, create, settings: Settings) -> Molecule
     try:
         system = create(**options)
     except Exception as error:  # OpenMM raises whatever parameters are missing
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise MolflowError(f"the parameters do not make a System: {reason}.") from error
+        if isinstance(error, MolflowError):
+            raise
+        reason = str(error).strip().partition("\n")[0].rstrip(". ") or type(error).__name__
+        lacking = "they lack " if isinstance(error, KeyError) else ""
+        raise MolflowError(
+            f"the parameters do not make a System ({lacking}{reason}): see that the files are "
+            "whole."
+        ) from error
     return replace(found, system=system)
 
 
@@ -284,17 +286,23 @@ def _solute(found: Molecule) -> dict:
     return {"atoms": ", ".join(ranges), "description": "what is neither water nor ions"}
 
 
-def _checked_energy(system, relax: bool):
+def _checked_energy(system, found: Molecule):
     try:
-        return check_energy(system, relax)
+        return check_energy(system, found.built)
     except MolflowError as error:
+        if found.source is not None and system.forcefield and "cannot be applied" in str(error):
+            raise MolflowError(
+                f"forcefield is '{', '.join(system.forcefield)}', which does not know this "
+                "molecule: "
+                "leave it out for GAFF2, or give an OpenMM force-field file (.xml) that has it."
+            ) from error
         lacking = next(
             (word for word in ("hydrogens", "atoms") if _LACKING[word] in str(error)), None
         )
         if lacking is None:
             raise
         raise MolflowError(
-            f"{str(error).rstrip('.')}: give --add {lacking} if they are meant to be there. A "
+            f"{str(error).rstrip('.?')}: give --add {lacking} if they are meant to be there. A "
             "molecule that the force field does not know needs its SMILES, SDF or MOL2 file "
             "(GAFF2), or a --forcefield of its own."
         ) from error
@@ -326,7 +334,8 @@ def _next(out: str | Path, place: str) -> str:
     # A bare name that is also built in would mean two systems.
     named = f"./{out}" if str(out) in built_in_systems() else f"{out}"
     selected = f"{named}:solute" if place == "box" else named
+    named, selected, md, data = map(shlex.quote, (named, selected, f"{out}-md", f"{out}-data"))
     return (
-        f"molflow simulate {named} --time 10ns --replicas 6 --out {out}-md, then "
-        f"molflow prepare {out}-md --system {selected} --out {out}-data"
+        f"molflow simulate {named} --time 10ns --replicas 6 --out {md}, then "
+        f"molflow prepare {md} --system {selected} --out {data}"
     )

@@ -19,6 +19,14 @@ MOST_ATOMS = 99_999
 _COINCIDE, _FAR = 0.03, 1e4
 #: Bytes beyond which a text file is not a molecule.
 _LARGEST_FILE = 200_000_000
+#: How files begin that are no plain text, what they are, and what to do.
+_BINARY = (
+    (b"\x1f\x8b", "compressed by gzip", "unpack it with gunzip"),
+    (b"BZh", "compressed by bzip2", "unpack it with bunzip2"),
+    (b"PK\x03\x04", "a zip archive or an office document", "unpack it, or save it as text"),
+    (b"\xff\xfe", "text in UTF-16", "save it as UTF-8"),
+    (b"\xfe\xff", "text in UTF-16", "save it as UTF-8"),
+)
 WATER = {"HOH", "WAT", "SOL", "TIP3", "TIP", "H2O", "DOD", "SPC", "TP3"}
 IONS = {
     "NA", "NA+", "Na+", "CL", "CL-", "Cl-", "K", "K+", "LI", "LI+", "MG", "CA", "ZN", "CS", "RB",
@@ -104,8 +112,12 @@ def readable(path: str | Path, what: str) -> Path:
     path = Path(path)
     if path.is_dir():
         raise MolflowError(f"{what} is '{path}', a folder: give a file.")
+    if path.is_symlink() and not path.exists():
+        raise MolflowError(f"{what} is '{path}', a link to no file: give the file itself.")
+    if path.exists() and not path.is_file():
+        raise MolflowError(f"{what} is '{path}', a pipe or device: save it as a file first.")
     if not path.is_file():
-        raise MolflowError(f"{what} is '{path}', which is not there.")
+        raise MolflowError(f"{what} is '{path}', which is not there: check its path.")
     try:
         size = path.stat().st_size
         with open(path, "rb") as file:
@@ -122,12 +134,16 @@ def readable(path: str | Path, what: str) -> Path:
 
 
 def readable_text(path: str | Path, what: str) -> str:
-    """Return the text of a file that is there, not empty and text."""
+    """Return the text of a file that is there, not empty and text, with plain ends of lines."""
     path = readable(path, what)
     data = path.read_bytes()
+    for begin, kind, advice in _BINARY:
+        if data.startswith(begin):
+            raise MolflowError(f"{what} is '{path}', which is {kind}: {advice}.")
     if b"\0" in data:
         raise MolflowError(f"{what} is '{path}', which is not a text file.")
-    return data.decode("utf-8", errors="replace")
+    text = data.decode("utf-8-sig", errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def check_positions(molecule: Molecule, name: str) -> Molecule:
@@ -142,10 +158,7 @@ def check_positions(molecule: Molecule, name: str) -> Molecule:
     if not atoms:
         raise MolflowError(f"{name} holds no atom: give a file of a molecule.")
     if len(atoms) > MOST_ATOMS:
-        raise MolflowError(
-            f"{name} holds {len(atoms):,} atoms, and systems here have at most {MOST_ATOMS:,}: "
-            "give the part that matters, or a smaller box."
-        )
+        raise MolflowError(too_many(name, len(atoms)))
     if positions.shape != (len(atoms), 3):
         raise MolflowError(
             f"{name} has {len(atoms)} atoms and {len(positions)} positions: topology and "
@@ -157,6 +170,12 @@ def check_positions(molecule: Molecule, name: str) -> Molecule:
             f"{name}: {described(bare[0])} has no element that could be recognised (virtual sites "
             "are not atoms either): write its element, or take such particles out."
         )
+    heavy = [atom for atom in atoms if atom.element is app.element.deuterium]
+    if heavy:
+        raise MolflowError(
+            f"{name}: {described(heavy[0])} is deuterium, and {len(heavy)} such atoms are there: "
+            "write H for hydrogen; isotopes are not told apart here."
+        )
     bad = np.flatnonzero(~np.isfinite(positions).all(axis=1) | (np.abs(positions) > _FAR).any(1))
     if len(bad):
         raise MolflowError(
@@ -167,10 +186,19 @@ def check_positions(molecule: Molecule, name: str) -> Molecule:
     if len(near):
         a, b = (described(atoms[k]) for k in near[0])
         raise MolflowError(
-            f"{name}: {a} and {b} are in the same place: is it twice in the file, or are all "
-            "coordinates missing?"
+            f"{name}: {a} and {b} are in the same place: take one of them out if it is there "
+            "twice; otherwise coordinates are missing, or in nanometres where Angstrom are meant."
         )
     return molecule
+
+
+def too_many(name: str, atoms: int) -> str:
+    """Return what to say of so many atoms."""
+    return (
+        f"{name} holds {atoms:,} atoms, and systems here have at most {MOST_ATOMS:,}: give the "
+        "part "
+        "that matters, or a smaller box."
+    )
 
 
 def described(atom) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field
 
+import numpy as np
 from openmm import app
 from openmm.app.internal.pdbx.reader.PdbxReader import PdbxReader
 
 from molflow.errors import MolflowError
-from molflow.setup.molecule import WATER
+from molflow.setup import molecule
+from molflow.setup.molecule import WATER, too_many
 
 _ATOMS = ("ATOM  ", "HETATM")
 #: Columns up to which a line of an atom has to go.
@@ -63,6 +65,8 @@ def scan_pdb(text: str, name: str) -> PdbContents:
                 raise MolflowError(
                     f"{where}: the element {element} does not exist: correct columns 77 and 78."
                 )
+            if not line[12:16].strip():
+                raise MolflowError(f"{where}: the atom has no name: write it in columns 13 to 16.")
             location, insertion, residue = line[16], line[26], line[17:20].strip()
             if location != " ":
                 found.locations.setdefault(location, f"{residue}{line[22:26].strip()}")
@@ -72,12 +76,18 @@ def scan_pdb(text: str, name: str) -> PdbContents:
             if key in seen and residue not in WATER:
                 raise MolflowError(
                     f"{where}: the atom {line[12:16].strip()} of {residue}{line[22:27].strip()} is "
-                    f"there already in line {seen[key]}: take one of them out."
+                    f"there already in line {seen[key]}: take one of them out, or number the "
+                    "residues if they are two."
                 )
             seen[key] = number
     if not atoms:
-        raise MolflowError(f"{name} holds no ATOM or HETATM lines: is it a PDB file?")
+        raise MolflowError(
+            f"{name} holds no ATOM or HETATM lines in the columns of a PDB file: give a PDB, "
+            "PDBx/mmCIF, SDF or MOL2 file."
+        )
     found.models = max(1, models)
+    if atoms // found.models > molecule.MOST_ATOMS:
+        raise MolflowError(too_many(name, atoms // found.models))
     if insertions:
         found.notes.append(
             f"Residues with insertion codes ({', '.join(sorted(insertions)[:5])}) are numbered "
@@ -97,12 +107,21 @@ def _is_element(symbol: str) -> bool:
 def _check_box(line: str, number: int, name: str) -> None:
     try:
         edges = [float(line[start : start + 9]) for start in (6, 15, 24)]
+        angles = [float(line[start : start + 7]) for start in (33, 40, 47)]
     except ValueError as error:
         raise MolflowError(f"{name}, line {number}: the box cannot be read: correct it.") from error
     if not all(0 < edge < 1e5 for edge in edges):
         raise MolflowError(
             f"{name}, line {number}: the box has the edges {edges} Angstrom: correct the CRYST1 "
             "line, or take it out if there is no box."
+        )
+    cosines = np.cos(np.radians(angles))
+    if not all(10 < angle < 170 for angle in angles) or not (
+        1 + 2 * np.prod(cosines) - np.sum(cosines**2) > 1e-3
+    ):
+        raise MolflowError(
+            f"{name}, line {number}: the box has the angles {angles} degrees, which enclose no "
+            "volume: correct the CRYST1 line, or take it out if there is no box."
         )
 
 
@@ -153,7 +172,9 @@ def pdbx_models(text: str, name: str, model: int | None) -> int:
         rows = [dict(zip(names, row, strict=False)) for row in sites.getRowList()]
     except Exception as error:  # the reader raises exceptions of its own and IndexError
         raise MolflowError(
-            f"{name} is not a readable PDBx/mmCIF file with atoms: is it whole?"
+            f"{name} is not a readable PDBx/mmCIF file with atoms (atom_site): give the whole "
+            "file, "
+            "of a ligand its SDF."
         ) from error
     locations = {row.get("label_alt_id", ".") for row in rows} - {".", "?"}
     if len(locations) > 1:

@@ -89,12 +89,13 @@ def settle_box(molecule: Molecule, solvent: str | None, name: str) -> tuple[Mole
         return molecule, "box"
     if water and box is None:
         raise MolflowError(
-            f"{name} has {water} molecules of water and no box, so that they would evaporate: add "
-            "the box (a CRYST1 line), or take the water out."
+            f"{name} has {_molecules(water)} of water and no box, so that water would evaporate: "
+            "add the box (a CRYST1 line), or take the water out; water alone is --smiles O."
         )
     if box is not None and solvent is None:
         if loose:
-            note = f"The box of {box[0][0]:.3g} nm with {water} molecules of water is kept, by PME."
+            inside = f"{_molecules(water)} of water"
+            note = f"The box of {box[0][0]:.3g} nm with {inside} is kept, by PME."
             return molecule.noted(note), "box"
         raise MolflowError(
             f"{name} has a box of {box[0][0]:.3g} nm and no water in it: give --solvent box if it "
@@ -102,13 +103,17 @@ def settle_box(molecule: Molecule, solvent: str | None, name: str) -> tuple[Mole
         )
     if loose and solvent is not None:
         raise MolflowError(
-            f"solvent is '{solvent}', and {name} has {loose} molecules of water or ions: take "
+            f"solvent is '{solvent}', and {name} has {_molecules(loose)} of water or ions: take "
             "them out, or choose box."
         )
     if box is not None:
         molecule.topology.setPeriodicBoxVectors(None)
         molecule = replace(molecule, positions=molecule.positions).noted("The box was dropped.")
     return molecule, solvent or "implicit"
+
+
+def _molecules(count: int) -> str:
+    return f"{count} molecule{'' if count == 1 else 's'}"
 
 
 def forcefield_files(name: str, solvent: str) -> tuple[list[str], list[Path]]:

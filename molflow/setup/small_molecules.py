@@ -13,6 +13,10 @@ from molflow.setup.molecule import Molecule, check_positions, readable_text
 
 #: Heavy atoms beyond which this is not the way to a molecule.
 _MOST_HEAVY = 200
+#: Letters of a SMILES at most.
+_LONGEST = 5000
+#: Endings of files that hold molecules.
+_FILES = {".smi", ".smiles", ".sdf", ".mol", ".mol2", ".pdb", ".cif", ".xyz", ".txt"}
 #: Isomers that a question lists.
 _LISTED = 8
 #: Residue name in the structure.
@@ -38,7 +42,7 @@ def _rdkit():
     return Chem
 
 
-def from_smiles(text: str, seed: int = 0) -> Molecule:
+def from_smiles(text: str, seed: int = 0, radicals: bool = False) -> Molecule:
     """Return the molecule of a SMILES with coordinates.
 
     Parameters
@@ -47,6 +51,8 @@ def from_smiles(text: str, seed: int = 0) -> Molecule:
         One molecule, with stereocentres and double bonds specified.
     seed : int
         Of the coordinates.
+    radicals : bool
+        Whether unpaired electrons are allowed.
 
     Raises
     ------
@@ -54,14 +60,36 @@ def from_smiles(text: str, seed: int = 0) -> Molecule:
         If it cannot be read, is not one molecule, leaves stereochemistry open or does not embed.
     """
     Chem = _rdkit()
+    text = text.strip()
     name = f"the SMILES '{text if len(text) < 60 else text[:57] + '...'}'"
-    molecule = Chem.MolFromSmiles(text) if text.strip() and len(text) < 5000 else None
+    for wrong, what in (
+        (text.startswith("InChI="), "is an InChI: give the SMILES"),
+        (">" in text, "is a reaction: give one molecule"),
+        (Path(text[:200]).suffix.lower() in _FILES, "looks like the name of a file: give its text"),
+        (len(text) > _LONGEST, f"has {len(text)} letters: give at most {_LONGEST}, or a PDB"),
+        (not text.isascii(), "has letters that no SMILES has: write it in plain ASCII"),
+    ):
+        if wrong:
+            raise MolflowError(f"{name} {what}.")
+    molecule = Chem.MolFromSmiles(text) if text else None
     if molecule is None:
-        raise MolflowError(f"{name} cannot be read: check brackets, rings and valences.")
-    return _finished(_checked(molecule, name), name, seed)
+        raise MolflowError(f"{name} cannot be read{_problem(text)}.")
+    return _finished(_checked(molecule, name, radicals), name, seed)
 
 
-def from_file(path: str | Path, *, add_hydrogens: bool = False, seed: int = 0) -> Molecule:
+def _problem(text: str) -> str:
+    """Return what rdkit finds wrong with a SMILES, in words."""
+    Chem = _rdkit()
+    raw = Chem.MolFromSmiles(text, sanitize=False) if text else None
+    found = [] if raw is None else Chem.DetectChemistryProblems(raw)
+    if found:
+        return f" ({found[0].Message().strip().rstrip('.')}): correct that"
+    return ": check brackets, rings and valences"
+
+
+def from_file(
+    path: str | Path, *, add_hydrogens: bool = False, seed: int = 0, radicals: bool = False
+) -> Molecule:
     """Return the molecule of an SDF, MOL or MOL2 file; flat coordinates are made anew.
 
     Raises
@@ -81,9 +109,13 @@ def from_file(path: str | Path, *, add_hydrogens: bool = False, seed: int = 0) -
     if found != 1:
         raise MolflowError(f"{name} holds {found} molecules: give a file with one.")
     if molecule is None:
-        raise MolflowError(
-            f"{name} cannot be read as a molecule: it is cut off, or a valence cannot be."
-        )
+        advice = "is it whole, and are elements, valences and coordinates right?"
+        if Path(path).suffix.lower() == ".mol2":
+            advice = (
+                "is it whole, and are its atom types Sybyl's (C.3, N.am)? Those of a force field "
+                "(c3, CT) say no elements: write it with antechamber -at sybyl, or give an SDF."
+            )
+        raise MolflowError(f"{name} cannot be read as a molecule: {advice}")
     missing = sum(atom.GetTotalNumHs() for atom in molecule.GetAtoms())
     if missing and not add_hydrogens:
         raise MolflowError(
@@ -92,11 +124,11 @@ def from_file(path: str | Path, *, add_hydrogens: bool = False, seed: int = 0) -
     if molecule.GetConformer().Is3D():
         Chem.AssignStereochemistryFrom3D(molecule)
         molecule = Chem.AddHs(molecule, addCoords=True)
-        return _finished(_checked(molecule, name), name, seed, keep=True)
-    return _finished(_checked(molecule, name), name, seed)
+        return _finished(_checked(molecule, name, radicals), name, seed, keep=True)
+    return _finished(_checked(molecule, name, radicals), name, seed)
 
 
-def _checked(molecule, name: str):
+def _checked(molecule, name: str, radicals: bool):
     """Return the molecule, or ask what is not said of it."""
     Chem = _rdkit()
     parts = len(Chem.GetMolFrags(molecule))
@@ -110,13 +142,23 @@ def _checked(molecule, name: str):
             f"{name} has {molecule.GetNumHeavyAtoms()} heavy atoms, and this way is for small "
             f"molecules of at most {_MOST_HEAVY}: give a PDB."
         )
+    if not molecule.GetNumHeavyAtoms():
+        raise MolflowError(f"{name} has no atom but hydrogen: give a molecule with others.")
+    isotopes = [atom for atom in molecule.GetAtoms() if atom.GetIsotope()]
+    if isotopes:
+        first = f"{isotopes[0].GetIsotope()}{isotopes[0].GetSymbol()}"
+        raise MolflowError(
+            f"{name} names the isotope {first}, and isotopes are not told apart here: write the "
+            "plain element."
+        )
     if any(atom.GetAtomicNum() == 0 for atom in molecule.GetAtoms()):
         raise MolflowError(f"{name} has an atom '*' without element: say which atom it is.")
-    radicals = sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
-    if radicals:
+    unpaired = sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
+    if unpaired and not radicals:
         raise MolflowError(
-            f"{name} has {radicals} unpaired electrons: if hydrogens are missing write them; force "
-            "fields have no radicals, and for a potential give --structure with --multiplicity."
+            f"{name} has {unpaired} unpaired electron{'s' if unpaired > 1 else ''}: write the "
+            "hydrogens if they are missing; force fields have no radicals, which need --potential "
+            f"with --multiplicity {unpaired + 1}."
         )
     _ask_for_stereo(molecule, name)
     return molecule
@@ -132,13 +174,15 @@ def _ask_for_stereo(molecule, name: str) -> None:
 
     opened = [
         found for found in Chem.FindPotentialStereo(molecule)
-        if found.specified == Chem.StereoSpecified.Unspecified
+        if found.specified == Chem.StereoSpecified.Unspecified and not _cumulated(molecule, found)
     ]  # fmt: skip
     if not opened:
         return
     options = StereoEnumerationOptions(onlyUnassigned=True, unique=True, maxIsomers=_LISTED)
-    plain = Chem.RemoveHs(molecule)
-    isomers = [Chem.MolToSmiles(isomer) for isomer in EnumerateStereoisomers(plain, options)]
+    isomers = [  # hydrogens that say on which side of a C=N they are stay
+        Chem.MolToSmiles(Chem.RemoveHs(isomer))
+        for isomer in EnumerateStereoisomers(Chem.AddHs(molecule), options)
+    ]
     bonds = sum(found.type == Chem.StereoType.Bond_Double for found in opened)
     what = [
         f"{count} {word}{'s' if count > 1 else ''}"
@@ -148,6 +192,19 @@ def _ask_for_stereo(molecule, name: str) -> None:
     raise MolflowError(
         f"{name} leaves {' and '.join(what)} open: say which isomer is meant, one of "
         f"{', '.join(isomers)}{' ...' if len(isomers) == _LISTED else ''}."
+    )
+
+
+def _cumulated(molecule, found) -> bool:
+    """Return whether a double bond has another next to it, so that its ends are not flat."""
+    Chem = _rdkit()
+    if found.type != Chem.StereoType.Bond_Double:
+        return False
+    bond = molecule.GetBondWithIdx(found.centeredOn)
+    return any(
+        other.GetIdx() != bond.GetIdx() and other.GetBondType() == Chem.BondType.DOUBLE
+        for atom in (bond.GetBeginAtom(), bond.GetEndAtom())
+        for other in atom.GetBonds()
     )
 
 

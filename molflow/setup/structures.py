@@ -15,8 +15,10 @@ from molflow.setup.pdb_records import one_location, pdbx_models, scan_pdb
 
 #: What `add` may name.
 ADDITIONS = ("hydrogens", "atoms", "caps")
-#: nm; a longer bond joins what is not next to each other.
-_LONGEST_BOND = 0.3
+#: nm; a longer bond joins what is not next to each other, and where most are, units are others.
+_LONGEST_BOND, _USUAL = 0.3, (0.05, 0.25)
+#: Modified residues that structures often have, and what they are made of.
+_MODIFIED = {"MSE": "MET", "SEP": "SER", "TPO": "THR", "PTR": "TYR", "CSO": "CYS"}
 _PDBX = (".cif", ".mmcif", ".pdbx")
 
 
@@ -127,6 +129,49 @@ def _completed(text: str, pdbx: bool, add: set[str], ph: float):
     return fixer.topology, np.array(fixer.positions.value_in_unit(unit.nanometer)), notes
 
 
+def check_lengths(molecule: Molecule, name: str) -> Molecule:
+    """Return the molecule.
+
+    Raises
+    ------
+    MolflowError
+        If a bond is longer than one can be, or all of them are as in other units.
+    """
+    bonds = [(a, b) for a, b in molecule.topology.bonds()]
+    if not bonds or molecule.box is not None:  # boxes cut molecules
+        return molecule
+    ends = np.array([(a.index, b.index) for a, b in bonds])
+    lengths = np.linalg.norm(np.subtract(*molecule.positions[ends.T]), axis=1)
+    if len(bonds) > 1 and not _USUAL[0] < np.median(lengths) < _USUAL[1]:
+        raise MolflowError(
+            f"{name}: bonds are {np.median(lengths):.2f} nm long at the median: see that "
+            "coordinates "
+            "have the unit of their format (PDB Angstrom, GRO nm) and are those of this molecule, "
+            "atom by atom."
+        )
+    k = int(np.argmax(lengths))
+    if lengths[k] > _LONGEST_BOND:
+        first, second = map(described, bonds[k])
+        raise MolflowError(
+            f"{name}: {first} and {second} are bonded and {lengths[k]:.2f} nm apart: see that "
+            "coordinates are in the order of the atoms; if residues are missing between them, put "
+            "a "
+            "TER line there and cap the ends with --add caps."
+        )
+    return molecule
+
+
+def _check_whole_residues(molecule: Molecule, name: str) -> None:
+    """Raise `MolflowError` where amino acids have only their C-alpha."""
+    for residue in molecule.topology.residues():
+        names = {atom.name for atom in residue.atoms()}
+        if names == {"CA"} and residue.name in app.PDBFile._standardResidues:
+            raise MolflowError(
+                f"{name}: of {residue.name}{residue.id} there is only the C-alpha, and a force "
+                "field needs all atoms: give a structure with all of them."
+            )
+
+
 def check_bonds(molecule: Molecule, name: str) -> Molecule:
     """Return the molecule.
 
@@ -135,16 +180,9 @@ def check_bonds(molecule: Molecule, name: str) -> Molecule:
     MolflowError
         If an atom of a larger residue has no bond, or a bond is longer than one can be.
     """
-    bonded = set()
-    for first, second in molecule.topology.bonds():
-        bonded |= {first.index, second.index}
-        length = np.linalg.norm(molecule.positions[first.index] - molecule.positions[second.index])
-        if length > _LONGEST_BOND and molecule.box is None:
-            raise MolflowError(
-                f"{name}: {described(first)} and {described(second)} are bonded and {length:.2f} "
-                "nm apart: if residues are missing between them, put a TER line there and cap the "
-                "ends with --add caps."
-            )
+    check_lengths(molecule, name)
+    bonded = {atom.index for bond in molecule.topology.bonds() for atom in bond[:2]}
+    _check_whole_residues(molecule, name)
     for residue in molecule.topology.residues():
         atoms = list(residue.atoms())
         alone = [atom for atom in atoms if atom.index not in bonded]
@@ -155,5 +193,13 @@ def check_bonds(molecule: Molecule, name: str) -> Molecule:
             )
             if residue.name in app.PDBFile._standardResidues:
                 advice = "the atom that carries it is missing; --add atoms puts it back"
+            elif residue.name in _MODIFIED:
+                plain = _MODIFIED[residue.name]
+                advice = (
+                    f"{residue.name} is a modified {plain}, which force fields do not know: make "
+                    "it "
+                    f"{plain} (pdbfixer's replaceNonstandardResidues does), or give a --forcefield "
+                    "of its own and CONECT lines"
+                )
             raise MolflowError(f"{name}: {described(alone[0])} has no bond: {advice}.")
     return molecule

@@ -55,8 +55,8 @@ def check_energy(system: MolecularSystem, relax: bool) -> tuple[dict, np.ndarray
     forces = np.linalg.norm(state.getForces(asNumpy=True)._value, axis=1)
     if not np.isfinite(energy) or not np.isfinite(forces).all():
         raise MolflowError(
-            f"the energy of '{system.name}' is not finite at the structure's positions: atoms "
-            "overlap; give a structure that does not clash."
+            f"the energy of '{system.name}' is not finite at the structure's positions: give a "
+            "structure that does not clash, and see that parameters are numbers."
         )
     found = {
         "energy": energy, "largest_force": float(forces.max()), "charge": _charge(system, built),

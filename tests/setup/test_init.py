@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from molflow import cli
 from molflow.analysis.stereo import handedness, stereocentres
+from molflow.foreign_trajectories import atom_order
 from molflow.md.build import build
 from molflow.md.energies import potential_energies
 from molflow.setup import understanding
@@ -155,6 +156,60 @@ def test_charmm_files(tmp_path):
         structure=tmp_path / "a.pdb",
     )  # fmt: skip
     assert found["energy"] == pytest.approx(10.0 * 0.5**2 * 4.184, rel=1e-6)
+
+
+def test_a_real_psf_keeps_its_energy_and_has_a_backbone(tmp_path):
+    """ALA with the patches ACE and CT3 under CHARMM36; OpenMM's own port of it is the judge."""
+    files = {name: MOLECULES / f"alanine_charmm.{name}" for name in ("psf", "prm", "pdb")}
+    found = init(
+        out=tmp_path / "ala", psf=files["psf"], parameters=[files["prm"]], solvent="vacuum",
+        structure=files["pdb"],
+    )  # fmt: skip
+    assert found["residues"] == ["ACE", "ALA", "NME"] and found["torsions"] == ["phi", "psi"]
+    assert (found["atoms"], found["bonds"]) == (22, 21) and found["charge"] == pytest.approx(0)
+    pdb = app.PDBFile(str(load_system("alanine_dipeptide").structure_path))
+    built = app.ForceField("charmm36_2024.xml").createSystem(pdb.topology)
+    assert found["energy"] == pytest.approx(energy_of(built, pdb.positions), abs=0.05)
+    # A trajectory with the names of the PSF is of the same atoms.
+    names = mdtraj.load_topology(str(files["psf"]))
+    wanted = load_system(tmp_path / "ala").topology()
+    assert np.array_equal(atom_order(names, wanted, "psf", "ala"), np.arange(22))
+
+
+def test_a_real_gromacs_topology_keeps_its_energy(tmp_path):
+    """Amber99SB-ILDN as GROMACS writes it, judged by OpenMM's own files of that force field."""
+    files = {name: MOLECULES / f"alanine_gromacs.{name}" for name in ("top", "gro")}
+    found = init(out=tmp_path / "ala", solvent="vacuum", **files)
+    assert found["residues"] == ["ACE", "ALA", "NME"] and found["torsions"] == ["phi", "psi"]
+    pdb = app.PDBFile(str(load_system("alanine_dipeptide").structure_path))
+    built = app.ForceField("amber99sbildn.xml").createSystem(pdb.topology)
+    rounded = app.GromacsGroFile(str(files["gro"])).positions
+    assert found["energy"] == pytest.approx(energy_of(built, rounded), abs=1e-3)
+
+
+def test_files_as_other_machines_write_them(tmp_path):
+    """Mac's and Windows' ends of lines, a mark of byte order, letters of Latin-1."""
+    text = (MOLECULES / "alanine_tripeptide.pdb").read_bytes()
+    for k, data in enumerate((
+        text.replace(b"\n", b"\r\n"), text.replace(b"\n", b"\r"), b"\xef\xbb\xbf" + text,
+        "REMARK M\u00fcller\n".encode("latin-1") + text,
+    )):  # fmt: skip
+        (tmp_path / f"{k}.pdb").write_bytes(data)
+        assert init(tmp_path / f"{k}.pdb", tmp_path / f"{k}")["atoms"] == 32
+
+
+def test_stereochemistry_that_is_none_is_not_asked_about(tmp_path):
+    """An allene's ends are not flat; of an imine both isomers can be written."""
+    assert init(out=tmp_path / "allene", smiles="CC=C=CC", potential="gfn2-xtb")["atoms"] == 13
+    imine = init(out=tmp_path / "imine", smiles="[H]/N=C/C", potential="gfn2-xtb")
+    assert imine["atoms"] == 8
+
+
+def test_a_radical_has_a_potential_and_a_multiplicity(tmp_path):
+    made = {"out": tmp_path / "ethyl", "smiles": "C[CH2]", "potential": "gfn2-xtb"}
+    found = init(**made, multiplicity=2)
+    assert found["atoms"] == 7
+    assert load_system(tmp_path / "ethyl").potential.multiplicity == 2
 
 
 def test_a_drawn_molecule_keeps_its_coordinates(tmp_path):

@@ -124,7 +124,7 @@ SMILES = {
     "empty": (" ", "cannot be read"),
     "no SMILES": ("aspirin!", "cannot be read"),
     "a salt": ("CC(=O)[O-].[Na+]", "holds 2 molecules"),
-    "a radical": ("C[CH2]", "1 unpaired electrons"),
+    "a radical": ("C[CH2]", "1 unpaired electron: .* --multiplicity 2"),
     "any atom": ("C*C", r"atom '\*'"),
     "an open stereocentre": ("CC(O)F", r"1 stereocentre open: .* C\[C@H\]\(O\)F, C\[C@@H\]"),
     "an open double bond": ("CC=CC", "1 double bond open"),

@@ -40,9 +40,11 @@ def _calculator(method: str, settings: PotentialSettings):
         hydrogen.calc = made(charge=0, multiplicity=1)
         hydrogen.get_potential_energy()
     except (CalculatorError, RuntimeError, TypeError, ValueError) as error:
+        reason, given = str(error).rstrip("."), [f"the solvent '{settings.solvent}'"]
+        given += [f"{name} {value}" for name, value in settings.options.items()]
         raise MolflowError(
-            f"{method} does not take the solvent '{settings.solvent}' and the options "
-            f"{settings.options}: {error}."
+            f"{method} does not take {' with '.join(given)} ({reason}): give a solvent that ALPB "
+            "knows, such as water, or none."
         ) from error
     return made(charge=settings.charge, multiplicity=settings.multiplicity)
 
