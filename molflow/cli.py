@@ -269,6 +269,14 @@ def sample(
             "spread of the data. Default: 0.12; 0 for none of it.",
         ),
     ] = None,
+    reward: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.py:FUNCTION",
+            help="Steer by energies in kJ/mol that this function gives for an mdtraj trajectory, "
+            "as if they were added to the force field. The file is run. Conformations get weights.",
+        ),
+    ] = None,
     temperature: Annotated[
         str | None,
         typer.Option(
@@ -306,12 +314,11 @@ def sample(
 
     Example: `molflow sample alanine_dipeptide --steps 4 -n 10000 --out ensemble.dcd`
     """
+    others: dict[str, object] = {"--refine": refine, "--flow": flow}
     if weights:
         from molflow.exact.weighted import sample_and_tell
 
-        for option, given in (("--refine", refine), ("--flow", flow)):
-            if given:
-                raise MolflowError(f"{option} and --weights are different things: give one.")
+        _only("--weights", others | {"--reward": reward})
         told = sample_and_tell(
             checkpoint,
             n,
@@ -335,6 +342,17 @@ def sample(
     for option, value in alone.items():
         if value is not None:
             raise MolflowError(f"{option} is {value}, but --weights is missing: give both.")
+    if reward is not None:
+        from molflow.exact.steered import format_steered, sample_steered
+
+        _only("--reward", others)
+        _, steered = sample_steered(
+            checkpoint, reward, n, out, steps, path_seed=path_seed, device=device,
+            progress=not quiet,
+        )  # fmt: skip
+        typer.echo(f"{n} conformations in {out}, log_weights in the .npz beside it.")
+        typer.echo(format_steered(steered["record"]))
+        return
     from molflow.sampling.ensemble import sample as run
 
     run(
@@ -352,6 +370,12 @@ def sample(
         load=False,
     )
     typer.echo(f"{n} conformations in {out}, topology.pdb beside it.")
+
+
+def _only(option: str, others: dict[str, object]) -> None:
+    for other, given in others.items():
+        if given:
+            raise MolflowError(f"{other} and {option} are different things: give one.")
 
 
 # Here, so that the list of verbs is in the order of their use.
