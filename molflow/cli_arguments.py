@@ -49,6 +49,15 @@ Threads = Annotated[
         min=1, callback=_use_threads, help="Threads a process. Default: as many as cores."
     ),
 ]
+Farmed = Annotated[
+    str | None,
+    typer.Option(
+        "--jobs",
+        metavar="N|ADDRESS|FILE",
+        help="Processes at once, or the address of a Dask scheduler, or a YAML file of a cluster. "
+        "Default: a process a core.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
@@ -60,3 +69,8 @@ def whole_numbers(text: str, option: str, what: str, example: str) -> list[int]:
         raise MolflowError(
             f"{option} is '{text}', which is not a list of {what}: write for example {example}."
         ) from error
+
+
+def jobs_of(text: str | None) -> int | str | None:
+    """Turn what was given for jobs into a number where it is one."""
+    return int(text) if text is not None and text.lstrip("-").isdigit() else text

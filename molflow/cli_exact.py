@@ -10,9 +10,11 @@ import typer
 from molflow.cli_arguments import (
     CheckpointName,
     Device,
+    Farmed,
     Quiet,
     Seed,
     Threads,
+    jobs_of,
     whole_numbers,
 )
 from molflow.cli_verb import verb
@@ -41,9 +43,7 @@ def refine(
         typer.Option(help="Topology. Default: topology.pdb beside the trajectory."),
     ] = None,
     friction: Annotated[str, typer.Option(help="Of the dynamics.")] = "30/ps",
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes at once. Default: one a core.")
-    ] = None,
+    jobs: Farmed = None,
     seed: Seed = 0,
     threads: Threads = None,
     quiet: Quiet = False,
@@ -65,7 +65,7 @@ def refine(
         top=top,
         friction=friction,
         seed=seed,
-        jobs=jobs,
+        jobs=jobs_of(jobs),
         progress=not quiet,
     )
     typer.echo(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from molflow.cli_arguments import Quiet
+from molflow.cli_arguments import Farmed, Quiet, jobs_of
 from molflow.cli_verb import verb
 
 
@@ -29,9 +29,7 @@ def label(
         Path | None,
         typer.Option(help="Topology of a trajectory. Default: topology.pdb beside it."),
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes at once. Default: one a core.")
-    ] = None,
+    jobs: Farmed = None,
     quiet: Quiet = False,
 ) -> None:
     """Compute energies and forces of frames under another force field or potential.
@@ -45,6 +43,6 @@ def label(
     from molflow.md.label import label as run
     from molflow.md.label import summary
 
-    manifest = run(frames, system, out, top=top, jobs=jobs, progress=not quiet)
+    manifest = run(frames, system, out, top=top, jobs=jobs_of(jobs), progress=not quiet)
     typer.echo(summary(manifest))
     typer.echo(f"Training set in {out}.")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +16,8 @@ from molflow.data.paths import PATHS, PLAN, part_file, record_type
 from molflow.errors import MolflowError
 from molflow.files import read_json, replacing, sha256_of, writable_folder, write_json
 from molflow.md.driven import DrivenDynamics
+from molflow.md.farm import Farm, Jobs
 from molflow.md.forces import system_of
-from molflow.md.workers import caller_not_rerun, end_with_parent, number_of_jobs, spawning
 from molflow.progress import track
 from molflow.sde.underdamped import UnderdampedLangevin
 from molflow.seeds import derive_seed
@@ -53,7 +51,7 @@ def add_paths(
     system: str | Path | MolecularSystem | None = None,
     order: int = 14,
     seed: int = 0,
-    jobs: int | None = None,
+    jobs: Jobs = None,
     progress: bool = True,
 ) -> dict:
     """Add paths of Langevin dynamics under the true force to a training set with forces.
@@ -78,8 +76,8 @@ def add_paths(
     order : int
         Legendre coefficients of the increments: those of the map that is to learn from them.
     seed : int
-    jobs : int, optional
-        Processes; by default one per core.
+    jobs : int or str, optional
+        Processes, or a cluster, see `molflow.md.farm.Farm`; by default one per core.
     progress : bool
         Whether to show a progress bar.
 
@@ -120,10 +118,9 @@ def add_paths(
         )
     write_json(target / PLAN, plan)
     missing = [name for name in parts if not part_file(folder, name).exists()]
-    work = Work(system, folder, order, frames)
-    with _mapping(work, number_of_jobs(jobs, len(missing))) as mapping:
-        done = mapping(missing, [parts[name] for name in missing])
-        for _ in track(done, "walking paths", progress, len(missing)):
+    tasks = {name: (name, parts[name]) for name in missing}
+    with Farm(partial(Work, system, folder, order, frames), jobs, len(missing)) as farm:
+        for _ in track(farm.each("make", tasks), "walking paths", progress, len(missing)):
             pass
     hashes = {name: sha256_of(part_file(folder, name)) for name in parts}
     name = data_hash(np.array(sorted(hashes.values())))
@@ -240,31 +237,6 @@ class Work:
         rows["states"], rows["noise"], rows["hot"] = states, noise, hot
         with replacing(part_file(self.folder, name)) as temporary:
             np.save(temporary, rows, allow_pickle=False)
-
-
-@contextmanager
-def _mapping(work: Work, jobs: int) -> Iterator[Callable]:
-    """Yield what makes parts, in this process or in others beside it."""
-    if jobs == 1:
-        yield lambda names, parts: map(work.make, names, parts)
-        return
-    with caller_not_rerun(), ProcessPoolExecutor(
-        jobs, mp_context=spawning, initializer=_prepare, initargs=(work,)
-    ) as pool:  # fmt: skip
-        yield lambda names, parts: pool.map(_make, names, parts)
-
-
-_prepared: list[Work] = []
-
-
-def _prepare(work: Work) -> None:
-    end_with_parent()
-    torch.set_num_threads(1)
-    _prepared[:] = [work]
-
-
-def _make(name: str, part: Part) -> None:
-    _prepared[0].make(name, part)
 
 
 def _starts(part: Part, frames: ForceData) -> tuple[np.ndarray, np.ndarray]:

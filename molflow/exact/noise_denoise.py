@@ -23,8 +23,8 @@ class NoiseDenoise:
     reversible with respect to p: p(x) q(x_s|x) p(x'|x_s) = p(x_s) p(x|x_s) p(x'|x_s) is the same
     both ways. So E alone decides, and the moves leave p exp(−E) as it is. Only the chain of η = 1
     is the reversal of the noising by independent noise; any other η leaves p as it is without E,
-    but is not reversible, and with E ends at another law. `Steering` moves on Brownian paths instead
-    and is right at every η.
+    but is not reversible, and with E ends at another law. `Steering` moves on Brownian paths
+    instead and is right at every η.
 
     Parameters
     ----------

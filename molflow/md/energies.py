@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import openmm
@@ -11,19 +11,22 @@ from openmm import unit
 
 from molflow.errors import MolflowError
 from molflow.md.build import build
-from molflow.md.workers import caller_not_rerun, end_with_parent, number_of_jobs, spawning
+from molflow.md.farm import Farm, Jobs
+from molflow.md.workers import number_of_jobs
 from molflow.systems import MolecularSystem
 
 #: Up to this many atoms the double-precision Reference platform is used (and is the fastest).
 _REFERENCE_ATOMS = 500
 #: Configurations times atoms below which starting processes costs more than it saves.
 SERIAL_SIZE = 1_000_000
+#: Tasks that a batch makes on a cluster.
+_SHARES = 64
 #: Why there is no energy where atoms coincide.
 NOT_FINITE = "the energy or a force is not finite"
 
 
 def potential_energies(
-    system: MolecularSystem, positions: np.ndarray, jobs: int | None = None
+    system: MolecularSystem, positions: np.ndarray, jobs: Jobs = None
 ) -> np.ndarray:
     """Return the potential energy of every configuration.
 
@@ -70,7 +73,7 @@ class Evaluation:
 
 
 def evaluate(
-    system: MolecularSystem, positions: np.ndarray, jobs: int | None = None, forces: bool = True
+    system: MolecularSystem, positions: np.ndarray, jobs: Jobs = None, forces: bool = True
 ) -> Evaluation:
     """Return energies as `potential_energies` does, the forces, and what failed.
 
@@ -81,15 +84,15 @@ def evaluate(
         return workers.evaluate(positions, forces)
 
 
-def sensible_jobs(system: MolecularSystem, positions: np.ndarray, jobs: int | None) -> int:
+def sensible_jobs(system: MolecularSystem, positions: np.ndarray, jobs: Jobs) -> int | str:
     """Return how many processes to use: as asked, or as many as pay."""
     if jobs is None and positions.size // 3 < SERIAL_SIZE and system.potential is None:
         return 1
-    return number_of_jobs(jobs, len(positions))
+    return jobs if isinstance(jobs, str) else number_of_jobs(jobs, len(positions))
 
 
 def energies_and_forces(
-    system: MolecularSystem, positions: np.ndarray, jobs: int | None = None
+    system: MolecularSystem, positions: np.ndarray, jobs: Jobs = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the energies and the forces that `evaluate` gives."""
     found = evaluate(system, positions, jobs)
@@ -116,19 +119,18 @@ class EnergyWorkers:
         Processes; by default one per core. One works in the caller's own process.
     """
 
-    def __init__(self, system: MolecularSystem, jobs: int | None = None):
+    def __init__(self, system: MolecularSystem, jobs: Jobs = None):
         self.system = system
-        self.jobs = number_of_jobs(jobs, 1_000_000)
-        self._pool: ProcessPoolExecutor | None = None
-        self._evaluator: _Evaluator | None = None
+        self.farm = Farm(partial(_Evaluator, system), jobs)
+        #: Batches are divided among so many; those of a cluster come and go.
+        self.shares = self.farm.jobs or _SHARES
+        self._known_good = False
 
     def __enter__(self) -> EnergyWorkers:
         return self
 
-    def __exit__(self, *_) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-        self._pool = self._evaluator = None
+    def __exit__(self, *reason: object) -> None:
+        self.farm.__exit__(*reason)
 
     def energies(self, positions: np.ndarray) -> np.ndarray:
         """Return potential energies (n,) in kJ/mol as `potential_energies` does."""
@@ -149,12 +151,12 @@ class EnergyWorkers:
             the potential energy. A second force of a name has its number in brackets.
         """
         positions = checked_positions(self.system, positions)
-        parts = self._map(_Evaluator.by_force, positions)
+        parts = self._map("by_force", positions)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def evaluate(self, positions: np.ndarray, forces: bool = True) -> Evaluation:
         """Return energies (n,) and, if wanted, forces (n, n_atoms, 3) of checked positions."""
-        parts = self._map(_Evaluator.batch, positions, forces)
+        parts = self._map("batch", positions, forces)
         energies, gradients, failures = zip(*parts, strict=True)
         return Evaluation(
             np.concatenate(energies),
@@ -162,34 +164,15 @@ class EnergyWorkers:
             tuple(reason for part in failures for reason in part),
         )
 
-    def _map(self, method, positions: np.ndarray, *arguments) -> list:
-        if self.jobs == 1:
-            self._evaluator = self._evaluator or _Evaluator(self.system)
-            return [method(self._evaluator, positions, *arguments)]
-        if self._pool is None:
+    def _map(self, method: str, positions: np.ndarray, *arguments) -> list:
+        if not self._known_good and self.farm.jobs != 1:
             build(self.system)  # what is wrong with the system is told here, not by a dead worker
-        with caller_not_rerun():
-            if self._pool is None:
-                self._pool = ProcessPoolExecutor(
-                    self.jobs, mp_context=spawning, initializer=_prepare, initargs=(self.system,)
-                )
-            batches = [
-                self._pool.submit(_work, method.__name__, part, *arguments)
-                for part in np.array_split(positions, self.jobs)
-            ]
-            return [batch.result() for batch in batches]
-
-
-_prepared: list[_Evaluator] = []
-
-
-def _prepare(system: MolecularSystem) -> None:
-    end_with_parent()
-    _prepared[:] = [_Evaluator(system)]
-
-
-def _work(name: str, positions: np.ndarray, *arguments):
-    return getattr(_prepared[0], name)(positions, *arguments)
+        self._known_good = True
+        shares = np.array_split(positions, min(self.shares, max(1, len(positions))))
+        found = dict(
+            self.farm.each(method, {k: (part, *arguments) for k, part in enumerate(shares)})
+        )
+        return [found[k] for k in sorted(found)]
 
 
 def checked_positions(system: MolecularSystem, positions) -> np.ndarray:

@@ -15,6 +15,7 @@ from molflow.data.dataset import HOT, data_hash, load_forces, load_training_data
 from molflow.data.prepare import centred
 from molflow.errors import MolflowError
 from molflow.files import read_json, writable_folder, write_arrays, write_json
+from molflow.md.farm import Jobs
 from molflow.md.forces import dynamics_of, free_masses, write_forces
 from molflow.md.labels import label_frames
 from molflow.parts import alone, claim_parts
@@ -27,7 +28,7 @@ def label(
     system: str | Path | MolecularSystem,
     out: str | Path,
     top: str | Path | None = None,
-    jobs: int | None = None,
+    jobs: Jobs = None,
     progress: bool = True,
 ) -> dict:
     """Write a training set for maps of dynamics whose forces are those of another system.
@@ -48,8 +49,9 @@ def label(
         in kJ/mol beside the forces, and ``labels`` in the manifest.
     top : str or Path, optional
         Topology of a trajectory without one; by default ``topology.pdb`` beside it.
-    jobs : int, optional
-        Processes; by default one per core. The labels do not depend on it.
+    jobs : int or str, optional
+        Processes, or a cluster, see `molflow.md.farm.Farm`; by default one per core.
+        The labels do not depend on it.
     progress : bool
 
     Returns

@@ -12,6 +12,7 @@ from molflow.analysis.graph import with_bonds
 from molflow.analysis.reactions import changed_bonds
 from molflow.files import write_arrays
 from molflow.md.energies import EnergyWorkers, checked_positions, sensible_jobs
+from molflow.md.farm import Jobs
 from molflow.parts import kept_arrays
 from molflow.progress import track
 from molflow.systems import MolecularSystem
@@ -51,7 +52,7 @@ class Labels:
 def label_frames(
     system: MolecularSystem,
     positions: np.ndarray,
-    jobs: int | None = None,
+    jobs: Jobs = None,
     parts: Path | None = None,
     what: str = "labelling",
     progress: bool = True,
@@ -67,8 +68,8 @@ def label_frames(
         All atoms.
     positions : ndarray, (n, n_atoms, 3)
         nm.
-    jobs : int, optional
-        Processes; by default one per core.
+    jobs : int or str, optional
+        Processes, or a cluster, see `molflow.md.farm.Farm`; by default one per core.
     parts : Path, optional
         Folder for finished parts, which are taken from there the next time.
     what : str

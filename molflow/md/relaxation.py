@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -12,7 +12,8 @@ from openmm import unit
 from molflow.errors import MolflowError
 from molflow.md.build import build, make_integrator
 from molflow.md.energies import fitting_platform
-from molflow.md.workers import caller_not_rerun, end_with_parent, number_of_jobs, spawning
+from molflow.md.farm import Farm, Jobs
+from molflow.md.workers import number_of_jobs
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem
 
@@ -26,7 +27,7 @@ def relax(
     frames: int,
     frame_interval: float,
     seed: int,
-    jobs: int | None = None,
+    jobs: Jobs = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Start Langevin dynamics from every conformation and watch.
 
@@ -44,8 +45,8 @@ def relax(
     frame_interval : float
         ps between frames, a whole number of time steps.
     seed : int
-    jobs : int, optional
-        Processes; by default one per core.
+    jobs : int or str, optional
+        Processes, or a cluster, see `Farm`; by default one per core.
 
     Returns
     -------
@@ -71,43 +72,51 @@ def relax(
         )
     positions = np.asarray(positions, np.float64)
     seeds = [derive_seed(seed, "walker", index, bits=30) for index in range(len(positions))]
-    jobs = 1 if len(positions) < _SERIAL_SIZE else number_of_jobs(jobs, len(positions))
-    work = partial(_walk_all, system, frames, steps)
-    if jobs == 1:
-        return work(positions, seeds)
-    with ProcessPoolExecutor(jobs, mp_context=spawning, initializer=end_with_parent) as pool:
-        with caller_not_rerun():
-            parts = [
-                pool.submit(work, positions[part], [seeds[i] for i in part])
-                for part in np.array_split(np.arange(len(positions)), jobs)
-            ]
-        results = [part.result() for part in parts]
-    first, second = (np.concatenate(kind) for kind in zip(*results, strict=True))
+    if isinstance(jobs, str):
+        shares = len(positions) // _SERIAL_SIZE + 1
+    else:
+        jobs = 1 if len(positions) < _SERIAL_SIZE else number_of_jobs(jobs, len(positions))
+        shares = jobs
+    tasks = {
+        k: (positions[part], [seeds[i] for i in part])
+        for k, part in enumerate(np.array_split(np.arange(len(positions)), shares))
+    }
+    with Farm(partial(_Walks, system, frames, steps), jobs) as farm:
+        found = dict(farm.each("walk", tasks))
+    parts = [found[k] for k in sorted(found)]
+    first, second = (np.concatenate(kind) for kind in zip(*parts, strict=True))
     return first, second
 
 
-def _walk_all(system, frames: int, steps: int, starts: np.ndarray, seeds: list[int]):
-    built, _ = build(system)
-    integrator = make_integrator(system, system.temperature, 0)
-    context = openmm.Context(built, integrator, fitting_platform(built))
-    energies = np.full((len(starts), frames + 1), np.nan)
-    positions = np.full((len(starts), frames + 1, *starts.shape[1:]), np.nan, np.float32)
-    for index, (start, seed) in enumerate(zip(starts, seeds, strict=True)):
-        # A new thermostat for each: the generators of OpenMM are seeded when a context is made.
-        integrator.setRandomNumberSeed(seed + 1)
-        context.reinitialize()
-        context.setPositions(start)
-        context.setVelocitiesToTemperature(system.temperature * unit.kelvin, seed + 1)
-        for frame in range(frames + 1):
-            try:
-                if frame:
-                    integrator.step(steps)
-                state = context.getState(energy=True, positions=True)
-            except openmm.OpenMMException:
-                break  # a coordinate is not finite: the walker has blown up
-            energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
-            if not np.isfinite(energy):
-                break
-            energies[index, frame] = energy
-            positions[index, frame] = state.getPositions(asNumpy=True)._value
-    return energies, positions
+@dataclass(frozen=True)
+class _Walks:
+    system: MolecularSystem
+    frames: int
+    steps: int
+
+    def walk(self, starts: np.ndarray, seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return energies and positions of walkers, as `relax` does."""
+        built, _ = build(self.system)
+        integrator = make_integrator(self.system, self.system.temperature, 0)
+        context = openmm.Context(built, integrator, fitting_platform(built))
+        energies = np.full((len(starts), self.frames + 1), np.nan)
+        positions = np.full((len(starts), self.frames + 1, *starts.shape[1:]), np.nan, np.float32)
+        for index, (start, seed) in enumerate(zip(starts, seeds, strict=True)):
+            # A new thermostat for each: the generators of OpenMM are seeded when a context is made.
+            integrator.setRandomNumberSeed(seed + 1)
+            context.reinitialize()
+            context.setPositions(start)
+            context.setVelocitiesToTemperature(self.system.temperature * unit.kelvin, seed + 1)
+            for frame in range(self.frames + 1):
+                try:
+                    if frame:
+                        integrator.step(self.steps)
+                    state = context.getState(energy=True, positions=True)
+                except openmm.OpenMMException:
+                    break  # a coordinate is not finite: the walker has blown up
+                energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+                if not np.isfinite(energy):
+                    break
+                energies[index, frame] = energy
+                positions[index, frame] = state.getPositions(asNumpy=True)._value
+        return energies, positions

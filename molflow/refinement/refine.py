@@ -13,6 +13,7 @@ from molflow.analysis.atom_matching import match_atoms
 from molflow.analysis.ensemble import EnsembleFile, read_ensemble
 from molflow.errors import MolflowError
 from molflow.files import sha256_of, writable_folder, write_arrays, write_json
+from molflow.md.farm import Jobs
 from molflow.parts import alone, claim_parts, finished
 from molflow.refinement.pieces import refine_positions
 from molflow.refinement.walkers import Walk, Walked
@@ -41,7 +42,7 @@ def refine(
     top: str | Path | None = None,
     friction: str | float = FRICTION,
     seed: int = 0,
-    jobs: int | None = None,
+    jobs: Jobs = None,
     progress: bool = True,
 ):
     """Walk from every conformation by strongly damped Langevin dynamics under the system's forces.
@@ -68,8 +69,9 @@ def refine(
         Per ps.
     seed : int
         Of velocities and thermostats.
-    jobs : int, optional
-        Processes; by default one per core. The result does not depend on it.
+    jobs : int or str, optional
+        Processes, or a cluster, see `molflow.md.farm.Farm`; by default one per core.
+        The result does not depend on it.
     progress : bool
 
     Returns

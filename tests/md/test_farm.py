@@ -1,0 +1,153 @@
+"""The same results on this machine and on a Dask cluster, whose workers may die."""
+
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from molflow.errors import MolflowError
+from molflow.md import farm as module
+from molflow.md.farm import Farm
+from molflow.md.label import label
+from molflow.systems import load_system
+
+distributed = pytest.importorskip("distributed")
+
+TASKS = {k: (k,) for k in range(12)}
+
+
+class Squares:
+    """Counts how often it was made, in a file a process, and dies once where it is told to."""
+
+    def __init__(self, folder, deadly=None):
+        self.folder, self.deadly = Path(folder), deadly
+        with open(self.folder / f"made-{os.getpid()}", "a") as file:
+            file.write("x")
+
+    def square(self, k):
+        if k == self.deadly and not (self.folder / "died").exists():
+            (self.folder / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return k * k
+
+    def nap(self, k):
+        time.sleep(0.1)
+
+    def refuse(self, k):
+        raise MolflowError(f"{k} is refused.")
+
+
+WANTED = {k: k * k for k in TASKS}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+    ) as started:
+        yield started
+
+
+@pytest.fixture(params=[1, 2, "address", "file"])
+def jobs(request, tmp_path):
+    if request.param == "address":
+        return request.getfixturevalue("cluster").scheduler_address
+    if request.param == "file":
+        path = tmp_path / "cluster.yaml"
+        path.write_text("cluster: local\njobs: 1\nprocesses: false\n")
+        return str(path)
+    return request.param
+
+
+def made(folder):
+    """Return how often each process has made the object."""
+    return [len(path.read_text()) for path in folder.glob("made-*")]
+
+
+def test_each_process_makes_the_object_once(jobs, tmp_path):
+    with Farm(partial(Squares, tmp_path), jobs) as farm:
+        assert dict(farm.each("square", TASKS)) == WANTED
+        assert dict(farm.each("square", TASKS)) == WANTED
+        with pytest.raises(MolflowError, match="is refused"):
+            list(farm.each("refuse", TASKS))
+    assert set(made(tmp_path)) == {1}
+    assert len(made(tmp_path)) <= 2
+
+
+def test_the_work_of_a_worker_that_died_is_done_by_another(cluster, tmp_path):
+    with Farm(partial(Squares, tmp_path, 5), cluster.scheduler_address) as farm:
+        assert dict(farm.each("square", TASKS)) == WANTED
+    assert (tmp_path / "died").exists()
+
+
+def test_a_process_that_dies_here_is_told(tmp_path):
+    with (
+        Farm(partial(Squares, tmp_path, 5), 2) as farm,
+        pytest.raises(MolflowError, match="a process died at its work"),
+    ):
+        dict(farm.each("square", TASKS))
+
+
+def test_a_scheduler_that_is_lost_is_told(tmp_path):
+    own = distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0"
+    )
+    with own, Farm(partial(Squares, tmp_path), own.scheduler_address) as farm:
+        assert dict(farm.each("square", TASKS)) == WANTED
+        found = farm.each("nap", {k: (k,) for k in range(100)})
+        next(found)
+        own.close()
+        with pytest.raises(MolflowError, match="the Dask scheduler of 'tcp://.*' is lost"):
+            for _ in found:
+                pass
+
+
+def test_labels_are_those_of_one_process_bit_by_bit(cluster, tmp_path):
+    system = load_system("alanine_dipeptide")
+    start = system.start_positions()
+    noise = 0.002 * np.random.default_rng(0).standard_normal((30, *start.shape))
+    from molflow.trajectories import write_trajectory
+
+    write_trajectory(tmp_path / "frames.h5", (start + noise).astype(np.float32), system.topology())
+    found = []
+    for name, jobs in (("one", 1), ("cluster", cluster.scheduler_address)):
+        label(tmp_path / "frames.h5", system, tmp_path / name, jobs=jobs, progress=False)
+        files = sorted((tmp_path / name).glob("*.npz"))
+        found.append({path.name: dict(np.load(path)) for path in files})
+    assert found[0].keys() == found[1].keys() and found[0]
+    for name, arrays in found[0].items():
+        for key, value in arrays.items():
+            np.testing.assert_array_equal(value, found[1][name][key])
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "jobs is 'nonsense': give a number of processes, the address of a Dask scheduler"),
+        ("cluster: cloud\n", "has cluster: cloud: choose one of local, slurm"),
+        ("cluster: slurm\n", "does not describe a cluster of slurm"),
+    ],
+)
+def test_what_is_no_cluster_is_said(tmp_path, text, sentence):
+    where = "nonsense"
+    if text is not None:
+        where = str(tmp_path / "cluster.yaml")
+        Path(where).write_text(text)
+    with pytest.raises(MolflowError, match=sentence):
+        Farm(partial(Squares, tmp_path), where)
+
+
+def test_a_scheduler_that_does_not_answer_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_PATIENCE", 0.5)
+    with pytest.raises(MolflowError, match="no Dask scheduler answers there: start one"):
+        Farm(partial(Squares, tmp_path), "tcp://127.0.0.1:9")
+
+
+def test_without_dask_it_is_said_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(MolflowError, match=r"pip install 'molflow\[cluster\]'"):
+        Farm(partial(Squares, tmp_path), "tcp://127.0.0.1:9")
