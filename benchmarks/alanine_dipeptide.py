@@ -15,7 +15,7 @@ that an interrupted run goes on where it was.
 
 from __future__ import annotations
 
-import argparse
+from functools import partial
 from pathlib import Path
 
 import mdtraj
@@ -33,19 +33,16 @@ from dipeptide_scores import (
     speed,
 )
 from matplotlib.figure import Figure
-from record import environment
+from record import against_steps, command_line, known, markdown, once, save, write_results
 from same_network import SOLVERS
-from toy_training import once
 
 from molflow.analysis.plots import ramachandran
 from molflow.analysis.torsions import phi_psi
 from molflow.comparison import find_reference
-from molflow.files import replacing, write_json
 from molflow.step_study.summary import summarise
 from molflow.step_study.summary import table as study_table
 from molflow.training.checkpoint import Checkpoint, load_checkpoint
 
-HERE = Path(__file__).parent
 STEPS = (1, 2, 4, 8, 16, 20, 50, 100)
 #: Network calls of samplers to compare with; of five beads, and of samplers to compare them with.
 BASELINE_STEPS = (1, 2, 4, 8, 16, 20)
@@ -72,11 +69,10 @@ def table(results: dict) -> str:
     """Return fes_rmse and energy W2 of the map and all baselines as a Markdown table."""
     rows = by_sampler(results["summary"], "all_atom")
     steps = [str(k) for k in results["steps"]]
-    lines = ["| network calls | " + " | ".join(steps) + " |", "|---" * (len(steps) + 1) + "|"]
-    for name, row in rows.items():
-        cells = [_cell(row[k]) if k in row else "" for k in steps]
-        lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return markdown(["network calls", *steps], (
+        [name.replace("_", " "), *(_cell(row[k]) if k in row else "" for k in steps)]
+        for name, row in rows.items()
+    ))  # fmt: skip
 
 
 def _cell(row: dict | None) -> str:
@@ -90,12 +86,12 @@ def beads_table(results: dict) -> str:
     """Return pmf_error and 100 JS of five beads, ours and published, as a Markdown table."""
     rows = by_sampler(results["summary"], "beads5")
     steps = list(rows["molflow"]["pmf_error"])
-    lines = ["| network calls | " + " | ".join(steps) + " |", "|---" * (len(steps) + 1) + "|"]
-    for name, row in rows.items():
-        cells = (_beads_cell(row, k) if k in row["js"] else "" for k in steps)
-        lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
+    lines = [
+        [name.replace("_", " "), *(_beads_cell(row, k) if k in row["js"] else "" for k in steps)]
+        for name, row in rows.items()
+    ]
     theirs = (f"{PUBLISHED[k][0]:g} / {PUBLISHED[k][1]:g}" if k in PUBLISHED else "" for k in steps)
-    return "\n".join([*lines, "| published strong map | " + " | ".join(theirs) + " |"])
+    return markdown(["network calls", *steps], [*lines, ["published strong map", *theirs]])
 
 
 def _beads_cell(row: dict, steps: str) -> str:
@@ -121,8 +117,7 @@ def maps(checkpoint: Checkpoint, nfe: int, n: int, path: Path) -> None:
     left, right = ramachandran(model, reference.torsions, figure)
     left.set_title(f"molflow, {nfe} network calls (n = {n:,})", fontsize=11)
     right.set_title(f"held-out MD (n = {len(reference.torsions):,})", fontsize=11)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    save(figure, path)
 
 
 def picture(summary: dict, path: Path) -> None:
@@ -134,23 +129,18 @@ def picture(summary: dict, path: Path) -> None:
     rows = by_sampler(summary, "all_atom")
     for name, ax in axes.items():
         for mark, (label, row) in zip("os^vDX", rows.items(), strict=False):
-            known = {int(k): v[name] for k, v in row.items() if v and v[name] is not None}
-            ax.plot(
-                list(known), list(known.values()), mark + "-", label=label.replace("_", " "), ms=5
-            )
+            ax.plot(*known(row, name), mark + "-", label=label.replace("_", " "), ms=5)
         floor = [row[floors[name]] for row in summary["all_atom"].values()]
         ax.plot([int(k) for k in summary["all_atom"]], floor, "k:", label="floor (MD against MD)")
-        ax.set(xscale="log", yscale="log", xlabel="network calls", ylabel=labels[name])
+        against_steps(ax, STEPS, xlabel="network calls", ylabel=labels[name])
         ax.set_xticks(STEPS, ["" if k == 20 else str(k) for k in STEPS])
-        ax.minorticks_off()
     axes["energy_w2"].set_ylim(0.1, 1e4)
     axes["energy_w2"].legend(frameon=False, fontsize=8, loc="upper right")
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    save(figure, path)
 
 
 class Pieces:
-    """Finished scores in a folder, by checkpoint, sampler, evaluations, size and seed."""
+    """Finished scores in a folder, by checkpoint, sampler, network calls, size and seed."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -158,7 +148,6 @@ class Pieces:
     def once(self, kind: str, checkpoint: Checkpoint, key: str, make) -> dict:
         """Return one piece, made now if it is not there."""
         folder = self.folder / f"{kind}-{checkpoint.weights_hash[:12]}"
-        folder.mkdir(parents=True, exist_ok=True)
         row = once(folder / f"{key}.json", make)
         scores = row.get("figures") or {}
         print(kind, key, scores.get("fes_rmse", {}).get("value", row.get("pmf_error")), flush=True)
@@ -170,32 +159,24 @@ class Pieces:
         """Return the rows of one sampler, a list over seeds for each number of network calls."""
         return {
             str(nfe): [
-                self.once(
-                    kind,
-                    checkpoint,
-                    f"{name}-{nfe}-{n}-{seed}",
-                    lambda nfe=nfe, n=n, seed=seed: make(checkpoint, name, n, nfe, seed),
-                )
+                self.once(kind, checkpoint, f"{name}-{nfe}-{n}-{seed}",
+                          partial(make, checkpoint, name, n, nfe, seed))
                 for seed in seeds
             ]
             for nfe, n in sizes.items()
-        }
+        }  # fmt: skip
 
     def short_md(self, checkpoint: Checkpoint, sampled: dict, seeds: list[int]) -> dict:
         """Return the rows of MD as long as the map sampled, by network calls of the map."""
         return {
             nfe: [
-                self.once(
-                    "all_atom",
-                    checkpoint,
-                    f"short_md-{nfe}-{row['n']}-{seed}",
-                    lambda row=row, seed=seed: short_md(row["seconds"], row["n"], seed),
-                )
+                self.once("all_atom", checkpoint, f"short_md-{nfe}-{row['n']}-{seed}",
+                          partial(short_md, row["seconds"], row["n"], seed))
                 for seed, row in zip(seeds, rows, strict=False)
             ]
             for nfe, rows in sampled.items()
             if int(nfe) in BASELINE_STEPS
-        }
+        }  # fmt: skip
 
 
 def atom_summary(rows: dict) -> dict:
@@ -217,7 +198,7 @@ def beads_summary(rows: dict) -> dict:
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__, work=Path("outputs/alanine_dipeptide"))
     parser.add_argument("--steps", type=int, nargs="+", default=list(STEPS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("-n", type=int, default=10_000, help="samples of all atoms")
@@ -229,10 +210,7 @@ def main() -> None:
     parser.add_argument(
         "--compile", action="store_true", help="make machine code of the networks first"
     )
-    parser.add_argument("--work", type=Path, default=Path("outputs/alanine_dipeptide"))
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
     full, coarse = load_checkpoint(SYSTEM), load_checkpoint(BEADS)
     deterministic = options.deterministic and load_checkpoint(options.deterministic)
     if options.compile:
@@ -292,9 +270,9 @@ def main() -> None:
         "baseline_seeds": seeds[:1],
         "compiled": options.compile,
         "checkpoints": {"all_atom": full.weights_hash, "beads5": coarse.weights_hash},
-        **environment(openmm=openmm.__version__, mdtraj=mdtraj.__version__),
     }
-    write_json(options.out / "alanine_dipeptide.json", results)
+    versions = {"openmm": openmm.__version__, "mdtraj": mdtraj.__version__}
+    write_results(options.out / "alanine_dipeptide.json", results, **versions)
     picture(summary, options.out / "alanine_dipeptide.png")
     maps(full, 4, options.n, options.out / "alanine_dipeptide_maps.png")
     print(quality_table(results), table(results), beads_table(results), sep="\n\n")

@@ -9,31 +9,30 @@ verdict; times the comparison of 100,000 conformations and its memory; scores pe
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import tempfile
 import time
+from argparse import Namespace
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import mdtraj
 import numpy as np
 import openmm
-from record import environment
+from measuring import status
+from record import command_line, environment
 
-from molflow.analysis.graph import neighbours
 from molflow.analysis.metrics.registry import metrics_of
 from molflow.analysis.reference import Reference
 from molflow.analysis.scorecard import Side, rows_of
-from molflow.analysis.torsion_metrics import in_alpha_l, smoothed_density
-from molflow.analysis.torsions import phi_psi
+from molflow.analysis.torsion_metrics import smoothed_density
 from molflow.comparison import compare, find_reference
 from molflow.files import read_json, write_json
 from molflow.md.simulate import simulate
 from molflow.md.workers import number_of_jobs, spawning
+from molflow.testing.defects import broken, mirrored, repeated, stiffened, without_alpha_l
 
-HERE = Path(__file__).parent
 SYSTEM = "alanine_dipeptide"
 #: The aspect of the verdict that has to name each defect, and a word of its sentence.
 EXPECTED = {
@@ -44,57 +43,6 @@ EXPECTED = {
     "repeated": ("Repeated samples", "exact copies"),
     "time_shuffled": ("Order in time", "shuffled"),
 }
-
-
-def mirrored(frames: mdtraj.Trajectory, share: float, rng: np.random.Generator):
-    """Return the frames with a share of them, drawn at random, turned into mirror images."""
-    xyz = frames.xyz.copy()
-    xyz[rng.random(len(xyz)) < share, :, 0] *= -1
-    return mdtraj.Trajectory(xyz, frames.topology)
-
-
-def without_alpha_l(frames: mdtraj.Trajectory):
-    """Return the frames that are not in the left-handed region."""
-    return frames[~in_alpha_l(phi_psi(frames))]
-
-
-def stiffened(frames: mdtraj.Trajectory, factor: float):
-    """Return the frames as if every force constant of a bond were larger by a factor.
-
-    Deviations of the lengths from their means are divided by the root of the factor, walking
-    outwards from the first atom; directions of bonds stay, and with them angles and torsions.
-    """
-    table, xyz = neighbours(frames.topology), frames.xyz.astype(np.float64)
-    moved, seen, stack = xyz.copy(), {0}, [0]
-    while stack:
-        parent = stack.pop()
-        for child in (j for j in table[parent] if j not in seen):
-            bond = xyz[:, child] - xyz[:, parent]
-            length = np.linalg.norm(bond, axis=1, keepdims=True)
-            new = length.mean() + (length - length.mean()) / np.sqrt(factor)
-            moved[:, child] = moved[:, parent] + bond * new / length
-            seen.add(child)
-            stack.append(child)
-    return mdtraj.Trajectory(moved.astype(np.float32), frames.topology)
-
-
-def broken(frames: mdtraj.Trajectory, share: float, rng: np.random.Generator):
-    """Return the frames with a bond to a hydrogen stretched by 0.1 nm in a share of them."""
-    xyz, topology = frames.xyz.copy(), frames.topology
-    ends = [sorted((a.index, b.index), key=lambda i: topology.atom(i).element.symbol == "H")
-            for a, b in topology.bonds if "H" in (a.element.symbol, b.element.symbol)]  # fmt: skip
-    for frame in np.flatnonzero(rng.random(len(xyz)) < share):
-        heavy, hydrogen = ends[rng.integers(len(ends))]
-        bond = xyz[frame, hydrogen] - xyz[frame, heavy]
-        xyz[frame, hydrogen] += 0.1 * bond / np.linalg.norm(bond)
-    return mdtraj.Trajectory(xyz, topology)
-
-
-def repeated(frames: mdtraj.Trajectory, share: float, rng: np.random.Generator):
-    """Return the frames with a share of them, drawn at random, replaced by the first."""
-    xyz = frames.xyz.copy()
-    xyz[rng.random(len(xyz)) < share] = xyz[0]
-    return mdtraj.Trajectory(xyz, frames.topology)
 
 
 def judged(frames, reference, name: str, control: dict | None, **options) -> dict:
@@ -154,15 +102,6 @@ def defects(reference: str, seed: int) -> tuple[dict, dict]:
     return rows, {"sound": control, "in_order": in_order}
 
 
-def _peak_mib() -> float:
-    """Return the largest memory that this process has held."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # getrusage would tell the parent's peak where that was larger
-        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def _measure(path: str, reference: str, jobs: int) -> dict:
     start = time.perf_counter()
     result = compare(path, reference, exact_transport=False, jobs=jobs)
@@ -172,7 +111,7 @@ def _measure(path: str, reference: str, jobs: int) -> dict:
         "n": result["n"],
         "seconds": round(seconds, 1),
         "processor_seconds": round(sum(u.ru_utime + u.ru_stime for u in used), 1),
-        "peak_mib": round(_peak_mib(), 1),
+        "peak_mib": round(status("VmHWM") / 2**20, 1),
         "energies": "energy_w1" in result["metrics"],
         "load_average": round(os.getloadavg()[0], 1),
     }
@@ -229,13 +168,13 @@ def perfect(truth: Reference, n: int, seed: int, pairs: int = 4) -> dict:
     return kept
 
 
-def part_defects(options: argparse.Namespace) -> dict:
+def part_defects(options: Namespace) -> dict:
     """Return the part of the results on defects."""
     rows, controls = defects(options.reference, options.seed)
     return {"rows": rows, "controls": controls}
 
 
-def part_cost(options: argparse.Namespace) -> dict:
+def part_cost(options: Namespace) -> dict:
     """Return the part of the results on time and memory."""
 
     def row(n: int) -> dict:
@@ -246,7 +185,7 @@ def part_cost(options: argparse.Namespace) -> dict:
     return {"timed": timed, "memory": [row(n) for n in options.memory], "jobs": options.jobs}
 
 
-def part_floor(options: argparse.Namespace) -> dict:
+def part_floor(options: Namespace) -> dict:
     """Return the part of the results on perfect samples."""
     truth = find_reference(options.reference)
     return {"rows": {str(n): perfect(truth, n, options.seed) for n in options.sizes}}
@@ -280,7 +219,7 @@ def summarised(parts: dict) -> dict:
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__, seed=0)
     parser.add_argument("--reference", default=SYSTEM, help="built-in system or simulation folder")
     parser.add_argument(
         "--parts", nargs="+", choices=PARTS, default=list(PARTS),
@@ -293,8 +232,6 @@ def main() -> None:
         "--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000]
     )
     parser.add_argument("--jobs", type=int, default=number_of_jobs(None, 2))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     path = options.out / "analysis.json"
     parts = {}

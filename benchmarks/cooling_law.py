@@ -11,7 +11,6 @@ on one core.
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from pathlib import Path
@@ -21,15 +20,13 @@ import scipy
 import torch
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from record import environment
+from record import command_line, markdown, save, write_results
 
 from molflow.brownian.basis import Basis
 from molflow.brownian.increment import sample_increment
-from molflow.files import replacing, write_json
 from molflow.sde.harmonic import HarmonicMode
 from molflow.seeds import derive_seed
 
-HERE = Path(__file__).parent
 PERIOD = 1.0
 FRICTION = 0.1  # times the period: an O-H stretch of 9 fs at 11/ps
 RATIOS = (0.5, 1.0, 2.0, 3.0, 4.0)
@@ -73,13 +70,10 @@ def needed(ratio: float, least: float) -> int:
 
 def deviations(rows: list[dict]) -> np.ndarray:
     """Return measured less predicted in standard errors."""
-    return np.array(
-        [
-            (row[axis]["measured"] - row[axis]["predicted"]) / row[axis]["error"]
-            for row in rows
-            for axis in ("t_x", "t_v")
-        ]
-    )
+    return np.array([
+        (row[axis]["measured"] - row[axis]["predicted"]) / row[axis]["error"]
+        for row in rows for axis in ("t_x", "t_v")
+    ])  # fmt: skip
 
 
 def picture(summary: dict, path: Path) -> None:
@@ -124,8 +118,7 @@ def picture(summary: dict, path: Path) -> None:
             colours.set_loc("center left")
     left.add_artist(left.get_legend())
     left.legend(kinds, ["$T_x$", "$T_v$"], frameon=False, fontsize=9, loc="center right")
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    save(figure, path)
 
 
 def _temperatures(axes, rows: dict, colour: str, label: str, predict=None) -> None:
@@ -147,20 +140,20 @@ def table(results: dict) -> str:
     """Return the position's temperature, predicted (measured), as a Markdown table."""
     temperature = results["summary"]["temperature"]
     orders = ["2", "4", "6", "8", "12", "16"]
-    lines = ["| N | " + " | ".join(orders) + " |", "|---" * (len(orders) + 1) + "|"]
-    for ratio, row in temperature.items():
-        cells = (row[order]["t_x"] for order in orders)
-        shown = (f"{cell['predicted']:.3f} ({cell['measured']:.3f})" for cell in cells)
-        lines.append(f"| h/P = {ratio} | " + " | ".join(shown) + " |")
-    return "\n".join(lines)
+    return markdown(["N", *orders], (
+        [f"h/P = {ratio}", *(_cell(row[order]["t_x"]) for order in orders)]
+        for ratio, row in temperature.items()
+    ))  # fmt: skip
+
+
+def _cell(row: dict) -> str:
+    return f"{row['predicted']:.3f} ({row['measured']:.3f})"
 
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__, seed=0)
     parser.add_argument("--chains", type=int, default=30000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     start = time.perf_counter()
 
@@ -191,10 +184,7 @@ def main() -> None:
         "temperature": temperature,
         "friction": friction,
         "coefficients_needed": {
-            f"{ratio:g}": {
-                "within_1_percent": needed(ratio, 0.99),
-                "rule": 3.2 * ratio + 3,
-            }
+            f"{ratio:g}": {"within_1_percent": needed(ratio, 0.99), "rule": 3.2 * ratio + 3}
             for ratio in RATIOS
         },
         "deviation_in_standard_errors": {
@@ -203,17 +193,16 @@ def main() -> None:
             "compared": len(errors),
         },
     }
-    record = environment(scipy=scipy.__version__)
-    record["machine"]["precision"] = "float64"
-    write_json(
+    write_results(
         options.out / "cooling_law.json",
         {
             "summary": summary,
             "chains": options.chains,
             "seed": options.seed,
             "seconds": round(time.perf_counter() - start, 1),
-            **record,
         },
+        {"precision": "float64"},
+        scipy=scipy.__version__,
     )
     picture(summary, options.out / "cooling_law.png")
 

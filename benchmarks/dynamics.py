@@ -20,11 +20,10 @@ import numpy as np
 import openmm
 from dynamics_cost import cost_of_map, cost_of_openmm, when_it_pays
 from dynamics_strong import strong
-from dynamics_times import PASSAGE, times
-from record import environment
-from toy_training import once
+from record import command_line, once, write_results
 
 import molflow
+from molflow.analysis.compare_times import compare_times
 from molflow.analysis.geometry import terms
 from molflow.analysis.samples import evenly_spaced
 from molflow.analysis.slow_modes import fit_slow_modes
@@ -33,14 +32,15 @@ from molflow.analysis.time_series import time_ordered
 from molflow.comparison import find_reference
 from molflow.devices import find_device
 from molflow.errors import MolflowError
-from molflow.files import read_json, write_json
+from molflow.files import read_json
 from molflow.systems import load_system
 from molflow.training.checkpoint import Checkpoint, load_checkpoint
 
-HERE = Path(__file__).parent
 #: What a lag must do: largest errors of temperatures and of the free-energy map beyond its floor
-#: (kT). Of times, see `dynamics_times`.
+#: (kT). Of times, see `compare_times`.
 TEMPERATURE, FREE_ENERGY = 0.02, 0.15
+#: The passage of the headline.
+PASSAGE = "alpha_r to alpha_l"
 #: What makes chains those of another state than the map was trained in, or of another map.
 OTHER = {"temperature", "friction", "residual_noise"}
 
@@ -107,7 +107,7 @@ def measured(out: Path, made: dict, options, truth: dict, state: dict) -> dict:
     row["basins"] = judged["observables"]["basins"]
     if truth["series"] is not None and not OTHER & state.keys():
         series = time_ordered(find_reference(out))
-        row["times"] = times(
+        row["times"] = compare_times(
             series, truth["series"], truth["modes"], truth["static"].torsion_names, options.seed
         )
     return row
@@ -204,11 +204,10 @@ def cost(checkpoint: Checkpoint, starts: np.ndarray, options) -> dict:
 
 def arguments() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__, work=None, seed=0)
     parser.add_argument("checkpoint", help="of a map of dynamics")
     parser.add_argument("--md", type=Path, help="plain molecular dynamics, for times")
     parser.add_argument("--reference", default="alanine_dipeptide", help="for free energies")
-    parser.add_argument("--work", type=Path, required=True, help="folder for finished parts")
     parser.add_argument("--chains", type=int, default=256)
     parser.add_argument("--time", default="1ns", help="of every chain")
     parser.add_argument("--headline-time", help="of chains at the headline's lag, if another")
@@ -219,10 +218,8 @@ def arguments() -> argparse.ArgumentParser:
                         help="that matters most, and of the other states, fs")  # fmt: skip
     parser.add_argument("--paths", type=int, default=16, help="of the strong errors")
     parser.add_argument("--points", type=int, default=16, help="their length in 40 fs")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     return parser
 
 
@@ -249,8 +246,6 @@ def main() -> None:
         return once(work / f"{name}.json", lambda: measured(
             out, made, options, truth, state))
 
-    for folder in (work, options.out):
-        folder.mkdir(parents=True, exist_ok=True)
     parts = {
         "strong": once(work / "strong.json", lambda: strong(
             load_checkpoint(options.checkpoint).flow_map, system, of_paths, options.points,
@@ -266,16 +261,13 @@ def main() -> None:
         "residual_noise": None if checkpoint.residual is None else walk(
             "residual-noise", options.headline, residual_noise=True),
     }  # fmt: skip
-    record = environment(openmm=openmm.__version__)
-    record["machine"]["device"] = options.device
-    write_json(options.out / "dynamics.json", {
+    write_results(options.out / "dynamics.json", {
         "summary": summarised(parts, lags), **parts, "chains": options.chains,
         "seed": options.seed, "headline_fs": options.headline,
         "checkpoint": {"weights_sha256": checkpoint.weights_hash},
         "md": None if truth["series"] is None else {
             "runs": len(truth["series"].runs), "length_ps": truth["series"].length},
-        **record,
-    })  # fmt: skip
+    }, {"device": options.device}, openmm=openmm.__version__)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -23,19 +23,16 @@ import math
 import statistics
 from pathlib import Path
 
-from record import environment
-from toy_training import once
+from record import command_line, markdown, once, write_results
 
 import molflow
 from molflow.data.dataset import load_training_data
 from molflow.data.paths import load_paths
 from molflow.errors import MolflowError
-from molflow.files import write_json
 from molflow.training.configuration import load_configuration
 from molflow.training.module import NoNumberError
 
-HERE = Path(__file__).parent
-CONFIG = HERE.parent / "systems/alanine_dipeptide/training-dynamics.yaml"
+CONFIG = Path(__file__).parents[1] / "systems/alanine_dipeptide/training-dynamics.yaml"
 #: A map that has to learn the bonded forces too is tied to the force at shorter steps.
 PLAIN = ["map.bonded=false", "objective.anchor=[0.0002, 0.0006]"]
 #: What is changed in `CONFIG`. MeanFlow takes derivatives that a compiled network does not have.
@@ -104,7 +101,7 @@ def table(results: dict) -> str:
         "objective", "s a step", "force", *(f"{1e3 * lag:g} fs" for lag in LAGS),
         "temperature / bath", "whole",
     ]  # fmt: skip
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    lines = []
     for name, row in results["objectives"].items():
         scores, cells = row["scores"], [f"ended after step {row['steps']}", *["–"] * 7]
         if row["said"] is None:
@@ -115,22 +112,17 @@ def table(results: dict) -> str:
             cells = [
                 "–" if found.get(kind) is None else form.format(found[kind]) for kind, form in kinds
             ]
-        lines.append("| " + " | ".join([name, *cells]) + " |")
-    return "\n".join(lines)
+        lines.append([name, *cells])
+    return markdown(heads, lines)
 
 
 def main() -> None:
     """Train all of them, or those that are missing."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__, work=None, seed=0)
     parser.add_argument("--data", type=Path, required=True, help="with forces and paths")
-    parser.add_argument("--work", type=Path, required=True, help="folder for runs")
     parser.add_argument("--steps", type=int, default=1000, help="of training, each")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
-    for folder in (options.work, options.out):
-        folder.mkdir(parents=True, exist_ok=True)
     check_paths(options.data)
     rows = {
         name: once(
@@ -146,9 +138,8 @@ def main() -> None:
         "objectives": rows,
         "steps": options.steps,
         "seed": options.seed,
-        **environment(),
     }
-    write_json(options.out / "dynamics_objectives.json", results)
+    write_results(options.out / "dynamics_objectives.json", results)
     print(table(results))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from record import markdown
+
 #: Of modes.
 KINDS = ("bond", "angle", "torsion")
 
@@ -18,7 +20,7 @@ def ensembles_table(results: dict) -> str:
         rows[f"{headline}, residual noise"] = results["residual_noise"]
     rows |= {f"{headline}, {name.replace('_', ' ')}": row
              for name, row in results["states"].items()}  # fmt: skip
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    lines = []
     for name, row in rows.items():
         broken = f"{row['broken']} of {results['chains']}"
         cells = ["–"] * 5
@@ -29,8 +31,8 @@ def ensembles_table(results: dict) -> str:
             excess = row.get("fes_rmse", {}).get("excess")
             rest = ["–" if value is None else f"{value:.2f}" for value in (excess, found)]
             cells = [row["time"], f"{row['temperature_error']:.1%}", kinds, *rest]
-        lines.append("| " + " | ".join([name, *cells, broken]) + " |")
-    return "\n".join(lines)
+        lines.append([name, *cells, broken])
+    return markdown(heads, lines)
 
 
 def strong_table(results: dict) -> str:
@@ -42,15 +44,15 @@ def strong_table(results: dict) -> str:
     strong = results["strong"]
     steps = sorted({step for kind in kinds for step in strong[kind]["errors"]}, key=float)
     heads = ["along one path", *(f"{float(step):g} fs" for step in steps)]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for kind, name in kinds.items():
-        errors = strong[kind]["errors"]
-        cells = [_both(errors[step]) if step in errors else "" for step in steps]
-        lines.append("| " + " | ".join([name, *cells]) + " |")
-    return "\n".join(lines)
+    return markdown(heads, (
+        [name, *(_both(strong[kind]["errors"].get(step)) for step in steps)]
+        for kind, name in kinds.items()
+    ))  # fmt: skip
 
 
-def _both(row: dict) -> str:
+def _both(row: dict | None) -> str:
+    if row is None:
+        return ""
     if row["velocity_thermal"] is None:
         return "lost"
     return f"{row['position_angstrom']:.2g} / {row['velocity_thermal']:.2g}"

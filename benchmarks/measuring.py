@@ -36,7 +36,8 @@ def interleaved(tasks: dict[Hashable, Task], rounds: int) -> dict[Hashable, dict
     }
 
 
-def _status(key: str) -> int:
+def status(key: str) -> int:
+    """Return a size in bytes that Linux knows of this process, such as ``VmHWM``, its peak."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(key):
             return 1024 * int(line.split()[1])
@@ -51,9 +52,9 @@ def peak_memory(task: Task) -> int | None:
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # resets the recorded peak
-    before = _status("VmRSS")
+    before = status("VmRSS")
     limits = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (_status("VmSize") + MEMORY_LIMIT, limits[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (status("VmSize") + MEMORY_LIMIT, limits[1]))
     try:
         task()
     except (RuntimeError, MemoryError) as error:
@@ -62,7 +63,7 @@ def peak_memory(task: Task) -> int | None:
         return None
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
-    return _status("VmHWM") - before
+    return status("VmHWM") - before
 
 
 class _Traffic(TorchDispatchMode):

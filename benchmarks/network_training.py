@@ -1,6 +1,6 @@
 """Train the networks on alanine dipeptide for equal processor time, and score what they draw.
 
-Used by ``networks.py``. What is finished is kept in a working folder and not made again.
+Used by ``networks.py``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from molflow.analysis.stereo import handedness, stereocentres
 from molflow.data.dataset import TrainingData
-from molflow.files import read_json, replacing, write_json
+from molflow.files import replacing
 from molflow.maps.denoiser.batches import StepBatches, TimeLaw, scaled_positions
 from molflow.maps.denoiser.clock import StepClock
 from molflow.maps.denoiser.draw import draw
@@ -120,9 +120,6 @@ def train(
     averaged weights on validation frames, the same noise for all networks. Processor time of
     scoring is not counted.
     """
-    result = work / f"{name}.json"
-    if result.is_file():
-        return read_json(result)
     topology = load_system(SYSTEM).topology()
     graph = MolecularGraph.from_topology(topology)
     pairs = network.measured_pairs().numpy()
@@ -145,8 +142,7 @@ def train(
     with replacing(work / f"{name}.safetensors") as temporary:
         save_file({k: v.contiguous() for k, v in flow_map.state_dict().items()}, temporary)
     positions = data.scale * draw(flow_map, samples, nfe, derive_seed(0, "networks"), 22).numpy()
-    scores = EnsembleScore(topology, data.validation)(positions)
-    row = {
+    return {
         "steps": step.count,
         "seconds": round(spent, 1),
         "learning_rate": rate * config.learning_rate,
@@ -154,10 +150,8 @@ def train(
         "nfe": nfe,
         "samples": samples,
         "mirror_fraction": mirror_fraction(positions, topology, data.validation),
-        **scores,
+        **EnsembleScore(topology, data.validation)(positions),
     }
-    write_json(result, row)
-    return row
 
 
 @torch.no_grad()

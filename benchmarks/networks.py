@@ -10,30 +10,30 @@ WORK when it is done, and is not done again; all that is done goes to
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from measuring import floor_of, interleaved, keep_freed_memory, peak_memory
 from network_training import Step, mirror_fraction, train
-from peers import DistanceOnly, GraphTransformer
-from record import environment
+from peers import GraphTransformer
+from record import command_line, markdown, once, write_results
 
 from molflow.data.dataset import TrainingData, load_training_data
-from molflow.files import read_json, write_json
+from molflow.files import read_json
 from molflow.maps.denoiser.batches import scaled_positions
 from molflow.nn.graph import MolecularGraph
 from molflow.nn.registry import NETWORKS, build_network, network_configuration
 from molflow.nn.sparse_attention import SparseAttention
 from molflow.sampling.ensemble import sample
 from molflow.systems import load_system
+from molflow.testing.distance_only import DistanceOnly
 from molflow.training.checkpoint import load_checkpoint
 from molflow.training.configuration import load_configuration
 
-HERE = Path(__file__).parent
 SYSTEM = load_system("alanine_dipeptide")
 DIPEPTIDE = MolecularGraph.from_topology(SYSTEM.topology())
 CONFIG = load_configuration([SYSTEM.folder / "training.yaml"])
@@ -71,24 +71,19 @@ def contestants(graph: MolecularGraph) -> dict:
 
 def peptide(atoms: int) -> MolecularGraph:
     """Return the first atoms of a long capped polyalanine."""
-    parts = [(g, range(*r)) for g, r in (("ACE", (0, 6)), ("ALA", (6, 16)))]
-    elements, residues, names, bonds = [], [], [], []
-    while len(elements) < atoms:
-        residue, members = parts[min(1, len(elements))]
-        shift = len(elements) - members.start
-        elements += [DIPEPTIDE.elements[i] for i in members]
-        residues += [residue] * len(members)
-        number = len(set(names)) and int(names[-1].partition("-")[0][3:])
-        names += [f"{residue}{number + 1}-{DIPEPTIDE.names[i].partition('-')[2]}" for i in members]
-        inside = [(i, j) for i, j in DIPEPTIDE.bonds if i in members and j in members]
-        bonds += [(i + shift, j + shift) for i, j in inside]
-        if residue == "ALA":
-            # The carbonyl carbon of the residue before to this nitrogen.
-            before = 4 if residues[members.start + shift - 1] == "ACE" else len(elements) - 12
-            bonds.append((before, members.start + shift))
-    kept = tuple((i, j) for i, j in bonds if max(i, j) < atoms)
+    # After the cap ten atoms of alanine again and again, bonded to the next as to the last cap.
+    place = [i if i < 6 else 6 + (i - 6) % 10 for i in range(atoms)]
+    numbers = [1 if i < 6 else 2 + (i - 6) // 10 for i in range(atoms)]
+    residues = [DIPEPTIDE.residues[i] for i in place]
+    short = [DIPEPTIDE.names[i].partition("-")[2] for i in place]
+    first = [pair for pair in DIPEPTIDE.bonds if pair[0] < 6]
+    repeated = [pair for pair in DIPEPTIDE.bonds if pair[0] >= 6 and pair[1] <= 16]
+    bonds = first + [(i + k, j + k) for k in range(0, atoms, 10) for i, j in repeated]
     return MolecularGraph(
-        tuple(elements[:atoms]), tuple(residues[:atoms]), tuple(names[:atoms]), kept
+        tuple(DIPEPTIDE.elements[i] for i in place),
+        tuple(residues),
+        tuple(f"{r}{k}-{name}" for r, k, name in zip(residues, numbers, short, strict=True)),
+        tuple(pair for pair in bonds if max(pair) < atoms),
     )
 
 
@@ -232,14 +227,14 @@ def table(results: dict) -> str:
     """Return times as Markdown, milliseconds a molecule, forward / forward and backward."""
     sizes = [atoms for atoms in BATCHES if f"speed_{atoms}" in results]
     heads = ["network", "parameters", "training step", *(f"{atoms} atoms" for atoms in sizes)]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    rows = []
     for name, step in results["train_step"].items():
-        rows = [results[f"speed_{atoms}"][name] for atoms in sizes]
-        cells = [" / ".join(_milliseconds(row[m]) for m in ("forward", "forward_backward"))
-                 for row in rows]  # fmt: skip
-        label = f"{name.replace('_', ' ')} | {step['parameters']:,} | {step['ratio']:.2f}"
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        times = [results[f"speed_{atoms}"][name] for atoms in sizes]
+        cells = (f"{_milliseconds(row['forward'])} / {_milliseconds(row['forward_backward'])}"
+                 for row in times)  # fmt: skip
+        label = name.replace("_", " "), f"{step['parameters']:,}", f"{step['ratio']:.2f}"
+        rows.append([*label, *cells])
+    return markdown(heads, rows)
 
 
 def training_table(results: dict) -> str:
@@ -248,15 +243,15 @@ def training_table(results: dict) -> str:
         "network", "learning rate", "seconds", "steps", "loss", "`fes_rmse` / kT", "intact",
         "mirrored",
     ]  # fmt: skip
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for name, row in [*results["training"].items(), *results["training_longer"].items()]:
-        lines.append(
-            f"| {name.replace('_', ' ')} | {row['learning_rate']:g} | {row['seconds']:.0f} | "
-            f"{row['steps']:,} | "
-            f"{row['curve'][-1]['loss']:.3f} | {row['fes_rmse']:.2f} | {row['intact']:.1%} | "
-            f"{row['mirror_fraction']:.1%} |"
-        )
-    return "\n".join(lines)
+    rows = [*results["training"].items(), *results["training_longer"].items()]
+    return markdown(heads, (
+        [
+            name.replace("_", " "), f"{row['learning_rate']:g}", f"{row['seconds']:.0f}",
+            f"{row['steps']:,}", f"{row['curve'][-1]['loss']:.3f}", f"{row['fes_rmse']:.2f}",
+            f"{row['intact']:.1%}", f"{row['mirror_fraction']:.1%}",
+        ]
+        for name, row in rows
+    ))  # fmt: skip
 
 
 def _milliseconds(row: dict) -> str:
@@ -269,42 +264,23 @@ def trainings() -> dict:
     return makers | {"distance_only": lambda: DistanceOnly(DIPEPTIDE, INPUTS, DURATION)}
 
 
-def planned(work: Path) -> dict[str, tuple[str, Path, int]]:
-    """Return network, folder and multiple of the time of every training, by its name."""
-    longer = {f"{name}_longer": (name, work / "longer", k) for name, k in LONGER.items()}
-    return {name: (name, work, 1) for name in trainings()} | longer
-
-
-def exists(work: Path, name: str) -> bool:
-    """Return whether a part is finished."""
-    return (work / f"{name}.json").is_file()
-
-
-def collect(work: Path, names: list[str]) -> dict:
-    """Return the finished parts, the trained networks under one name."""
-    parts = {name: read_json(work / f"{name}.json") for name in names if exists(work, name)}
-    for name, folder, times in planned(work).values():
-        if exists(folder, name):
-            part = "training" if times == 1 else "training_longer"
-            parts.setdefault(part, {})[name] = read_json(folder / f"{name}.json")
-    return parts
-
-
 def main() -> None:
     """Run what is missing, and collect."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__, work=None)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=300.0, help="of training per network")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--only", nargs="+", default=[], help="parts; the rest is left for later")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    options.work.mkdir(parents=True, exist_ok=True)
-    data = load_training_data(options.data)
-    rounds = options.rounds
+    data, rounds, work = load_training_data(options.data), options.rounds, options.work
     positions = scaled_positions(data.train, data.scale)
+
+    def trained(name: str, folder: Path, times: int) -> dict:
+        torch.manual_seed(0)
+        seconds, rate = times * options.seconds, RATES.get(name, 1.0)
+        return train(name, trainings()[name](), CONFIG, data, seconds, folder, rate)
+
     makers = {
         "shipped": lambda: shipped(data),
         "train_step": lambda: train_step(positions, rounds),
@@ -312,33 +288,35 @@ def main() -> None:
         "scaling_in_kept_memory": lambda: scaling_in_kept_memory(rounds),
         **{f"speed_{atoms}": lambda atoms=atoms: speed(atoms, rounds) for atoms in BATCHES},
     }
-    for name, make in makers.items():
-        if name in (options.only or makers) and not exists(options.work, name):
-            write_json(options.work / f"{name}.json", make())
-    runs = planned(options.work)
-    for label, (name, folder, times) in runs.items():
-        if label in (options.only or runs):
-            folder.mkdir(exist_ok=True)
-            torch.manual_seed(0)
-            seconds = times * options.seconds
-            rate = RATES.get(name, 1.0)
-            train(name, trainings()[name](), CONFIG, data, seconds, folder, rate)
-    parts = collect(options.work, list(makers))
-    wanted = {name: (name, options.work) for name in makers}
-    wanted |= {label: (name, folder) for label, (name, folder, _) in runs.items()}
-    write_json(
+    tasks = {name: (work / f"{name}.json", make) for name, make in makers.items()}
+    longer = {name: f"{name}_longer" for name in LONGER}
+    for name in trainings():
+        tasks[name] = work / f"{name}.json", partial(trained, name, work, 1)
+    for name, label in longer.items():
+        folder = work / "longer"
+        tasks[label] = folder / f"{name}.json", partial(trained, name, folder, LONGER[name])
+    for label, (path, make) in tasks.items():
+        if label in (options.only or tasks):
+            once(path, make)
+    found = {label: read_json(path) for label, (path, _) in tasks.items() if path.is_file()}
+    parts = {name: found[name] for name in makers if name in found}
+    for part, labels in (
+        ("training", {name: name for name in trainings()}), ("training_longer", longer)
+    ):  # fmt: skip
+        rows = {name: found[label] for name, label in labels.items() if label in found}
+        parts |= {part: rows} if rows else {}
+    write_results(
         options.out / "networks.json",
         {
             "summary": summary(parts),
             **parts,
-            "missing": [
-                label for label, (name, folder) in wanted.items() if not exists(folder, name)
-            ],
+            "missing": [label for label in tasks if label not in found],
             "configurations": {"equal": EQUAL, "default": DEFAULTS},
             "seed": 0,
             "data_hash": data.manifest["data_hash"],
-            **environment(e3nn=version("e3nn"), torch_geometric=version("torch-geometric")),
         },
+        e3nn=version("e3nn"),
+        torch_geometric=version("torch-geometric"),
     )
 
 

@@ -1,15 +1,53 @@
-"""What every results file says about how it was made."""
+"""What all benchmarks share: parts that are kept, what a results file says, tables, pictures."""
 
 from __future__ import annotations
 
+import argparse
 import datetime
+import json
 import os
 import platform
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 import torch
 
 import molflow
+from molflow.files import replacing, write_json
+
+#: Where results are written.
+RESULTS = Path(__file__).parent / "results"
+
+
+def command_line(description: str | None, **defaults: object) -> argparse.ArgumentParser:
+    """Return a parser with ``--out``, and what has a default here.
+
+    Parameters
+    ----------
+    description : str
+        Of a module; the first line is shown.
+    defaults : object
+        ``work`` a folder for finished parts, none if it has to be named, and ``seed``.
+    """
+    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+    if "seed" in defaults:
+        parser.add_argument("--seed", type=int, default=defaults["seed"])
+    if "work" in defaults:
+        work = defaults["work"]
+        parser.add_argument(
+            "--work", type=Path, default=work, required=work is None, help="of finished parts"
+        )
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results")
+    return parser
+
+
+def once(path: Path, make: Callable[[], dict]) -> dict:
+    """Return what a finished part of the run left in a file, or make it now."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, make())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def environment(**versions: str) -> dict:
@@ -31,3 +69,38 @@ def environment(**versions: str) -> dict:
         },
         "date": datetime.date.today().isoformat(),
     }
+
+
+def markdown(heads: Iterable[object], rows: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table."""
+    heads = [str(head) for head in heads]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def against_steps(axes, steps: Iterable[int], **settings) -> None:
+    """Give axes what all pictures of something against numbers of steps have; see `Axes.set`."""
+    axes.set(xscale="log", yscale="log", **settings)
+    axes.set_xticks(list(steps), [str(k) for k in steps])
+    axes.minorticks_off()
+
+
+def known(row: dict, name: str | None = None) -> tuple[list[int], list[float]]:
+    """Return numbers of steps and values of a row by steps, without those that are not known."""
+    values = {int(k): v if v is None or name is None else v[name] for k, v in row.items()}
+    values = {k: v for k, v in values.items() if v is not None}
+    return list(values), list(values.values())
+
+
+def save(figure, path: Path) -> None:
+    """Write a picture, whole or not at all."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def write_results(path: Path, results: dict, machine: dict | None = None, **versions: str) -> None:
+    """Write results with what `environment` says, where `machine` says otherwise or more."""
+    record = environment(**versions)
+    record["machine"] |= machine or {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {**results, **record})

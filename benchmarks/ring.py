@@ -16,6 +16,8 @@ from molflow.sde.base import AdditiveSDE, over_batch
 from molflow.sde.gaussian_mixture import GaussianMixture
 from molflow.sde.gaussian_path import VariancePreserving
 from molflow.sde.reverse_diffusion import ReverseDiffusion
+from molflow.solvers.exponential_euler import exponential_euler_step
+from molflow.solvers.solved_paths import Problem
 
 RADIUS, ACROSS, ALONG = 1.3, 0.012, 0.12
 ANGLES = torch.tensor([0.3, 0.9, 1.5, 2.6, 3.3, 4.6, 5.3])
@@ -69,6 +71,17 @@ class Side:
         noise = torch.randn(len(t), 2, generator=generator)
         return (
             over_batch(self.alpha(t), clean) * clean + over_batch(self.sde.sigma(t), noise) * noise
+        )
+
+    def problem(self, inner: int) -> Problem:
+        """Return the way from noise in `inner` exponential Euler steps for each of 64."""
+        return Problem(
+            sde=self.sde,
+            nonlinear=self.denoise,
+            start=lambda count, generator: self.states(torch.zeros(count), generator),
+            grid=self.grid,
+            scheme=exponential_euler_step,
+            fine=64 * inner,
         )
 
 

@@ -20,60 +20,36 @@ picture. Finished models are kept in --work, so that an interrupted run goes on 
 
 from __future__ import annotations
 
-import argparse
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from record import environment
+from record import against_steps, command_line, known, markdown, once, save, write_results
 from ring import ORDER, OURS, PUBLISHED, RING, Side, scores
-from ring_training import BATCH, DirectMatching, Published, pairs, train
+from ring_training import BATCH, DirectMatching, Published
 from torch import Tensor, nn
-from toy_training import PlainFlowMap, once
+from toy_training import StepNetwork, train, walk
 
-from molflow.brownian.increment import Increment
-from molflow.files import replacing, write_json
+from molflow.brownian.chen import dyadic
+from molflow.brownian.increment import sample_increment
+from molflow.brownian.walk import end_of
 from molflow.flow_map.base import FlowMap
 from molflow.flow_map.frozen import FrozenFlowMap
+from molflow.flow_map.plain import PlainFlowMap
 from molflow.sde.base import over_batch
 
-HERE = Path(__file__).parent
 STEPS = (1, 2, 4, 8, 16, 32, 64)
+FREQUENCIES = math.pi / 2.0 * 2.0 ** torch.arange(6)
 
 
-class RingNetwork(nn.Module):
-    """A multilayer perceptron of both times, the state (with sines of all three) and the features.
-
-    Parameters
-    ----------
-    features : int
-        Numbers per component that describe the Brownian path of the step.
-    span : float
-        Length of the clock.
-    width, layers : int
-    """
-
-    def __init__(self, features: int, span: float, width: int, layers: int):
-        super().__init__()
-        self.span = span
-        self.frequencies = math.pi / 2.0 * 2.0 ** torch.arange(6)
-        sizes = [4 * (1 + 2 * len(self.frequencies)) + 2 * features, *[width] * layers]
-        hidden = [
-            part
-            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-            for part in (nn.Linear(a, b), nn.SiLU())
-        ]
-        self.layers = nn.Sequential(*hidden, nn.Linear(width, 2))
-
-    def forward(self, s: Tensor, t: Tensor, x: Tensor, z: Tensor) -> Tensor:
-        """Return (B, 2) for s, t (B,), x (B, 2), z (B, 2, features)."""
-        place = torch.cat([torch.stack([s, t], dim=-1) / self.span, x / 2.0], dim=-1)
-        phase = (place[..., None] * self.frequencies).flatten(1)
-        return self.layers(
-            torch.cat([place, torch.sin(phase), torch.cos(phase), z.flatten(1)], dim=-1)
-        )
+def describe(span: float, s: Tensor, t: Tensor, x: Tensor) -> Tensor:
+    """Return both times on a clock of a length, the state, and sines of all, (B, 52)."""
+    place = torch.cat([torch.stack([s, t], dim=-1) / span, x / 2.0], dim=-1)
+    phase = (place[..., None] * FREQUENCIES).flatten(1)
+    return torch.cat([place, torch.sin(phase), torch.cos(phase)], dim=-1)
 
 
 class RingFlowMap(FlowMap):
@@ -104,7 +80,8 @@ TRAININGS = {
 
 def build(side: Side, width: int, layers: int) -> FlowMap:
     """Return an untrained map."""
-    network = RingNetwork(side.basis.size, side.sde.duration, width, layers)
+    described = partial(describe, side.sde.duration)
+    network = StepNetwork(described, 52, 2, side.basis.size, width, layers)
     if side is PUBLISHED:
         return PlainFlowMap(network, side.sde, side.basis)
     return RingFlowMap(network)
@@ -115,20 +92,12 @@ def walks(flow_map: FlowMap, side: Side, count: int, seed: int) -> dict[int, Ten
     generator = torch.Generator().manual_seed(seed)
     start = side.states(torch.zeros(count), generator)
     times = torch.tensor(side.grid(STEPS[-1]), dtype=torch.float64)
-    lengths = torch.diff(times).float()
     path = [
-        Increment.from_whitened(
-            side.basis, h, torch.randn(count, 2, side.basis.size, generator=generator)
-        )
-        for h in lengths
+        sample_increment(side.basis, h, (count, 2), generator) for h in torch.diff(times).float()
     ]
-    found = {}
-    while path:
-        x, ends = start, times[:: STEPS[-1] // len(path)].float()
-        for s, t, increment in zip(ends[:-1], ends[1:], path, strict=True):
-            x = flow_map(s.repeat(count), t.repeat(count), x, increment)
-        found[len(path)] = x
-        path = pairs(path) if len(path) > 1 else []
+    found = {
+        len(coarse): end_of(walk(flow_map, start, times.float(), coarse)) for coarse in dyadic(path)
+    }
     return dict(sorted(found.items()))
 
 
@@ -142,13 +111,10 @@ def picture(summary: dict, clouds: dict, path: Path) -> None:
         (middle, "tv", "populations, total variation", {4: 0.02, 8: 0.02}),
     ):
         for side, mark in names.items():
-            rows = {int(k): v[name] for k, v in summary[side].items() if v[name] is not None}
-            axes.plot(list(rows), list(rows.values()), mark, label=side.replace("_", " "))
+            axes.plot(*known(summary[side], name), mark, label=side.replace("_", " "))
         axes.plot(list(goals), list(goals.values()), "k_", markersize=12, label="goal")
         axes.axhline(summary["perfect_samples"][name], color="0.6", lw=1, label="perfect samples")
-        axes.set(xscale="log", yscale="log", xlabel="steps", title=title)
-        axes.set_xticks(STEPS, [str(k) for k in STEPS])
-        axes.minorticks_off()
+        against_steps(axes, STEPS, xlabel="steps", title=title)
     left.legend(frameon=False, fontsize=7, loc="lower left")
     for axes, (side, points) in zip(rest, clouds.items(), strict=True):
         axes.plot(*np.asarray(points).T, ".", markersize=1.0, color="C0")
@@ -158,25 +124,20 @@ def picture(summary: dict, clouds: dict, path: Path) -> None:
             xlim=(-1.8, 1.8),
             ylim=(-1.8, 1.8),
         )
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    save(figure, path)
 
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__, work=Path("outputs/stiff_ring"))
     parser.add_argument("--training-steps", type=int, default=12000)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("-n", type=int, default=50000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--work", type=Path, default=Path("outputs/stiff_ring"))
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     settings = options.training_steps, options.width, options.layers, options.n
     folder = options.work / "-".join(str(part) for part in settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    options.out.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(2000)
     truth = RING.sample(1_000_000, generator)
     rows: dict[str, list] = {}
@@ -187,7 +148,7 @@ def main() -> None:
                 torch.manual_seed(seed)
                 flow_map = build(side, options.width, options.layers)
                 size = sum(p.numel() for p in flow_map.parameters())
-                flow_map, seconds = train(flow_map, objective(seed), options.training_steps)
+                flow_map, seconds = train(flow_map, objective(seed), options.training_steps, 0.998)
                 with torch.no_grad():
                     found = walks(flow_map, side, options.n, 3000 + seed)
                 return {
@@ -208,7 +169,7 @@ def main() -> None:
         "exponential_euler": euler,
         "perfect_samples": scores(RING.sample(options.n, generator), truth),
     }
-    write_json(
+    write_results(
         options.out / "stiff_ring.json",
         {
             "summary": summary,
@@ -221,7 +182,6 @@ def main() -> None:
             "order": {"ours": ORDER, "published": PUBLISHED.basis.order},
             "n": options.n,
             "seeds": options.seeds,
-            **environment(),
         },
     )
     clouds = {name: found[0]["cloud"] for name, found in rows.items()}
@@ -231,12 +191,14 @@ def main() -> None:
 def table(results: dict) -> str:
     """Return radial W1 and total variation of all maps as a Markdown table."""
     summary = results["summary"]
-    lines = ["| steps | " + " | ".join(map(str, STEPS)) + " |", "|---" * (len(STEPS) + 1) + "|"]
-    for name in (*TRAININGS, "exponential_euler"):
-        cells = (summary[name][str(k)] for k in STEPS)
-        shown = (f"{v['w1']:.2g} / {100 * v['tv']:.1f} %" for v in cells)
-        lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(shown) + " |")
-    return "\n".join(lines)
+    return markdown(["steps", *STEPS], (
+        [name.replace("_", " "), *(_cell(summary[name][str(k)]) for k in STEPS)]
+        for name in (*TRAININGS, "exponential_euler")
+    ))  # fmt: skip
+
+
+def _cell(row: dict) -> str:
+    return f"{row['w1']:.2g} / {100 * row['tv']:.1f} %"
 
 
 def _mean(rows: list[dict]) -> dict:

@@ -13,79 +13,73 @@ that an interrupted run goes on where it was.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
-from record import environment
-from toy_network import StepNetwork
-from toy_training import (
-    BATCH,
-    OBJECTIVES,
-    POINTS,
-    Batches,
-    Paths,
-    PlainFlowMap,
-    Problem,
-    once,
-    solve,
-    train,
-    walk,
-)
+from record import against_steps, command_line, known, markdown, once, save, write_results
+from torch import Tensor
+from toy_objectives import BATCH, OBJECTIVES, POINTS, Levelled
+from toy_training import StepNetwork, train, walk
 
 from molflow.brownian.basis import Basis
 from molflow.brownian.increment import Increment
 from molflow.brownian.refine import split
-from molflow.files import replacing, write_json
 from molflow.flow_map.base import FlowMap
 from molflow.flow_map.lifted import LiftedFlowMap
+from molflow.flow_map.plain import PlainFlowMap
 from molflow.sde.double_well import DoubleWell
 from molflow.solvers.euler_maruyama import euler_maruyama_step
+from molflow.solvers.solved_paths import Problem, SolvedPaths, SolvedSteps, solve
 from molflow.solvers.strong_order_1_5 import strong_order_1_5_step
 
-HERE = Path(__file__).parent
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 ORDERS = [1, 2, 3, 4, 8]
 EQUATION = DoubleWell(beta_start=0.1, beta_end=20.0)
 PROBLEM = Problem(
     sde=EQUATION,
     nonlinear=EQUATION.nonlinear,
-    basis=Basis,
     start=lambda count, generator: torch.randn(count, 1, generator=generator),
-    first=0.0,
-    last=1.0,
+    grid=lambda steps: np.linspace(0.0, 1.0, steps + 1).tolist(),
     scheme=strong_order_1_5_step,
 )
 REFERENCE = dataclasses.replace(PROBLEM, scheme=euler_maruyama_step, fine=4096)
 
 
+def describe(s: Tensor, t: Tensor, x: Tensor) -> Tensor:
+    """Return what the network sees of a step and its start, (B, 5)."""
+    y = x / 1.5
+    # Steps much shorter than 1e-2 look like one of no length: what is learned there holds.
+    times = torch.stack([s, t, 0.2 * torch.log(t - s + 1e-2)], dim=-1)
+    return torch.cat([times, y, torch.tanh(y)], dim=-1)
+
+
 def build(objective: str, order: int, width: int) -> FlowMap:
     """Return an untrained map."""
-    network = StepNetwork(1, order, 1.5, width, 3)
-    if objective == "published":
-        return PlainFlowMap(network, EQUATION, Basis(order))
-    return LiftedFlowMap(network, EQUATION, Basis(order))
+    network = StepNetwork(describe, 5, 1, order, width, 3)
+    kind = PlainFlowMap if objective == "published" else LiftedFlowMap
+    return kind(network, EQUATION, Basis(order))
 
 
-def errors(jump: Callable, truth: Paths, order: int) -> dict[str, float | None]:
+def errors(jump: Callable, truth: SolvedPaths, basis: Basis) -> dict[str, float | None]:
     """Return the mean squared error for each number of steps; None where it is not finite."""
     found = {}
-    for level in range(len(truth.levels)):
-        states = walk(jump, PROBLEM, truth, order, level)
-        wanted = truth.states[:, POINTS // len(states) :: POINTS // len(states)].unbind(1)
+    for level, steps in enumerate(reversed(STEPS)):
+        states = walk(jump, truth.states[0], truth.times, truth.path(level, basis))
+        wanted = truth.states[POINTS // steps :: POINTS // steps]
         squares = [(x - y).square().mean() for x, y in zip(states, wanted, strict=True)]
         # The point t = 0, where there is no error, counts.
-        mean = float(sum(squares)) / (len(states) + 1)
-        found[len(states)] = mean if math.isfinite(mean) else None
+        mean = float(sum(squares)) / (steps + 1)
+        found[steps] = mean if math.isfinite(mean) else None
     return {str(steps): found[steps] for steps in STEPS}
 
 
-def floor(truth: Paths, order: int, seed: int, inner: int = 4) -> dict[str, float]:
+def floor(truth: SolvedPaths, order: int, seed: int, inner: int = 4) -> dict[str, float]:
     """Return half the variance that X_1 has given X_0 and I^0..I^{order-1}, and its error.
 
     For the start and the coefficients of each path of `truth`, solutions on `inner` paths that
@@ -94,9 +88,9 @@ def floor(truth: Paths, order: int, seed: int, inner: int = 4) -> dict[str, floa
     """
     generator = torch.Generator().manual_seed(seed)
     basis = Basis(max(order, 2))
-    x = truth.states[:, 0].repeat_interleave(inner, 0)
+    x = truth.states[0].repeat_interleave(inner, 0)
     z = torch.randn(*x.shape, basis.size, generator=generator)
-    z[..., :order] = truth.levels[-1][:, 0, :, :order].repeat_interleave(inner, 0)
+    z[..., :order] = truth.levels[-1][0, ..., :order].repeat_interleave(inner, 0)
     ahead, s = [(0, Increment.from_whitened(basis, torch.tensor(1.0), z))], 0.0
     while ahead:
         depth, increment = ahead.pop()
@@ -113,14 +107,14 @@ def floor(truth: Paths, order: int, seed: int, inner: int = 4) -> dict[str, floa
     return {"value": float(half.mean()), "error": float(half.std() / len(half) ** 0.5)}
 
 
-def baselines(truth: Paths) -> dict[str, dict]:
+def baselines(truth: SolvedPaths) -> dict[str, dict]:
     """Return the errors of two integrators on the same paths."""
 
     def measure(scheme):
         def jump(s, t, x, increment):
             return scheme(EQUATION, EQUATION.nonlinear, s, t, x, increment)
 
-        return errors(jump, truth, 2)
+        return errors(jump, truth, Basis(2))
 
     return {
         "euler_maruyama": measure(euler_maruyama_step),
@@ -146,12 +140,9 @@ def picture(summary: dict, path: Path) -> None:
     right.set_title(f"{summary['best']}; bars: the least possible in one step", fontsize=11)
     left.set_ylabel("mean squared error")
     for axes in (left, right):
-        axes.set(xscale="log", yscale="log", xlabel="steps", ylim=(1e-7, 10.0))
-        axes.set_xticks(STEPS, [str(k) for k in STEPS])
-        axes.minorticks_off()
+        against_steps(axes, STEPS, xlabel="steps", ylim=(1e-7, 10.0))
         axes.legend(frameon=False, fontsize=8)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    save(figure, path)
 
 
 def table(results: dict, order: str = "4") -> str:
@@ -159,39 +150,36 @@ def table(results: dict, order: str = "4") -> str:
     summary = results["summary"]
     rows = {name: row[order] for name, row in summary["mse"].items() if name != "best"}
     names = sorted(rows, key=lambda name: rows[name]["8"] or math.inf)
-    lines = ["| steps | " + " | ".join(map(str, STEPS)) + " |", "|---" * (len(STEPS) + 1) + "|"]
-    for name in names:
-        cells = (rows[name][str(k)] for k in STEPS)
-        shown = " | ".join("diverges" if v is None else f"{v:.2g}" for v in cells)
-        lines.append(f"| {name.replace('_', ' ')} | {shown} |")
-    return "\n".join(lines)
+    return markdown(["steps", *STEPS], (
+        [name.replace("_", " "), *map(_cell, (rows[name][str(k)] for k in STEPS))]
+        for name in names
+    ))  # fmt: skip
+
+
+def _cell(value: float | None) -> str:
+    return "diverges" if value is None else f"{value:.2g}"
 
 
 def _line(axes, row: dict, style: str, label: str) -> None:
-    known = {int(k): v for k, v in row.items() if v is not None}
-    axes.plot(list(known), list(known.values()), style, label=label, markersize=5)
+    axes.plot(*known(row), style, label=label, markersize=5)
 
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__, work=Path("outputs/strong_convergence"), seed=0)
     parser.add_argument("--orders", type=int, nargs="+", default=ORDERS)
     parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES), choices=OBJECTIVES)
     parser.add_argument("--training-steps", type=int, default=6000)
     parser.add_argument("--width", type=int, default=96)
     parser.add_argument("--paths", type=int, default=16384)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--work", type=Path, default=Path("outputs/strong_convergence"))
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     folder = options.work / "-".join(
         str(value) for value in (options.training_steps, options.width, options.paths, options.seed)
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    options.out.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(1000 + options.seed)
     with torch.no_grad():
-        truth = solve(REFERENCE, options.paths, max(*options.orders, *ORDERS), generator)
+        seen = Basis(max(*options.orders, *ORDERS))
+        truth = solve(REFERENCE, options.paths, seen, generator)
     mse: dict = {}
     for objective in options.objectives:
         mse[objective] = {}
@@ -200,10 +188,13 @@ def main() -> None:
             def make(objective=objective, order=order) -> dict:
                 torch.manual_seed(options.seed)
                 flow_map = build(objective, order, options.width)
-                batches = Batches(PROBLEM, order, options.seed)
-                flow_map, seconds = train(flow_map, objective, batches, options.training_steps)
+                steps = SolvedSteps(PROBLEM, Basis(order), options.seed, refresh=50, pools=24)
+                trained, seconds = train(
+                    flow_map, Levelled(objective, steps), options.training_steps, 0.99
+                )
                 with torch.no_grad():
-                    return {"mse": errors(flow_map, truth, order), "seconds": round(seconds, 1)}
+                    found = errors(trained, truth, Basis(order))
+                return {"mse": found, "seconds": round(seconds, 1)}
 
             row = once(folder / f"{objective}-{order}.json", make)
             mse[objective][str(order)] = row["mse"]
@@ -234,7 +225,7 @@ def main() -> None:
         path.stem: json.loads(path.read_text(encoding="utf-8")).get("seconds")
         for path in sorted(folder.glob("*-*.json"))
     }
-    write_json(
+    write_results(
         options.out / "strong_convergence.json",
         {
             "summary": summary,
@@ -246,7 +237,6 @@ def main() -> None:
             "paths": options.paths,
             "reference_steps": REFERENCE.fine,
             "seed": options.seed,
-            **environment(),
         },
     )
     picture(summary, options.out / "strong_convergence.png")

@@ -21,8 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from record import environment
-from toy_training import once
+from record import environment, once
 
 import molflow
 from molflow.brownian.path import BrownianPath

@@ -1,5 +1,6 @@
 # What the folder offers; loaded when it is first asked for.
 from .basis import Basis as Basis
+from .chen import dyadic as dyadic
 from .chen import join as join
 from .derivatives import path_rate_at_end as path_rate_at_end
 from .derivatives import path_rate_at_start as path_rate_at_start

@@ -42,6 +42,21 @@ def join(left: Increment, right: Increment) -> Increment:
     return Increment.from_whitened(left.basis, left.h + right.h, apply_matrix(matrix, children))
 
 
+def dyadic(path: list[Increment]) -> list[list[Increment]]:
+    """Return a path in 2^k steps, in half as many, and so on down to one.
+
+    Parameters
+    ----------
+    path : list of Increment
+        In the order of walking, a power of two of them.
+    """
+    levels = [path]
+    while len(levels[-1]) > 1:
+        halves = zip(levels[-1][::2], levels[-1][1::2], strict=True)
+        levels.append([join(left, right) for left, right in halves])
+    return levels
+
+
 def join_equal_matrix(basis: Basis, h: Tensor, count: int) -> Tensor:
     """Return M with z = M (z_1, .., z_count) for parts that are all of length h, ().
 

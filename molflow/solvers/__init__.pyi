@@ -6,4 +6,8 @@ from .exponential_heun import exponential_heun_step as exponential_heun_step
 from .loop import integrate as integrate
 from .loop import trajectory as trajectory
 from .loop import uniform_times as uniform_times
+from .solved_paths import Problem as Problem
+from .solved_paths import SolvedPaths as SolvedPaths
+from .solved_paths import SolvedSteps as SolvedSteps
+from .solved_paths import solve as solve
 from .strong_order_1_5 import strong_order_1_5_step as strong_order_1_5_step

@@ -1,4 +1,6 @@
 # What the folder offers; loaded when it is first asked for.
+from . import defects as defects
+from .distance_only import DistanceOnly as DistanceOnly
 from .equivariance import assert_equivariant as assert_equivariant
 from .equivariance import equivariance_errors as equivariance_errors
 from .equivariance import random_rotations as random_rotations

@@ -9,27 +9,26 @@ import pytest
 import torch
 
 from molflow.brownian.basis import Basis
-from molflow.brownian.increment import Increment
+from molflow.solvers.solved_paths import solve
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 from strong_convergence import EQUATION, PROBLEM, errors, floor  # noqa: E402
-from toy_network import StepNetwork  # noqa: E402
-from toy_training import POINTS, PlainFlowMap, solve, walk  # noqa: E402
+from toy_training import walk  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def paths():
     problem = dataclasses.replace(PROBLEM, fine=1024)
-    return solve(problem, 256, 4, torch.Generator().manual_seed(0))
+    return solve(problem, 256, Basis(4), torch.Generator().manual_seed(0))
 
 
 def test_coarse_increments_are_those_of_the_fine_path(paths):
     # The increment of a step is the sum of those of its halves; coefficients are whitened.
     for level in range(len(paths.levels) - 1):
         fine, coarse = (paths.levels[k][..., 0] for k in (level, level + 1))
-        halves = (fine[:, ::2] + fine[:, 1::2]) / 2.0**0.5
+        halves = (fine[::2] + fine[1::2]) / 2.0**0.5
         torch.testing.assert_close(coarse, halves, atol=2e-5, rtol=0)
 
 
@@ -39,30 +38,17 @@ def test_the_solver_walks_from_point_to_point(paths):
     def jump(s, t, x, increment):
         return PROBLEM.scheme(EQUATION, EQUATION.nonlinear, s, t, x, increment)
 
-    states = walk(jump, PROBLEM, paths, 4, level=0)
-    squares = [(x - paths.states[:, k + 1]).square().mean().item() for k, x in enumerate(states)]
-    found = errors(jump, paths, 4)
-    assert found["64"] == pytest.approx(sum(squares) / (POINTS + 1), rel=1e-6)
+    states = walk(jump, paths.states[0], paths.times, paths.path(0, Basis(4)))
+    squares = [(x - paths.states[k + 1]).square().mean().item() for k, x in enumerate(states)]
+    found = errors(jump, paths, Basis(4))
+    assert found["64"] == pytest.approx(sum(squares) / 65, rel=1e-6)
     assert found["64"] < 1e-3
-
-
-def test_the_published_parametrisation_is_that_formula():
-    torch.manual_seed(0)
-    network, basis = StepNetwork(1, 3, 1.5, 8, 2).double(), Basis(3)
-    flow_map = PlainFlowMap(network, EQUATION, basis)
-    s, t = torch.tensor([0.1, 0.5]).double(), torch.tensor([0.4, 0.6]).double()
-    x, z = torch.randn(2, 1).double(), torch.randn(2, 1, 3).double()
-    increment = Increment.from_whitened(basis, t - s, z)
-    mean = network(s, t, x, increment.coefficients)
-    beta = (0.1 + 19.9 * s)[:, None]
-    wanted = x + (t - s)[:, None] * mean + beta.sqrt() * increment.increment
-    torch.testing.assert_close(flow_map(s, t, x, increment), wanted, atol=1e-12, rtol=0)
 
 
 def test_the_floor_falls_with_the_coefficients_and_is_no_more_than_the_law_of_total_variance(paths):
     found = {order: floor(paths, order, 3)["value"] for order in (1, 4)}
     # Half the whole variance of X_1 is what knowing nothing leaves open.
-    assert 5.0 * found[4] < found[1] < 0.5 * float(paths.states[:, -1].var())
+    assert 5.0 * found[4] < found[1] < 0.5 * float(paths.states[-1].var())
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from molflow.brownian.basis import Basis
-from molflow.brownian.chen import join, join_matrix
+from molflow.brownian.chen import dyadic, join, join_matrix
 from molflow.brownian.increment import Increment, sample_increment
 from molflow.brownian.legendre import legendre_join_matrix, restriction, shifted_legendre
 from molflow.errors import MolflowError
@@ -223,3 +223,16 @@ def test_only_like_increments_join():
 def test_errors_say_what_to_do(call, words):
     with pytest.raises(MolflowError, match=words):
         call()
+
+
+def test_a_path_is_joined_to_half_as_many_steps_again_and_again():
+    generator = torch.Generator().manual_seed(8)
+    path = [sample_increment(Basis(3, (0.7,)), 0.1 * (k + 1), (5, 2), generator, torch.float64)
+            for k in range(8)]  # fmt: skip
+    levels = dyadic(path)
+    assert [len(level) for level in levels] == [8, 4, 2, 1]
+    whole = path[0]
+    for one in path[1:]:
+        whole = join(whole, one)
+    torch.testing.assert_close(levels[-1][0].features, whole.features, atol=1e-12, rtol=0)
+    assert float(levels[1][3].h) == pytest.approx(0.7 + 0.8)

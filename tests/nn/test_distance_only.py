@@ -8,7 +8,7 @@ half of them are of the wrong hand, however well it is trained.
 import numpy as np
 import pytest
 import torch
-from peers import DistanceOnly, GraphTransformer
+from peers import GraphTransformer
 from symmetry_suite import DIPEPTIDE, INPUTS, S, SymmetrySuite, T
 from toy_maps import SDE, state
 
@@ -19,6 +19,7 @@ from molflow.flow_map.rollout import rollout
 from molflow.maps.denoiser.draw import start_positions
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.systems import load_system
+from molflow.testing import DistanceOnly
 from molflow.training.checkpoint import load_checkpoint
 
 CENTRES = stereocentres(load_system("alanine_dipeptide").topology())

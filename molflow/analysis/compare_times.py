@@ -1,4 +1,4 @@
-"""Slow times of a map of dynamics beside molecular dynamics: processes, passages, memory."""
+"""Slow times of one dynamics beside those of another: processes, passages, memory."""
 
 from __future__ import annotations
 
@@ -13,19 +13,35 @@ from molflow.analysis.time_series import TorsionSeries
 #: Lags at which time scales are compared, and the time over which the memory of torsions is, in
 #: units of the lag of the slow modes.
 MULTIPLES, MEMORY = (0.5, 1, 2), 4.0
-#: The passage of the headline.
-PASSAGE = "alpha_r to alpha_l"
 #: Largest error of a time, unless it is within the interval of molecular dynamics.
 TIMES = 0.25
 
 
-def times(
+def compare_times(
     series: TorsionSeries, reference: TorsionSeries, modes: SlowModes, names: list[str], seed: int
 ) -> dict:
     """Return slow time scales by lag, passages and memory of torsions of both, and their ratios.
 
     Chains of a map and runs of molecular dynamics need not have been to the same places: the ratio
     of the slowest time is that among the states which both have gone to and fro between.
+
+    Parameters
+    ----------
+    series, reference : TorsionSeries
+        Of the same torsions, such as those of a map of dynamics and of molecular dynamics.
+    modes : SlowModes
+        Fitted to the reference.
+    names : list of str
+        Of the torsions.
+    seed : int
+        Of the bootstraps.
+
+    Returns
+    -------
+    dict
+        ``map`` and ``md``, each with ``timescales``, ``among_shared_states`` and ``passages``;
+        ``shared_states`` of ``states``; ``timescale`` and ``passages`` as `ratio` says them; and
+        ``memory`` by torsion, see `molflow.analysis.autocorrelation.compare_memory`.
     """
     both = {"map": series, "md": reference}
     labels = {name: [modes.label(run) for run in one.runs] for name, one in both.items()}
