@@ -27,21 +27,21 @@ SYSTEM, BEADS = "alanine_dipeptide", "alanine_dipeptide:beads5"
 PROTOCOL_FRAMES = 50_000
 
 
-def positions(checkpoint: Checkpoint, name: str, n: int, evaluations: int, seed: int) -> np.ndarray:
+def positions(checkpoint: Checkpoint, name: str, n: int, calls: int, seed: int) -> np.ndarray:
     """Return samples of a map, or of a baseline with its network, (n, atoms, 3) in nm."""
     if name not in SOLVERS:
-        return sample(checkpoint, steps=evaluations, n=n, path_seed=seed, progress=False).xyz
+        return sample(checkpoint, steps=calls, n=n, path_seed=seed, progress=False).xyz
     with torch.no_grad():
         drawn = draw_by(
-            SOLVERS[name], checkpoint.flow_map, n, evaluations, seed, checkpoint.n_atoms
+            SOLVERS[name], checkpoint.flow_map, n, calls, seed, checkpoint.n_atoms
         )
     return checkpoint.scale * drawn.numpy()
 
 
-def all_atom(checkpoint: Checkpoint, name: str, n: int, evaluations: int, seed: int) -> dict:
+def all_atom(checkpoint: Checkpoint, name: str, n: int, calls: int, seed: int) -> dict:
     """Return the scores of one ensemble against held-out MD, and the processor seconds it took."""
     start = time.process_time()
-    xyz = positions(checkpoint, name, n, evaluations, seed)
+    xyz = positions(checkpoint, name, n, calls, seed)
     seconds = time.process_time() - start
     return {"n": n, "seconds": seconds, **_scored(xyz, checkpoint.topology())}
 
@@ -80,14 +80,14 @@ def _scored(xyz: np.ndarray, topology: mdtraj.Topology) -> dict:
 
 
 def same_path(
-    checkpoint: Checkpoint, evaluations: list[int], finest: int, n: int, seed: int
+    checkpoint: Checkpoint, calls: list[int], finest: int, n: int, seed: int
 ) -> dict:
     """Return how far the conformation of a path is from the one that it gives in `finest` jumps."""
     topology = checkpoint.topology()
     fine = positions(checkpoint, "molflow", n, finest, seed)
     unrelated = paired_rmsd(fine, np.roll(fine, 1, axis=0), topology)
     rows = {}
-    for k in evaluations:
+    for k in calls:
         coarse = positions(checkpoint, "molflow", n, k, seed)
         basins = [
             np.stack(list(basin_marks(phi_psi(mdtraj.Trajectory(xyz, topology))).values()))
@@ -105,10 +105,10 @@ def same_path(
     }
 
 
-def beads(checkpoint: Checkpoint, name: str, n: int, evaluations: int, seed: int) -> dict:
+def beads(checkpoint: Checkpoint, name: str, n: int, calls: int, seed: int) -> dict:
     """Return the scores of the published protocol, against frames of the training runs."""
     start = time.process_time()
-    xyz = positions(checkpoint, name, n, evaluations, seed)
+    xyz = positions(checkpoint, name, n, calls, seed)
     seconds = time.process_time() - start
     scores = {"pmf_error": None, "js": None}
     if np.isfinite(xyz).all():

@@ -27,7 +27,7 @@ class Solver:
     scheme : callable
         One step.
     cost : int
-        Evaluations of the network a step. What an odd number of evaluations leaves over is one
+        Network calls a step. What an odd number of them leaves over is one
         exponential Euler step at the end, where the denoiser is nearly linear.
     eta : float
         Stochasticity; 0 is the probability flow.
@@ -46,14 +46,14 @@ SOLVERS = {
 }
 
 
-def schedule(solver: Solver, evaluations: int) -> list[Callable[..., Tensor]]:
-    """Return the schemes of all steps, which take `evaluations` of the network together."""
-    steps = [solver.scheme] * (evaluations // solver.cost)
-    return steps + [exponential_euler_step] * (evaluations % solver.cost)
+def schedule(solver: Solver, calls: int) -> list[Callable[..., Tensor]]:
+    """Return the schemes of all steps, which take so many network calls together."""
+    steps = [solver.scheme] * (calls // solver.cost)
+    return steps + [exponential_euler_step] * (calls % solver.cost)
 
 
 def draw_by(
-    solver: Solver, flow_map: DenoiserFlowMap, n: int, evaluations: int, seed: int, n_atoms: int
+    solver: Solver, flow_map: DenoiserFlowMap, n: int, calls: int, seed: int, n_atoms: int
 ) -> Tensor:
     """Draw n samples at unit scale, (n, atoms, 3), from the starts of the map's own.
 
@@ -65,7 +65,7 @@ def draw_by(
         now = t.expand(len(x))
         return flow_map.mean(now, now, x, x.new_zeros(*x.shape, flow_map.basis.size))
 
-    schemes = schedule(solver, evaluations)
+    schemes = schedule(solver, calls)
     drawn = []
     for first in range(0, -(-n // BLOCK), 4):
         seeds = [derive_seed(seed, "block", block) for block in range(first, first + 4)]

@@ -190,7 +190,7 @@ def methods_table(results: dict) -> str:
 
 
 def regions_table(results: dict) -> str:
-    """Return where the squared error of the map at 4 evaluations comes from, as a table."""
+    """Return where the squared error of the map at 4 network calls comes from, as a table."""
     rows = results["summary"]["map"]["4"]["regions"]
     names = {"beta": "β", "alpha_r": "αR", "alpha_l": "αL"}
     lines = ["| region | weight | mean error, kT | share of the squared error |"]

@@ -50,7 +50,7 @@ def compare(
     ] = None,
     reference_weights: Annotated[
         Path | None,
-        typer.Option(help="Weights of the reference's frames, of all its runs in their order."),
+        typer.Option(help="Weights of the reference's frames, of all its replicas in their order."),
     ] = None,
     system: Annotated[
         str | None,

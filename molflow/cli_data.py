@@ -12,9 +12,9 @@ from molflow.cli_verb import verb
 from molflow.errors import MolflowError
 
 
-def _run_numbers(text: str | None, option: str) -> list[int] | None:
-    """Turn ``"0,1,2"`` into a list of run numbers."""
-    return None if text is None else whole_numbers(text, option, "run numbers", "0,1,2")
+def _replica_numbers(text: str | None, option: str) -> list[int] | None:
+    """Turn ``"0,1,2"`` into a list of numbers of replicas."""
+    return None if text is None else whole_numbers(text, option, "numbers of replicas", "0,1,2")
 
 
 def _friction_range(text: str | None) -> tuple[str, str] | None:
@@ -55,10 +55,12 @@ def prepare(
         typer.Option(help="With trajectories: weights of all frames (.npz, .npy or text)."),
     ] = None,
     train: Annotated[
-        str | None, typer.Option(metavar="RUNS", help="Replicas to train on, for example 0,1,2.")
+        str | None,
+        typer.Option(metavar="REPLICAS", help="Replicas to train on, for example 0,1,2."),
     ] = None,
     validation: Annotated[
-        str | None, typer.Option(metavar="RUNS", help="Replicas to validate on: 3, or '' for none.")
+        str | None,
+        typer.Option(metavar="REPLICAS", help="Replicas to validate on: 3, or '' for none."),
     ] = None,
     forces: Annotated[
         bool, typer.Option("--forces", help="Add the forces on all frames, for maps of dynamics.")
@@ -84,9 +86,9 @@ def prepare(
     """
     from molflow.preparation import prepare as run
 
-    runs = _run_numbers(train, "--train"), _run_numbers(validation, "--validation")
+    parts = _replica_numbers(train, "--train"), _replica_numbers(validation, "--validation")
     manifest = run(
-        source, out, system, *runs,
+        source, out, system, *parts,
         top=top, temperature=temperature, frame_interval=frame_interval, weights=weights,
         forces=forces, hot=hot, paths=paths, frictions=_friction_range(frictions),
     )  # fmt: skip

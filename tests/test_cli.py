@@ -94,7 +94,7 @@ def test_wrong_usage_exits_with_2(words):
         ),
         (
             ["prepare", "md", "--out", "data", "--train", "0-3"],
-            "--train is '0-3', which is not a list of run numbers: write for example 0,1,2.",
+            "--train is '0-3', which is not a list of numbers of replicas: write for example 0,1,2",
         ),
         (["prepare", "md", "--out", "data"], "md"),
         (

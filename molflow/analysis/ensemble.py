@@ -197,6 +197,8 @@ def read_ensemble(source: str | Path | mdtraj.Trajectory, top: str | Path | None
 
 
 def _open(path: Path, top: str | Path | None) -> EnsembleFile:
+    if not path.exists():
+        raise MolflowError(f"there is no ensemble '{path}': check its path.")
     kind = format_of(path)
     if kind not in BARE + COMPLETE:
         raise MolflowError(
@@ -204,7 +206,7 @@ def _open(path: Path, top: str | Path | None) -> EnsembleFile:
             f"give a file that ends in {', '.join(BARE + COMPLETE)}."
         )
     if not path.is_file():
-        raise MolflowError(f"there is no ensemble '{path}': check its path.")
+        raise MolflowError(f"the ensemble '{path}' is a folder: give a file in it.")
     check_hdf5(path)
     topology = None
     if kind in BARE:

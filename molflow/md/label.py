@@ -143,6 +143,11 @@ def _energy(ensemble: dict) -> str:
 def _frames_of(path: Path, system: MolecularSystem, top) -> tuple[dict[str, np.ndarray], dict]:
     """Return the frames by set, and the split, temperature of hot frames and source."""
     atoms = system.topology().n_atoms
+    if not path.exists():
+        raise MolflowError(
+            f"there is no '{path}': frames are a training set that molflow prepare wrote, or a "
+            "trajectory with all atoms."
+        )
     if path.is_dir():
         if not (path / "manifest.json").exists() and (path / "simulation.json").exists():
             raise MolflowError(

@@ -17,6 +17,7 @@ from molflow.md.bias import TorsionBias, load_bias
 from molflow.md.metadynamics import Metadynamics, built_bias
 from molflow.md.replica import Replica, ReplicaPlan
 from molflow.md.workers import caller_not_rerun, end_with_parent, spawning
+from molflow.progress import Lines
 from molflow.systems import MolecularSystem
 
 #: Seconds between looks at the folders.
@@ -176,13 +177,15 @@ def _progress(parts: list[_Part], show: bool, title: str):
 
     whole = sum(part.plan.frames * part.plan.frame_interval for part in parts) * 1e-3
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        first, start = done(), time.monotonic()
+        first, start, lines = done(), time.monotonic(), Lines(title)
         task = bar.add_task("", total=whole, speed="")
         bar.update(task, completed=first)
 
         def update() -> None:
             now = done()
             rate = (now - first) / (time.monotonic() - start) * 86400
-            bar.update(task, completed=now, speed=f"{rate:.3g} ns/day" if rate else "")
+            speed = f"{rate:.3g} ns/day" if rate else ""
+            bar.update(task, completed=now, speed=speed)
+            lines.say(f"{now:.3g} of {whole:.3g} ns{speed and ', '}{speed}")
 
         yield update

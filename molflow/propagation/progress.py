@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from molflow.progress import Lines
 from molflow.propagation.request import Request
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class Gauge:
         self.means: list[float] = []
         self._wanted, self._stack = show, ExitStack()
         self._bar: Progress | None = None
+        self._lines = Lines("propagating")
 
     def __enter__(self) -> Gauge:
         if self._wanted:
@@ -52,9 +54,10 @@ class Gauge:
             state = f"{np.mean(self.means):.1f} K" if self.means else ""
             if len(self.means) >= 4:
                 state += f", drift {drift(np.array(self.means)[:, None])['value']:+.1f} K"
-            self._bar.update(
-                self._task, completed=self.frames * self.request.interval, state=state
-            )
+            walked = self.frames * self.request.interval
+            self._bar.update(self._task, completed=walked, state=state)
+            whole = self.request.frames * self.request.interval
+            self._lines.say(f"{walked:.4g} of {whole:.4g} ps{state and ', '}{state}")
 
 
 def drift(kinetic: np.ndarray) -> dict[str, float | None]:

@@ -20,7 +20,7 @@ from molflow.files import read_json, replacing, sha256_of, writable_folder, writ
 from molflow.flow_map.base import FlowMap
 from molflow.nn.graph import MolecularGraph
 from molflow.nn.registry import network_configuration
-from molflow.systems import load_system, systems_folder
+from molflow.systems import built_in_systems, load_system, systems_folder
 from molflow.training.configuration import TrainingConfig
 from molflow.training.kinds import MAPS, MapKind, map_configuration
 
@@ -161,10 +161,23 @@ def find_checkpoint(name: str | Path) -> Path:
         raise MolflowError(
             f"'{name}' is not a checkpoint: that is a folder with {DESCRIPTION} and {WEIGHTS}."
         )
-    load_system(name)  # a sentence of its own if the system does not exist either
+    if system not in built_in_systems():
+        there = sorted(systems_folder().glob(f"*/checkpoint*/{DESCRIPTION}"))
+        shipped = [one.parent.parent.name + _variant(one.parent.name) for one in there]
+        raise MolflowError(
+            f"there is no checkpoint '{name}': give the folder of a run of molflow train, one with "
+            f"{DESCRIPTION} and {WEIGHTS}, or a map that comes with molflow: {', '.join(shipped)}."
+        )
+    load_system(name)  # a sentence of its own if there is no such selection of atoms
     raise MolflowError(
         f"the system '{name}' comes without a checkpoint: train one, or give a path."
     )
+
+
+def _variant(folder: str) -> str:
+    """Return ``:dynamics`` for ``checkpoint-dynamics``, nothing for ``checkpoint``."""
+    variant = folder.removeprefix("checkpoint").removeprefix("-")
+    return f":{variant}" if variant else ""
 
 
 def open_checkpoint(

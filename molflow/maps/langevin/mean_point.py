@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from molflow.brownian.legendre import legendre_integrals
 from molflow.devices import upload
 from molflow.flow_map.base import FlowMap
 from molflow.maps.langevin.free_path import free_velocity
@@ -72,7 +73,8 @@ class MeanPointMap(FlowMap):
         """Mean displacement without force, with both weights, (B, 2, atoms, 3)."""
         count = self.basis.order + 2
         known = free_velocity(self.basis, h, self.flow_map.longest_lag)
-        known = h[:, None, None] * (shares @ _integrals(count, h.device)) @ known
+        node, _, _ = legendre_rule(1, h.device)
+        known = h[:, None, None] * (shares @ legendre_integrals(node, count)) @ known
         start, noise = known.to(whitened).split([1, self.basis.size], dim=-1)
         moved = self.sde.sigma.to(whitened) * torch.einsum("bkn,baxn->bkax", noise, whitened)
         return start[..., None] * velocities[:, None] + moved
@@ -84,16 +86,7 @@ class MeanPointMap(FlowMap):
         later = h[:, None] * node
         gain = self.sde.gain(torch.zeros_like(later), later)[..., 0, 0]
         # What answers to a ramp is the integral of what answers to a step.
-        summed = h[:, None] * ((gain * weight) @ legendre) @ _integrals(_SMOOTH, h.device).mT
+        summed = h[:, None] * ((gain * weight) @ legendre) @ legendre_integrals(node, _SMOOTH).mT
         when = (shares[:, 1] * later).sum(-1, keepdim=True)
         constant, ramp = ((shares @ part[..., None])[..., 0] for part in (gain, summed))
         return constant, ramp / torch.where(when > 0, when, 1.0)
-
-
-def _integrals(count: int, device: torch.device) -> Tensor:
-    """∫₀^θ P_n(2ϑ − 1) dϑ at the nodes, (nodes, count): (P_(n+1) − P_(n−1))/(2 (2n + 1))."""
-    node, _, legendre = legendre_rule(count + 1, device)
-    odd = 2.0 * torch.arange(count + 1, device=device) + 1.0
-    legendre = legendre / odd
-    rise = legendre[:, 2:] - legendre[:, :-2]
-    return torch.cat([node[:, None], 0.5 * rise / odd[1:count]], dim=1)
