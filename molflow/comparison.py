@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from molflow.comparison_files import provenance, twin_of, write_comparison
 from molflow.errors import MolflowError
 from molflow.files import check_length, writable_folder
+from molflow.parts import alone_with
 from molflow.systems import (
     MolecularSystem,
     built_in_systems,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _ROUNDING_SHIFT = 0.3
 
 
+@alone_with("out", "offenders", folders=("figures",))
 def compare(
     ensemble: str | Path | mdtraj.Trajectory,
     reference: str | Path,
@@ -198,6 +200,7 @@ def compare(
     result["clusters"] = representatives(samples, scored_part(truth), given.positions_at)
     result["verdict"] = verdict(result)
     result["provenance"] = provenance(given, truth)
+    given.check_unchanged()
     if offenders is not None:
         write_offenders(offenders, samples)
     if report is not None or figures is not None:

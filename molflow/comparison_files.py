@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import molflow
-from molflow.files import write_json, write_text
+from molflow.files import write_text
 
 if TYPE_CHECKING:
     from molflow.analysis.ensemble import EnsembleFile
@@ -87,8 +89,15 @@ def write_comparison(
     if found is not None and shown_clusters(found):
         molecules = positions_of(found, samples, scored, given.positions_at)
     drawn = pictures(result, finite, scored, energies, molecules, weights)
+    numbers = json.dumps(result, indent=2, allow_nan=False) + "\n"
+    page = None
+    if report is not None:
+        topology, digest = samples.features.topology, hashlib.sha256(numbers.encode()).hexdigest()
+        page = render(result, drawn, molecules, topology, digest)
+    given.check_unchanged()
     if folder is not None:
         write_figures(folder, result, drawn)
-    if report is not None:
-        write_json(twin_of(report), result)
-        write_text(report, render(result, drawn, molecules, samples.features.topology))
+    if report is not None and page is not None:
+        # The numbers first: a page whose hash is not that of the file beside it is the older one.
+        write_text(twin_of(report), numbers)
+        write_text(report, page)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -53,9 +54,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield temporary
+        _settle(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _settle(path: Path) -> None:
+    """Have the disk hold a file, so that a power cut leaves no name without its contents."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -230,11 +241,14 @@ def alone_at(lock: Path, sentence: str) -> Iterator[None]:
 
 
 def remove_leftovers(folder: Path, stem: str = "*") -> None:
-    """Remove temporary files that processes which are no more have left in a folder."""
+    """Remove temporary files and folders that dead processes have left in a folder."""
     for path in folder.glob(f".{stem}.*.partial*"):
         number = path.name.rpartition(".partial")[0].rpartition(".")[2]
         if number.isdecimal() and int(number) != os.getpid() and not _runs(int(number)):
-            path.unlink(missing_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _runs(process: int) -> bool:

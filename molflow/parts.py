@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import glob
 import inspect
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -24,37 +26,98 @@ from molflow.files import (
     write_json,
 )
 
+#: Names, without what they end in, of files that go beside others of any name.
+_BESIDE = "topology", "metrics"
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def alone(function: Callable[P, R]) -> Callable[P, R]:
-    """Let no two processes at once do what has the same ``out``, an argument that may be None.
+def alone_with(
+    *files: str, folders: tuple[str, ...] = ()
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let no two processes at once do what writes the same files or folders.
 
-    Temporary files of processes that were killed are removed first.
+    Parameters
+    ----------
+    files, folders : str
+        Names of arguments; those that are None are not written. See `at_work_on`, `at_work_in`.
+        Of processes that train together the first holds them for all.
     """
-    signature = inspect.signature(function)
 
-    @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        if bound.arguments["out"] is None:
-            return function(*args, **kwargs)
-        out = Path(bound.arguments["out"])
-        check_length(out)
-        new = not out.parent.exists()
-        writable_folder(out.parent)
-        sentence = f"another process is at work on '{out}': wait for it or choose another name."
-        try:
-            with alone_at(out.with_name(f".{out.name}.lock"), sentence):
-                remove_leftovers(out.parent, glob.escape(out.stem))
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            if int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0):
                 return function(*args, **kwargs)
-        finally:
-            if new and not any(out.parent.iterdir()):
-                out.parent.rmdir()
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            with ExitStack() as held:
+                for names, hold in ((files, at_work_on), (folders, at_work_in)):
+                    for path in (bound.arguments[name] for name in names):
+                        if path is not None:
+                            held.enter_context(hold(path))
+                return function(*args, **kwargs)
 
-    return run
+        return run
+
+    return decorate
+
+
+#: Of what writes the file ``out``, and of what writes a folder of that name.
+alone, alone_in = alone_with("out"), alone_with(folders=("out",))
+
+
+@contextmanager
+def at_work_on(out: str | Path) -> Iterator[None]:
+    """Hold the name of a file that is to be written, and those of what goes beside it.
+
+    Temporary files of processes that were killed are removed first. A folder that was made for it
+    goes again if nothing was written.
+
+    Raises
+    ------
+    MolflowError
+        If another process holds it, the name is too long or the folder cannot be written.
+    """
+    out = Path(out)
+    check_length(out)
+    sentence = f"another process is at work on '{out}': wait for it or choose another name."
+    with _perhaps_new(out.parent), alone_at(out.with_name(f".{out.name}.lock"), sentence):
+        for stem in (out.stem, *_BESIDE):
+            remove_leftovers(out.parent, glob.escape(stem))
+        yield
+
+
+@contextmanager
+def at_work_in(out: str | Path) -> Iterator[None]:
+    """Hold a folder, as `at_work_on` holds a file.
+
+    Raises
+    ------
+    MolflowError
+        If another process holds it, the name is too long, or the folder cannot be written.
+    """
+    out = Path(out)
+    check_length(out)
+    sentence = f"another process is at work in '{out}': wait for it or choose another folder."
+    with _perhaps_new(out), alone_at(out / ".lock", sentence):
+        for folder in (out, *(path for path in out.iterdir() if path.is_dir())):
+            remove_leftovers(folder)
+        yield
+
+
+@contextmanager
+def _perhaps_new(folder: Path) -> Iterator[None]:
+    """Make a folder if need be; one that is new and stays empty goes again."""
+    new = not folder.exists()
+    writable_folder(folder)
+    try:
+        yield
+    finally:
+        if new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def kept_arrays(path: Path | None) -> dict[str, np.ndarray] | None:

@@ -8,9 +8,11 @@ from typing import Any
 
 from molflow.data.prepare import prepare as write_training_set
 from molflow.errors import MolflowError
+from molflow.parts import alone_in
 from molflow.systems import MolecularSystem
 
 
+@alone_in
 def prepare(
     source: str | Path | Sequence[str | Path],
     out: str | Path,

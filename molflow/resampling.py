@@ -15,6 +15,7 @@ from molflow.files import (
     write_arrays,
     write_json,
 )
+from molflow.parts import alone
 from molflow.trajectories import check_extension, write_trajectory
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from molflow.analysis.ensemble import EnsembleFile
 
 
+@alone
 def resample(
     ensemble: str | Path | mdtraj.Trajectory,
     out: str | Path,

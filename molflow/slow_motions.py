@@ -11,6 +11,7 @@ import numpy as np
 import molflow
 from molflow.errors import MolflowError
 from molflow.files import replacing, writable_folder, write_json
+from molflow.parts import alone_in
 from molflow.units import parse_quantity
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _PROCESSES = 3
 _CURVES = 6
 
 
+@alone_in
 def kinetics(
     reference: str | Path,
     out: str | Path,

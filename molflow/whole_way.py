@@ -10,6 +10,7 @@ from pathlib import Path
 
 from molflow.errors import MolflowError
 from molflow.files import read_json, writable_folder, write_json
+from molflow.parts import alone_in
 from molflow.systems import MolecularSystem, load_system
 
 #: Shares of the budget; what is left is for loading, sampling and the comparison.
@@ -86,6 +87,7 @@ def network_words(atoms: int) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+@alone_in
 def run(
     system: str | Path | MolecularSystem,
     out: str | Path,

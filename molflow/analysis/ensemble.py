@@ -50,6 +50,8 @@ class EnsembleFile:
         Where each atom of `topology` stands in the file, if not at its own place.
     in_file : mdtraj.Topology or None
         Of all atoms of the file, if `topology` has others.
+    stamp : tuple of int or None
+        What changes when the file is replaced or written to.
     """
 
     topology: mdtraj.Topology
@@ -64,6 +66,21 @@ class EnsembleFile:
     flaws: list[str] = field(default_factory=list)
     order: np.ndarray | None = None
     in_file: mdtraj.Topology | None = None
+    stamp: tuple[int, ...] | None = None
+
+    def check_unchanged(self) -> None:
+        """Make sure that the file is the one that was opened.
+
+        Raises
+        ------
+        MolflowError
+            If it was replaced, changed or removed meanwhile.
+        """
+        if self.path is not None and _stamp(self.path) != self.stamp:
+            raise MolflowError(
+                f"'{self.path}' was replaced or changed while it was read, so that what was found "
+                "is of no one file: wait until it is finished and give the command again."
+            )
 
     @property
     def rounded(self) -> bool:
@@ -155,6 +172,14 @@ class EnsembleFile:
         return self.path is None or format_of(self.path) in _TIMED
 
 
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def interval_of(times: np.ndarray) -> float | None:
     """Return the time between frames at some times (n,), None unless they are equally spaced."""
     times = np.asarray(times, np.float64)
@@ -208,7 +233,7 @@ def _open(path: Path, top: str | Path | None) -> EnsembleFile:
     if not path.is_file():
         raise MolflowError(f"the ensemble '{path}' is a folder: give a file in it.")
     check_hdf5(path)
-    topology = None
+    topology, stamp = None, _stamp(path)
     if kind in BARE:
         source = Path(top) if top is not None else path.with_name("topology.pdb")
         if not source.is_file():
@@ -222,16 +247,18 @@ def _open(path: Path, top: str | Path | None) -> EnsembleFile:
     if kind in HELD:
         with readable(path) as plain:
             held = mdtraj.load(str(plain), **bare)
-        found = EnsembleFile(held.topology, held.n_frames, path, held)
+        found = EnsembleFile(held.topology, held.n_frames, path, held, stamp=stamp)
     else:
         n, flaws = whole_frames(path)
         if topology is None:
             with readable(path) as plain, mdtraj.open(str(plain)) as file:
                 topology = file.topology
-        found = EnsembleFile(topology, n, path, flaws=flaws)
+        found = EnsembleFile(topology, n, path, flaws=flaws, stamp=stamp)
         if n:
             next(found.chunks(1))
-    return _with_sidecars(_without_extra_particles(found), path)
+    found = _with_sidecars(_without_extra_particles(found), path)
+    found.check_unchanged()
+    return found
 
 
 def _without_extra_particles(found: EnsembleFile) -> EnsembleFile:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from deeptime.markov import TransitionCountEstimator, TransitionCountModel
-from deeptime.markov.msm import MarkovStateModelCollection, MaximumLikelihoodMSM
 
+from molflow.analysis.interruption import heard_afterwards
 from molflow.analysis.time_series import draw_weights, pieces
 from molflow.errors import MolflowError
+
+with heard_afterwards():
+    from deeptime.markov import TransitionCountEstimator, TransitionCountModel
+    from deeptime.markov.msm import MarkovStateModelCollection, MaximumLikelihoodMSM
 
 #: Crossings of a slow process below which its time is not known.
 FEWEST_CROSSINGS = 10

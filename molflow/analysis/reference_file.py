@@ -94,6 +94,7 @@ def reference_from_trajectory(
         here = wanted[(wanted >= start) & (wanted < start + len(xyz))] - start
         positions.append(xyz[here])
         start += len(xyz)
+    given.check_unchanged()
     refuse_long_bonds(path.name, cut, torn, start)
     names, angles = kept_torsions(every, np.concatenate(torsions))
     interval = interval_of(np.concatenate(times)) if given.timed else None

@@ -62,7 +62,9 @@ def _molecules(found: dict, positions: np.ndarray, topology) -> dict:
     return {"cards": cards, "scene": scene(positions, topology)}
 
 
-def render(result: dict, pictures: list[Picture], molecules: np.ndarray | None, topology) -> str:
+def render(
+    result: dict, pictures: list[Picture], molecules: np.ndarray | None, topology, digest: str
+) -> str:
     """Return the report as HTML text.
 
     Parameters
@@ -75,6 +77,8 @@ def render(result: dict, pictures: list[Picture], molecules: np.ndarray | None, 
         Representatives of clusters from `molflow.analysis.representatives.positions_of`, nm.
     topology : mdtraj.Topology
         Of the molecules.
+    digest : str
+        SHA-256 of the file of numbers that belongs to the report.
     """
     folder = resources.files("molflow.analysis").joinpath("templates")
     environment = jinja2.Environment(
@@ -88,6 +92,7 @@ def render(result: dict, pictures: list[Picture], molecules: np.ndarray | None, 
     found = result["clusters"]
     return environment.from_string(template).render(
         r=result,
+        digest=digest,
         pictures=[
             {"title": p.title, "note": p.note, "width": p.width, "source": _svg(p.figure())}
             for p in pictures

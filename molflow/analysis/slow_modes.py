@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from deeptime.clustering import KMeans
 from scipy.spatial import cKDTree
 
+from molflow.analysis.interruption import heard_afterwards
 from molflow.analysis.markov import count_matrices, estimate
 from molflow.analysis.tica import fit_tica
 from molflow.analysis.time_series import TorsionSeries, torsion_features
 from molflow.errors import MolflowError
 from molflow.files import read_arrays, read_json, write_arrays, write_json
+
+with heard_afterwards():
+    from deeptime.clustering import KMeans
 
 #: Arrays of a stored file.
 _ARRAYS = ("mean", "matrix", "timescales", "centres", "transition_matrix", "stationary", "states")

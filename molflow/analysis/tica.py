@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from molflow.analysis.interruption import heard_afterwards
+
 
 def fit_tica(runs: list[np.ndarray], lag: int, dimensions: int):
     """Fit time-lagged independent components.
@@ -25,7 +27,8 @@ def fit_tica(runs: list[np.ndarray], lag: int, dimensions: int):
     timescales : ndarray, (dimensions,)
         -lag / ln|eigenvalue|, frames.
     """
-    from deeptime.decomposition import TICA  # seconds: it brings scikit-learn along
+    with heard_afterwards():
+        from deeptime.decomposition import TICA  # seconds: it brings scikit-learn along
 
     usable = [run for run in runs if len(run) > lag]
     model = TICA(lagtime=lag, dim=dimensions, scaling=None).fit_from_timeseries(usable)

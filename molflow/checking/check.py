@@ -11,10 +11,12 @@ from molflow.checking.registry import CHECKS
 from molflow.checking.subject import Subject
 from molflow.errors import MolflowError
 from molflow.files import writable_folder, write_json
+from molflow.parts import alone
 from molflow.progress import track
 from molflow.training.checkpoint import Checkpoint, open_checkpoint
 
 
+@alone
 def check(
     checkpoint: str | Path | Checkpoint,
     steps: int = 4,

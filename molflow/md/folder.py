@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import platform as python_platform
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,10 +16,8 @@ import molflow
 from molflow.analysis.flattened import flattened_record
 from molflow.errors import MolflowError
 from molflow.files import (
-    alone_at,
     read_arrays,
     read_json,
-    remove_leftovers,
     replacing,
     sha256_of,
     write_json,
@@ -35,16 +31,6 @@ from molflow.md.replica import ReplicaPlan
 from molflow.md.runner import part_folder
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem
-
-
-@contextmanager
-def alone_in(out: Path) -> Iterator[None]:
-    """Hold a lock on the folder, which the system lets go even when the process is killed."""
-    sentence = f"another process is simulating in '{out}': wait for it or choose another folder."
-    with alone_at(out / ".lock", sentence):
-        for folder in (out, *(path for path in out.iterdir() if path.is_dir())):
-            remove_leftovers(folder)
-        yield
 
 
 def begin(system, draft: ReplicaPlan, replicas: int, out: Path, platform: str | None) -> dict:

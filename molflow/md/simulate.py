@@ -12,11 +12,11 @@ import openmm
 
 from molflow.data.enough import of_simulation
 from molflow.errors import MolflowError
-from molflow.files import writable_folder
-from molflow.md.folder import alone_in, begin, finish, remove_parts, replica_plans
+from molflow.md.folder import begin, finish, remove_parts, replica_plans
 from molflow.md.plan import BUILDING, CAP, plan_of
 from molflow.md.runner import run_metadynamics, run_replicas
 from molflow.md.workers import number_of_jobs
+from molflow.parts import at_work_in
 from molflow.systems import MolecularSystem, load_system
 
 
@@ -107,8 +107,8 @@ def simulate(
         seed=seed,
     )
     say = _Speaker(progress)
-    out = writable_folder(out)
-    with alone_in(out):
+    out = Path(out)
+    with at_work_in(out):
         manifest = begin(system, draft, replicas, out, platform)
         plans = replica_plans(draft, manifest)
         if manifest["status"] == "finished":

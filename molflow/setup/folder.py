@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +16,7 @@ import yaml
 from openmm import app, unit
 
 from molflow.errors import MolflowError
-from molflow.files import check_length, write_text
+from molflow.files import check_length, remove_leftovers, write_text
 from molflow.setup.molecule import Molecule
 
 DESCRIPTION, STRUCTURE, SYSTEM = "system.yaml", "structure.pdb", "system.xml"
@@ -41,10 +41,12 @@ def new_folder(out: str | Path) -> Iterator[Path]:
         raise MolflowError(
             f"out is '{out}', which is there already: choose another folder for the system."
         )
+    check_length(out)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial.", dir=out.parent))
-        temporary.chmod(0o755)
+        remove_leftovers(out.parent, glob.escape(out.name))
+        temporary.mkdir()
     except OSError as error:
         raise MolflowError(
             f"cannot write '{out}' ({error.strerror or error}): choose a place that you may write "
@@ -52,7 +54,14 @@ def new_folder(out: str | Path) -> Iterator[Path]:
         ) from error
     try:
         yield temporary
-        os.replace(temporary, out)
+        try:
+            os.replace(temporary, out)
+        except OSError as error:
+            raise MolflowError(
+                f"out is '{out}', which cannot be written, perhaps because another process has "
+                f"made it meanwhile ({error.strerror or error}): look there or choose another "
+                "folder for the system."
+            ) from error
     except MolflowError as error:
         # Sentences name files of the folder by the name that nobody has seen.
         said = str(error).replace(f"{temporary.resolve()}/", "").replace(f"{temporary}/", "")

@@ -11,6 +11,7 @@ import molflow
 from molflow.comparison import find_reference
 from molflow.errors import MolflowError
 from molflow.files import replacing, writable_folder, write_json, write_text
+from molflow.parts import alone_in
 from molflow.progress import track
 from molflow.step_study.figure import draw
 from molflow.step_study.pieces import FINEST, SAME_PATH_N, Pieces
@@ -18,6 +19,7 @@ from molflow.step_study.summary import summarise, table
 from molflow.training.checkpoint import Checkpoint, open_checkpoint
 
 
+@alone_in
 def study(
     checkpoint: str | Path | Checkpoint,
     out: str | Path,
