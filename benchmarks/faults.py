@@ -6,8 +6,8 @@ Every verb that writes is run at a small size without interruption, twice, and t
 in fresh folders where it is killed by SIGKILL: at a random moment, twice in a row, one of its
 workers alone, or about one of the last files that it writes. The same command is then given once
 more, and the files have to be those of the unbroken runs, bit for bit but for times and speeds
-(`killing.VOLATILE`). Nothing may be left over, and no worker may outlive its parent. Commands run in
-forked processes, workers too, so that a trial takes seconds. Writes ``results/faults.json``.
+(`killing.VOLATILE`). Nothing may be left over, and no worker may outlive its parent. Commands run
+in forked processes, workers too, so that a trial takes seconds. Writes ``results/faults.json``.
 """
 
 from __future__ import annotations

@@ -52,18 +52,25 @@ Modes = SlowCoordinates | PrincipalComponents | None
 class Side:
     """One kind of data of one side.
 
-    Values (n, ...), run labels (n,), frames per block, and weights (n,) or None for equal ones.
+    Values (n, ...), run labels (n,), frames per block, weights (n,) or None for equal ones, and
+    consecutive values that are worth one independent value.
     """
 
     values: np.ndarray
     runs: np.ndarray
     block: int
     weights: np.ndarray | None = None
+    inefficiency: float = 1.0
 
     @property
     def effective(self) -> float:
         """How many equally weighted values these are worth."""
         return effective_size(len(self.values), self.weights)
+
+    @property
+    def independent(self) -> float:
+        """How many independent values of equal weight these are worth."""
+        return self.effective / self.inefficiency
 
     def again(self, rng: np.random.Generator) -> Side:
         """Return values and weights resampled by blocks."""
@@ -84,15 +91,17 @@ class Side:
 
     def _of(self, rows: np.ndarray) -> Side:
         kept = part_of(self.weights, rows)
-        return Side(self.values[rows], self.runs[rows], self.block, kept)
+        return Side(self.values[rows], self.runs[rows], self.block, kept, self.inefficiency)
 
 
 def _floor_size(model: Side, side: Side) -> int:
-    """Return how many values of the floor's model side are worth as many as the model's."""
-    if model.weights is None and side.weights is None:
-        return min(len(model.values), len(side.values))
+    """Return how many values of the floor's model side are worth as many as the model's.
+
+    They are drawn at random, so that they are about independent; so the correlated frames of a
+    trajectory are worth fewer of them.
+    """
     worth = side.effective / len(side.values)
-    return int(np.clip(round(model.effective / worth), 2, len(side.values)))
+    return int(np.clip(round(model.independent / worth), 2, len(side.values)))
 
 
 def _by_kind(
@@ -149,7 +158,9 @@ def _model_sides(
     samples: Samples, modes: Modes, temperature: float | None
 ) -> dict[str, Side]:
     features, weights = samples.features, samples.weights
-    block = block_length(_inefficiency(samples), len(samples))
+    inefficiency = _inefficiency(samples)
+    block = block_length(inefficiency, len(samples))
+    correlated = inefficiency if block > 1 else 1.0
     zeros = np.zeros(len(samples), int)
     energies = None
     if samples.energies is not None and temperature is not None:
@@ -158,7 +169,7 @@ def _model_sides(
         energies = Side(reduced[finite], zeros[finite], block, part_of(weights, finite))
     thinned = max(1, round(block * len(samples.terms) / max(1, len(samples))))
     return _by_kind(
-        features, modes, Side(samples.torsions, zeros, block, weights), energies,
+        features, modes, Side(samples.torsions, zeros, block, weights, correlated), energies,
         Side(samples.terms, zeros[samples.term_sample], thinned, samples.term_weights),
     )  # fmt: skip
 

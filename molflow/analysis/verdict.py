@@ -28,10 +28,17 @@ INVALID = (0.001, 0.01)
 REPEATED = (0.001, 0.01)
 #: Largest excess of `relaxation_error` over its floor: good, fair.
 RELAXATION = (0.05, 0.15)
+#: Standard deviations of its bootstrap by which a score has to exceed its floor before it counts:
+#: one of 200 does so by chance, and a verdict has up to seven such checks.
+CHANCE = 2.6
 #: Least autocorrelation of the reference after one frame for the order in time to be judged.
 REMEMBERED = 0.1
 
 _LEVELS = ("good", "fair", "bad")
+#: Half the width of the intervals of scores, in their standard deviations.
+_NORMAL = 1.96
+#: What is said of a score whose excess is large and may be chance.
+_TOO_FEW = "so few independent samples cannot tell"
 
 
 def _level(value: float, limits: tuple[float, float]) -> str:
@@ -43,9 +50,25 @@ def _check(aspect: str, level: str, sentence: str) -> dict[str, str]:
 
 
 def _worth(result: dict) -> float:
-    """Return how many equally weighted samples the ensemble is worth."""
-    weights = result.get("weights", {}).get("model")
-    return result["n_finite"] if weights is None else weights["effective"]
+    """Return how many independent samples of equal weight the ensemble is worth."""
+    return result["statistics"]["model_effective"]
+
+
+def _spread(row: dict) -> float:
+    """Return the standard deviation of a score by its interval, 0 if it has none."""
+    if row["interval"] is None or row["interval"][1] is None or row["value"] is None:
+        return 0.0
+    return (row["interval"][1] - row["value"]) / _NORMAL
+
+
+def _beyond_chance(level: str, row: dict) -> str:
+    """Return a level, or what is left of it where chance may have made the excess of a score.
+
+    A small excess is good then; a large one is not known to be anything.
+    """
+    if row["excess"] is None or row["excess"] > CHANCE * _spread(row):
+        return level
+    return "unknown" if level == "bad" else "good"
 
 
 def _weights(result: dict) -> dict | None:
@@ -122,13 +145,14 @@ def _torsions(result: dict) -> dict | None:
         and well["reference"] * _worth(result) > EXPECTED
     ]
     worst = max(rows, key=lambda row: row["misplaced"])
-    level = _level(score["excess"], MISPLACED)
+    level = _beyond_chance(_level(score["excess"], MISPLACED), score)
     if missing:
         return _check("Torsions", "bad", f"Wells are missing or nearly so: {_several(missing)}.")
     return _check(
         "Torsions", level,
         f"The worst torsion, {worst['name']}, has {worst['misplaced']:.1%} of its samples in the "
-        f"wrong place, where MD against MD has {score['floor']:.1%}.",
+        f"wrong place, where MD against MD has {score['floor']:.1%}"
+        + (f"; {_TOO_FEW} more." if level == "unknown" else "."),
     )  # fmt: skip
 
 
@@ -136,11 +160,12 @@ def _free_energy(result: dict) -> dict | None:
     row = result["metrics"].get("fes_rmse")
     if row is None:
         return None
-    level = _level(row["excess"], FREE_ENERGY)
+    level = _beyond_chance(_level(row["excess"], FREE_ENERGY), row)
     words = {
         "good": "The free-energy map agrees with the reference",
         "fair": "The free-energy map has the right shape with visible errors",
         "bad": "The free-energy map is wrong",
+        "unknown": f"The free-energy map differs, and {_TOO_FEW} whether it is wrong",
     }[level]
     return _check(
         "Free-energy map", level,
@@ -161,7 +186,7 @@ def _alpha_l(result: dict) -> dict | None:
             "The reference never visits αL (0 < phi < 2 rad), so its free energy cannot be "
             "judged.",
         )  # fmt: skip
-    level = _level(row["excess"], ALPHA_L)
+    level = _beyond_chance(_level(row["excess"], ALPHA_L), row)
     if model["value"] is None:
         # Few samples may miss a rare basin by chance, then the bound says little.
         expected = result["observables"]["basins"]["reference"]["alpha_l"] * _worth(result)
@@ -171,7 +196,8 @@ def _alpha_l(result: dict) -> dict | None:
         low, high = reference["interval"]
         text = (
             f"αL lies {model['value']:.2f} kT above the rest; the reference says "
-            f"{reference['value']:.2f} kT (95 % interval {low:.2f} to {high:.2f})."
+            f"{reference['value']:.2f} kT (95 % interval {low:.2f} to {high:.2f})"
+            + (f"; {_TOO_FEW} whether that is wrong." if level == "unknown" else ".")
         )
     return _check("Free energy of αL", level, text)
 
@@ -181,7 +207,7 @@ def _energy(result: dict) -> dict:
         return _check("Energies", "unknown", "Potential energies were not compared.")
     row, sides = result["metrics"]["energy_w1"], result["observables"]["energy"]
     excess = float("inf") if row["excess"] is None else row["excess"]
-    level = _level(excess / sides["reference"]["sd"], ENERGY)
+    level = _beyond_chance(_level(excess / sides["reference"]["sd"], ENERGY), row)
     if sides["not_finite"]:
         level = "bad"
     shift = sides["model"]["median"] - sides["reference"]["median"]
@@ -190,6 +216,7 @@ def _energy(result: dict) -> dict:
         "good": "Energies follow the Boltzmann distribution of the reference",
         "fair": "Energies are close to the reference but shifted or misshapen",
         "bad": "Energies are not those of the reference",
+        "unknown": f"Energies differ, and {_TOO_FEW} whether they are wrong",
     }[level]
     text = f"{words}: the median is {abs(shift):.2f} kT {side} it"
     parts = sides.get("by_force")
@@ -218,9 +245,7 @@ def _bonds(result: dict) -> dict:
     if row["value"] is None:
         return _check("Bond fluctuations", "bad", "A typical bond does not fluctuate at all.")
     middle = (1 + row["value"]) ** -0.5
-    # Beyond chance: the interval has to leave 0 out as well.
-    low, high = row["interval"] or (row["value"], row["value"])
-    certain = low is not None and (low > 0 or high < 0)
+    certain = abs(row["value"]) > CHANCE * _spread(row)
     level = _level(abs(math.log(middle)), BOND_WIDTH)
     if not certain:
         # A large ratio that chance may have made is not good either: it is not known.
@@ -339,8 +364,9 @@ def _order(result: dict) -> dict | None:
     )
     if truth < REMEMBERED:
         return _check(aspect, "unknown", f"The frames are too far apart to tell: {told}.")
-    certain = row["interval"][0] > row["floor"]
-    level = _level(row["excess"], RELAXATION) if certain else "good"
+    level = _beyond_chance(_level(row["excess"], RELAXATION), row)
+    if level == "unknown":
+        return _check(aspect, level, f"The trajectory is too short to tell: {told}.")
     if level == "good":
         return _check(aspect, level, f"The torsions relax as in the reference: {told}.")
     if model < 0.1 * truth:
