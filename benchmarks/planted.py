@@ -77,7 +77,7 @@ class Pool:
         return replace(found, xyz=(found.xyz + noise).astype(np.float32))
 
     def reference(self, frames: int, rng: np.random.Generator, correlated: bool) -> Reference:
-        """Return a reference of six runs whose frames are drawn anew, every other with positions."""
+        """Return a reference of six runs of new draws, every other frame with positions."""
         each = frames // RUNS
         chosen = self.correlated_rows if correlated else self.rows
         found = self.draw(np.concatenate([chosen(each, rng) for _ in range(RUNS)]), rng)

@@ -27,7 +27,7 @@ MATHEMATICS = {
     "objectives": FOUNDATION | {"brownian", "sde", "nn", "flow_map"},
 }
 ALLOWED = MATHEMATICS | {
-    "analysis": {"units", "errors", "files", "registry", "colours"},
+    "analysis": {"units", "errors", "files", "registry", "colours", "trajectories"},
     "data": FOUNDATION | {"systems", "analysis"},
     "md": FOUNDATION | {"systems", "data", "analysis"},
     "training": FOUNDATION | {"systems", "data", "analysis", *MATHEMATICS},

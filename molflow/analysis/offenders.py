@@ -10,7 +10,8 @@ import mdtraj
 from molflow.analysis.own_files import OFFENDERS_HEADER, check_offenders_paths
 from molflow.analysis.samples import Samples
 from molflow.errors import MolflowError
-from molflow.files import ascii_path, check_hdf5, replacing, writable_folder
+from molflow.files import check_hdf5, replacing, writable_folder
+from molflow.trajectories import write_trajectory
 
 #: Formats of the trajectory.
 FORMATS = (".dcd", ".xtc", ".h5", ".pdb")
@@ -76,8 +77,7 @@ def write_offenders(path: Path, samples: Samples) -> None:
                 old.unlink(missing_ok=True)
         return
     made = mdtraj.Trajectory(samples.offenders, samples.features.topology)
-    with replacing(path) as temporary, ascii_path(temporary) as plain:
-        made.save(str(plain))
+    write_trajectory(path, made.xyz, made.topology)
     if topology is not None:
         with replacing(topology) as temporary:
             made[0].save(str(temporary))

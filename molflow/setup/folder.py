@@ -42,7 +42,7 @@ def new_folder(out: str | Path) -> Iterator[Path]:
             f"out is '{out}', which is there already: choose another folder for the system."
         )
     check_length(out)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    temporary = out.parent / f".{out.name}.{os.getpid()}.partial"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(out.parent, glob.escape(out.name))
