@@ -28,6 +28,8 @@ from molflow.files import (
 
 #: Names, without what they end in, of files that go beside others of any name.
 _BESIDE = "topology", "metrics"
+#: What tells processes that train together which of them they are.
+_RANKS = "RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK"
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -49,7 +51,7 @@ def alone_with(
 
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            if int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0):
+            if any(int(os.environ.get(name) or 0) for name in _RANKS):
                 return function(*args, **kwargs)
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()

@@ -67,10 +67,11 @@ def test_all_that_is_written_is_held(tmp_path):
 
 def test_of_processes_that_train_together_the_first_holds_the_folder(tmp_path, monkeypatch):
     work = alone_in(lambda out: out)
-    monkeypatch.setenv("LOCAL_RANK", "1")
     with at_work_in(tmp_path):
-        assert work(tmp_path) == tmp_path
-        monkeypatch.setenv("LOCAL_RANK", "0")
+        for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"):
+            monkeypatch.setenv(name, "1")
+            assert work(tmp_path) == tmp_path
+            monkeypatch.setenv(name, "0")
         with pytest.raises(MolflowError, match="another process"):
             work(tmp_path)
 
@@ -155,8 +156,8 @@ def made(tmp_path):
 
 def compared(folder, **options):
     return compare(
-        folder / "ens.dcd", folder / "ref", folder / "out" / "a.html", exact_transport=False, jobs=1,
-        **options,
+        folder / "ens.dcd", folder / "ref", folder / "out" / "a.html", exact_transport=False,
+        jobs=1, **options,
     )  # fmt: skip
 
 

@@ -26,8 +26,8 @@ def heard_afterwards() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for held, handler in before.items():
             # None: a handler that was not set from Python, which cannot be put back from here.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            signal.signal(held, signal.SIG_DFL if handler is None else handler)
         for number in came[:1]:
             signal.raise_signal(number)

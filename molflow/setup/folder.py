@@ -41,7 +41,6 @@ def new_folder(out: str | Path) -> Iterator[Path]:
         raise MolflowError(
             f"out is '{out}', which is there already: choose another folder for the system."
         )
-    check_length(out)
     temporary = out.parent / f".{out.name}.{os.getpid()}.partial"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
