@@ -53,7 +53,7 @@ WARM = 350.0
 OBSERVABLES = ("share:alpha_l", "coupling:1", "distance:ACE1-C,NME3-N")
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 #: Paths on which observables are seen at all numbers of steps.
-PATHS = 1024
+PATHS = 512
 #: Strength of the umbrella over phi, kJ/mol, and its centre, rad.
 UMBRELLA = (40.0, math.pi / 3)
 
@@ -319,7 +319,7 @@ def warm_as_reward(work: Path) -> dict:
     result = {}
     for steps in (4, 8):
         out = work / f"tilted-{steps}.dcd"
-        sample(SYSTEM, steps, 4096, out, path_seed=9, progress=False)
+        sample(SYSTEM, steps, 2048, out, path_seed=9, progress=False)
         energies = read_arrays(out.with_suffix(".npz"))["energies"]
         finite = energies[np.isfinite(energies)]
         tilt = finite / thermal_energy(300.0) - finite / thermal_energy(WARM)
@@ -376,7 +376,7 @@ def main() -> None:
     parser.add_argument("--md", type=Path, help="simulation at 350 K")
     parser.add_argument("--seeds", type=int, default=8, help="runs of 256 weighted samples")
     parser.add_argument("--steps", type=int, default=5, help="network calls of a weighted sample")
-    parser.add_argument("--n", type=int, default=2048, help="steered conformations")
+    parser.add_argument("--n", type=int, default=1024, help="steered conformations")
     parser.add_argument("--work", type=Path, default=Path("runs/targets"))
     parser.add_argument(
         "--only", choices=("toys", "temperature", "reward", "warm_as_reward", "levels")
