@@ -18,6 +18,7 @@ from molflow.cli_arguments import (
     whole_numbers,
 )
 from molflow.cli_verb import verb
+from molflow.errors import MolflowError
 
 
 @verb
@@ -81,7 +82,8 @@ def estimate(
         typer.Argument(
             metavar="OBSERVABLE",
             help="share:BASIN (beta, alpha_r, alpha_l), coupling:K (HN and Hα over the K-th phi) "
-            "or distance:ATOM,ATOM such as distance:ACE1-C,NME3-N.",
+            "distance:ATOM,ATOM such as distance:ACE1-C,NME3-N, noe:ATOM,ATOM (r⁻⁶) or radius "
+            "(of gyration).",
         ),
     ],
     calls: Annotated[int, typer.Option(help="Network calls in all.")] = 200_000,
@@ -121,3 +123,51 @@ def estimate(
         progress=not quiet,
     )
     typer.echo(format_estimate(result))
+
+
+@verb
+def restrain(
+    ensemble: Annotated[
+        Path, typer.Argument(metavar="ENSEMBLE", help="Trajectory, as for compare.")
+    ],
+    mean: Annotated[
+        list[str],
+        typer.Option(
+            metavar="OBSERVABLE=VALUE",
+            help="Mean that an observable (as for molflow estimate) is to have, with its error if "
+            "it has one: coupling:1=6.5+-0.3; of noe:ATOM,ATOM the distance in nm. Give it again "
+            "for more.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Weights to write, .npz.")] = Path("restrained.npz"),
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Weights to begin with. Default: those that the ensemble brings."),
+    ] = None,
+    top: Annotated[
+        Path | None, typer.Option(help="Topology. Default: topology.pdb beside the trajectory.")
+    ] = None,
+) -> None:
+    """Weigh an ensemble so that observables have the means of an experiment.
+
+    By maximum entropy: the nearest ensemble that has them. The weights are for compare and
+    resample.
+
+    Example: `molflow restrain ensemble.dcd --mean coupling:1=6.5+-0.3 --out restrained.npz`
+    """
+    from molflow.exact.maximum_entropy import format_restrained
+    from molflow.exact.maximum_entropy import restrain as run
+
+    means = dict(_mean(text) for text in mean)
+    typer.echo(format_restrained(run(ensemble, means, out, weights=weights, top=top)))
+
+
+def _mean(text: str) -> tuple[str, tuple[float, float]]:
+    name, _, rest = text.partition("=")
+    value, _, error = rest.replace("±", "+-").partition("+-")
+    try:
+        return name.strip(), (float(value), float(error or 0.0))
+    except ValueError as wrong:
+        raise MolflowError(
+            f"--mean is '{text}': write OBSERVABLE=VALUE or OBSERVABLE=VALUE+-ERROR."
+        ) from wrong

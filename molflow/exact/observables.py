@@ -26,7 +26,8 @@ def observable(name: str, topology: mdtraj.Topology) -> tuple[Observable, str]:
     name : str
         ``share:BASIN`` of beta, alpha_r or alpha_l; ``coupling:K``, the scalar coupling of HN and
         Hα over the K-th torsion phi by Karplus' equation (parameters of Vögeli et al. 2007, by
-        mdtraj), Hz; ``distance:ATOM,ATOM`` of atoms such as ALA2-CB, nm.
+        mdtraj), Hz; ``distance:ATOM,ATOM`` of atoms such as ALA2-CB, nm; ``noe:ATOM,ATOM``, r⁻⁶ of
+        such, nm⁻⁶; ``radius``, the radius of gyration, nm.
     topology : mdtraj.Topology
 
     Raises
@@ -47,6 +48,11 @@ def observable(name: str, topology: mdtraj.Topology) -> tuple[Observable, str]:
         return _coupling(rest, topology), "Hz"
     if kind == "distance":
         return _distance(rest, topology), "nm"
+    if kind == "noe":
+        distance = _distance(rest, topology)
+        return lambda trajectory: distance(trajectory) ** -6, "nm⁻⁶"
+    if name == "radius":
+        return _radius(topology), "nm"
     raise MolflowError(f"there is no observable '{name}': write for example {EXAMPLES}.")
 
 
@@ -83,3 +89,16 @@ def _distance(pair: str, topology: mdtraj.Topology) -> Observable:
         )
     atoms = np.array([[names[word] for word in words]])
     return lambda trajectory: mdtraj.compute_distances(trajectory, atoms)[:, 0].astype(float)
+
+
+def _radius(topology: mdtraj.Topology) -> Observable:
+    masses = np.array([atom.element.mass for atom in topology.atoms])
+    shares = masses / masses.sum()
+
+    def radius(trajectory: mdtraj.Trajectory) -> np.ndarray:
+        # mdtraj's compute_rg takes masses and measures from the centre of geometry all the same.
+        x = trajectory.xyz.astype(np.float64)
+        x = x - np.einsum("a,nax->nx", shares, x)[:, None]
+        return np.sqrt(np.einsum("a,nax,nax->n", shares, x, x))
+
+    return radius
