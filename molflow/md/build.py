@@ -15,8 +15,12 @@ from molflow.md.forcefields import (
     check_particles,
     read_system_xml,
 )
+from molflow.md.implicit import with_built_in_obc
 from molflow.md.potentials.build import build_with_potential
 from molflow.systems import MolecularSystem
+
+#: Atoms beyond which the Reference platform is not timed.
+_LARGEST = 500
 
 
 def build(system: MolecularSystem) -> tuple[openmm.System, app.Topology]:
@@ -43,6 +47,7 @@ def build(system: MolecularSystem) -> tuple[openmm.System, app.Topology]:
         _check_box(system, topology)
         built = apply_forcefield(system, topology)
         check_particles(built, system.name)
+        with_built_in_obc(built)
     box = topology.getPeriodicBoxVectors()
     if box is not None and not built.usesPeriodicBoundaryConditions():
         raise MolflowError(
@@ -147,6 +152,8 @@ def make_simulation(
 def fastest_platform(system: MolecularSystem, seconds: float = 0.3) -> tuple[str, dict[str, float]]:
     """Time every OpenMM platform for a moment and name the fastest; Reference for a potential.
 
+    Reference is left out for many atoms if there is another: a step of it takes too long.
+
     Parameters
     ----------
     system : MolecularSystem
@@ -161,9 +168,14 @@ def fastest_platform(system: MolecularSystem, seconds: float = 0.3) -> tuple[str
     """
     if system.potential is not None:
         return "Reference", {}  # the time is spent in the potential, wherever that runs
-    speeds = {}
-    for index in range(openmm.Platform.getNumPlatforms()):
-        name = openmm.Platform.getPlatform(index).getName()
+    speeds: dict[str, float] = {}
+    names = [
+        openmm.Platform.getPlatform(index).getName()
+        for index in range(openmm.Platform.getNumPlatforms())
+    ]
+    for name in sorted(names, key="Reference".__eq__):
+        if name == "Reference" and speeds and build(system)[0].getNumParticles() > _LARGEST:
+            continue
         try:
             simulation = make_simulation(system, system.temperature, 1, name)
             simulation.minimizeEnergy(maxIterations=20)

@@ -27,7 +27,7 @@ from molflow.md.build import fastest_platform
 from molflow.md.energies import potential_energies
 from molflow.md.exchange import unpacked
 from molflow.md.flattening import names_of
-from molflow.md.replica import ReplicaPlan
+from molflow.md.replica import ReplicaPlan, ended_path
 from molflow.md.runner import part_folder
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem
@@ -55,8 +55,8 @@ def begin(system, draft: ReplicaPlan, replicas: int, out: Path, platform: str | 
                 "give the same settings to resume it, or choose another folder."
             )
         return stored
-    fastest, speeds = fastest_platform(system)
-    chosen = replace(draft, platform=platform or fastest)
+    fastest, speeds = (platform, {}) if platform else fastest_platform(system)
+    chosen = replace(draft, platform=fastest)
     for replica in range(replicas):
         _check_parts(system, chosen, part_folder(out, replica))
     topology = mdtraj.Trajectory(system.start_positions(), system.topology())
@@ -119,6 +119,7 @@ def _check_parts(system: MolecularSystem, plan: ReplicaPlan, folder: Path) -> No
 
 def finish(system, plans: list[ReplicaPlan], out: Path, manifest: dict) -> dict:
     summaries, hashes = [], {}
+    plans = [_as_far_as_it_went(plan, part_folder(out, k)) for k, plan in enumerate(plans)]
     flattening = plans[0].flattening
     if flattening is not None:
         hashes["bias.npz"] = sha256_of(out / "bias.npz")
@@ -138,6 +139,15 @@ def finish(system, plans: list[ReplicaPlan], out: Path, manifest: dict) -> dict:
     write_json(out / "simulation.json", manifest)
     remove_parts(out, len(plans))
     return manifest
+
+
+def _as_far_as_it_went(plan: ReplicaPlan, folder: Path) -> ReplicaPlan:
+    """Return the plan with the frames that a replica has which ended early."""
+    if not ended_path(folder).exists():
+        return plan
+    last = unpacked(read_arrays(folder / "checkpoint.npz"))["segment"] - 1
+    frames = len(read_arrays(folder / f"segment-{last:05d}.npz")["energies"])
+    return replace(plan, frames=last * plan.segment_frames + frames)
 
 
 def _flattened(system: MolecularSystem, plans: list[ReplicaPlan], out: Path) -> dict:

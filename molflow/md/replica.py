@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from openmm import unit
 from openmm.app import ReplicaExchangeSampler
 
 from molflow.errors import MolflowError
-from molflow.files import read_arrays, write_arrays
+from molflow.files import read_arrays, write_arrays, write_text
 from molflow.md.bias import TorsionBias
 from molflow.md.build import make_simulation
 from molflow.md.exchange import packed, restore, unpacked
@@ -20,6 +21,10 @@ from molflow.md.minimise import minimise
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem
 from molflow.units import thermal_energy
+
+
+#: The fewest frames of a replica that ends early, and the share of its time for equilibration.
+_FEWEST, _EQUILIBRATION = 30, 0.2
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,11 @@ class ReplicaPlan:
         return -(-self.frames // self.segment_frames)
 
 
+def ended_path(folder: Path) -> Path:
+    """Return the file in a replica's folder that says that it has ended early."""
+    return folder / "ended"
+
+
 class Replica:
     """A replica in a folder: segments of frames, and one checkpoint after each segment.
 
@@ -52,6 +62,9 @@ class Replica:
 
     Under a static bias V the energies are those of the system without it, and every frame has the
     logarithm of its weight, V / kT.
+
+    With a `deadline` (of `time.time`) it ends where it is then, with 30 frames at least, and the
+    file ``ended`` says so; equilibration gets a fifth of the time that is left at the start.
     """
 
     def __init__(
@@ -60,8 +73,11 @@ class Replica:
         plan: ReplicaPlan,
         folder: Path,
         bias: TorsionBias | None = None,
+        deadline: float | None = None,
     ):
         self.system, self.plan, self.folder, self.bias = system, plan, Path(folder), bias
+        self.deadline = float("inf") if deadline is None else deadline
+        self.begun = time.time()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.simulation = make_simulation(
             system,
@@ -74,6 +90,11 @@ class Replica:
         steps = round(interval * 1e3 / system.timestep)
         states = [{"temperature": value * unit.kelvin} for value in plan.temperatures]
         self.sampler = ReplicaExchangeSampler(states, self.simulation, steps)
+
+    @property
+    def ended_path(self) -> Path:
+        """File of a replica that has ended early."""
+        return ended_path(self.folder)
 
     @property
     def checkpoint_path(self) -> Path:
@@ -90,9 +111,13 @@ class Replica:
         while segment < self.plan.segments:
             done = segment * self.plan.segment_frames
             count = min(self.plan.segment_frames, self.plan.frames - done)
-            write_arrays(self.segment_path(segment), **self._record(count))
+            recorded = self._record(count, self.deadline, max(1, _FEWEST - done))
+            write_arrays(self.segment_path(segment), **recorded)
             segment += 1
             self._save(segment)
+            if time.time() > self.deadline:
+                write_text(self.ended_path, "")
+                return
 
     def _start(self) -> int:
         # ReplicaExchangeSampler draws its exchanges from Python's global generator.
@@ -107,18 +132,22 @@ class Replica:
             positions=True, velocities=True, parameters=True, integratorParameters=True
         )
         self.sampler.replicaConformation = [state] * len(self.plan.temperatures)
-        self._record(self.plan.equilibration_frames)
+        left = self.deadline - self.begun
+        self._record(self.plan.equilibration_frames, self.begun + _EQUILIBRATION * left)
         self._save(0)
         return 0
 
-    def _record(self, frames: int) -> dict[str, np.ndarray]:
+    def _record(self, frames: int, deadline: float, fewest: int = 0) -> dict[str, np.ndarray]:
         sampler = self.sampler
         positions: list[np.ndarray] = []
         energies: list[float] = []
         walkers: list[int] = []
         biases: list[float] = []
         accepted = 0
-        for _ in range(frames):
+        for done in range(frames):
+            if done >= fewest and time.time() > deadline:
+                frames = done
+                break
             for exchange in range(self.plan.exchanges_per_frame):
                 before = list(sampler.replicaStateIndex)
                 # The frame is taken by the reporter, which sees the walkers before they swap.

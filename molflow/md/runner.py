@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 from molflow.errors import MolflowError
 from molflow.md.bias import TorsionBias, load_bias
 from molflow.md.metadynamics import Metadynamics, built_bias
-from molflow.md.replica import Replica, ReplicaPlan
+from molflow.md.replica import Replica, ReplicaPlan, ended_path
 from molflow.md.workers import caller_not_rerun, end_with_parent, spawning
 from molflow.progress import Lines
 from molflow.systems import MolecularSystem
@@ -59,8 +59,12 @@ def run_replicas(
     jobs: int,
     progress: bool,
     bias: TorsionBias | None = None,
+    seconds: float | None = None,
 ) -> None:
     """Run every replica to its end, at most `jobs` at once.
+
+    With `seconds` of wall-clock time each gets its share of them, and ends early where it does not
+    get further.
 
     Raises
     ------
@@ -71,8 +75,9 @@ def run_replicas(
         _Part(f"replica {replica}", folder, plan, partial(Replica, system, plan, folder, bias))
         for replica, plan in enumerate(plans)
         for folder in [part_folder(out, replica)]
+        if not ended_path(folder).exists()
     ]
-    _run(parts, jobs, progress, "simulating")
+    _run(parts, jobs, progress, "simulating", seconds)
 
 
 def run_metadynamics(
@@ -101,7 +106,9 @@ def run_metadynamics(
     return load_bias(path)
 
 
-def _run(parts: list[_Part], jobs: int, progress: bool, title: str) -> None:
+def _run(
+    parts: list[_Part], jobs: int, progress: bool, title: str, seconds: float | None = None
+) -> None:
     """Run parts to their end, at most `jobs` at once, each in a process of its own.
 
     One process a part, because OpenMM's Reference platform and Python's ``random`` keep one
@@ -113,12 +120,19 @@ def _run(parts: list[_Part], jobs: int, progress: bool, title: str) -> None:
         If a part fails or its process dies.
     """
     waiting = list(parts)
+    end = None if seconds is None else time.time() + seconds
     running: dict[str, tuple] = {}
     try:
         with _progress(parts, progress, title) as update:
             while waiting or running:
                 while waiting and len(running) < jobs:
+                    # So many rounds are left, this one too, for those that wait.
+                    rounds = -(-len(waiting) // jobs)
                     part = waiting.pop(0)
+                    if end is not None:
+                        now = time.time()
+                        share = max(0.0, end - now) / rounds
+                        part = replace(part, make=partial(part.make, deadline=now + share))
                     receiver, sender = spawning.Pipe(duplex=False)
                     process = spawning.Process(target=_work, args=(part, sender))
                     with caller_not_rerun():

@@ -35,6 +35,7 @@ def simulate(
     jobs: int | None = None,
     equilibration="100ps",
     progress: bool = True,
+    seconds: float | None = None,
 ) -> dict:
     """Run reference molecular dynamics, or go on where it stopped.
 
@@ -72,6 +73,9 @@ def simulate(
         Replicas that run at once; by default one per core.
     progress : bool
         Show a bar and messages on stderr.
+    seconds : float, optional
+        Of wall-clock time, after which replicas end where they are, with 30 frames at least; how
+        many they have depends on the machine then.
 
     Returns
     -------
@@ -123,7 +127,7 @@ def simulate(
         bias = None
         if draft.flattening is not None:
             bias = run_metadynamics(system, draft, manifest["platform"], out, progress)
-        run_replicas(system, plans, out, jobs, progress, bias)
+        run_replicas(system, plans, out, jobs, progress, bias, seconds)
         manifest["seconds_of_last_session"] = round(clock.monotonic() - start, 1)
         return finish(system, plans, out, manifest)
 

@@ -18,11 +18,13 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from torch.utils.data import Dataset
 
 from molflow.devices import find_device
+from molflow.errors import MolflowError
 from molflow.files import writable_folder
 from molflow.flow_map.base import FlowMap
 from molflow.objectives.residuals import Objective
 from molflow.training.callbacks import Export, History, Scores, Validation, Write
 from molflow.training.checkpoint_io import SafetensorsCheckpointIO
+from molflow.training.clock import TrainingClock
 from molflow.training.loss_weight import LossWeight
 from molflow.training.module import FlowMapTraining
 from molflow.training.optimisation import Optimisation
@@ -168,15 +170,23 @@ def fit(
     """
     settings, place = Optimisation() if settings is None else settings, find_device(device)
     processes = find_processes(devices, nodes, place)
-    module = FlowMapTraining(flow_map.train(), objective, settings, weight, advice, on_host)
+    if settings.seconds is not None and processes.several:
+        raise MolflowError(
+            f"seconds is {settings.seconds:g}, and several processes, each with a clock of its "
+            "own, cannot end together by it: leave it out, or train in one."
+        )
+    clock = TrainingClock(settings)
+    module = FlowMapTraining(
+        flow_map.train(), objective, settings, weight, advice, on_host, clock
+    )
     if compiled:
         for trained in (module.flow_map, module.teacher):
             trained.compile_parts()
     out = None if out is None else writable_folder(out)
     history = History(None if out is None else out / "metrics.csv")
-    callbacks: list[lightning.Callback] = [history]
+    callbacks: list[lightning.Callback] = [clock, history]
     if validation is not None:
-        callbacks.insert(0, Validation(validation, settings.validate_every))
+        callbacks.insert(1, Validation(validation, settings.validate_every))
     if write is not None:
         callbacks.append(Export(write, history))
     with own_surroundings():

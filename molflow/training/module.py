@@ -13,6 +13,7 @@ from molflow.flow_map.base import FlowMap
 from molflow.objectives.residuals import Objective, Residuals
 from molflow.objectives.weighting import weighted
 from molflow.training.averages import Averages
+from molflow.training.clock import TrainingClock
 from molflow.training.loss_weight import LossWeight
 from molflow.training.optimisation import Optimisation
 from molflow.training.schedule import learning_rate_factor
@@ -41,6 +42,8 @@ class FlowMapTraining(lightning.LightningModule):
         What else than the learning rate may help where a gradient is no number.
     on_host : tuple of str
         Entries of a batch, then a dictionary, that stay on the processor.
+    clock : TrainingClock, optional
+        Says how far the training is, for the learning rate.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class FlowMapTraining(lightning.LightningModule):
         weight: LossWeight | None = None,
         advice: str = "",
         on_host: tuple[str, ...] = (),
+        clock: TrainingClock | None = None,
     ):
         super().__init__()
         self.failed: Tensor
@@ -59,6 +63,7 @@ class FlowMapTraining(lightning.LightningModule):
             flow_map, kept=settings.ema_decay, teacher=settings.teacher_decay
         )
         self.weight, self.advice, self.on_host = weight, advice, on_host
+        self.clock = TrainingClock(settings) if clock is None else clock
         #: The first step whose gradient was no number; none if infinite.
         self.register_buffer("failed", torch.tensor(float("inf")), persistent=False)
         # Rollouts of one process are not those of another; this is what DDP looks for.
@@ -118,10 +123,17 @@ class FlowMapTraining(lightning.LightningModule):
         if self.failed.device.type == "cpu":
             self._check_gradients()
 
+    def on_train_batch_start(self, batch, index) -> int | None:
+        """Make no step more where a session resumes a training whose time is spent."""
+        if not self.clock.spent:
+            return None
+        self.trainer.should_stop = True
+        return -1
+
     def on_train_batch_end(self, outputs, batch, index) -> None:
         """Move the averages towards the student."""
         self.averages.update(self.flow_map, self.global_step)
-        if self.trainer.is_last_batch:
+        if self.trainer.is_last_batch or self.trainer.should_stop:
             self._check_gradients()
 
     def _check_gradients(self) -> None:
@@ -142,7 +154,7 @@ class FlowMapTraining(lightning.LightningModule):
             weight_decay=0.0,
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: learning_rate_factor(step, self.settings)
+            optimizer, lambda step: learning_rate_factor(self.clock.reached(step), self.settings)
         )
         return {
             "optimizer": optimizer,

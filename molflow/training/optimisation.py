@@ -11,6 +11,12 @@ class Optimisation(Section):
     """Length, rates and averages of a training."""
 
     steps: int = Field(10000, gt=0, description="training steps")
+    seconds: float | None = Field(
+        None,
+        gt=0,
+        description="wall-clock time of all sessions together, after which training ends where it "
+        "is; rates then fall by whatever is further, steps or time",
+    )
     learning_rate: float = Field(1e-3, gt=0)
     learning_rate_warmup: int = Field(200, ge=0, description="steps")
     learning_rate_decay: int = Field(3000, ge=0, description="last steps, cosine to zero")

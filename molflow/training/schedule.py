@@ -13,7 +13,7 @@ def decay_begins(config: Optimisation) -> int:
     return max(config.steps - config.learning_rate_decay, config.learning_rate_warmup)
 
 
-def learning_rate_factor(step: int, config: Optimisation) -> float:
+def learning_rate_factor(step: float, config: Optimisation) -> float:
     """Return the factor on the learning rate: linear warm-up, plateau, final cosine to zero."""
     factor = min(1.0, (step + 1) / max(1, config.learning_rate_warmup))
     begins = decay_begins(config)

@@ -62,11 +62,34 @@ def assert_same_files(first, second):
             assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
 
+def test_a_simulation_that_has_no_more_time_ends_early(tmp_path, system):
+    """Frames are the first ones of the simulation that is not cut short; 30 of them at least."""
+    settings = SETTINGS | {"time": "1ns", "equilibration": "50fs", "tempering": None}
+    out = tmp_path / "md"
+    begun = time.time()
+    manifest = simulate(system, out=out, progress=False, jobs=1, seconds=14.0, **settings)
+    assert time.time() - begun < 30.0
+    frames = [run["frames"] for run in manifest["runs"]]
+    assert all(30 <= count < 20_000 for count in frames)
+    assert manifest["plan"]["frames"] == 20_000 and not part_folder(out, 0).exists()
+    arrays = read_arrays(out / "replica-0.npz")
+    assert len(arrays["times"]) == frames[0]
+    assert arrays["times"][-1] == pytest.approx(0.05 * frames[0])
+    short = settings | {"time": "1.5ps"}
+    simulate(system, out=tmp_path / "short", progress=False, **short)
+    assert np.array_equal(
+        read_arrays(tmp_path / "short/replica-0.npz")["energies"], arrays["energies"][:30]
+    )
+    again = simulate(system, out=out, progress=False, seconds=14.0, **settings)
+    assert again["runs"] == manifest["runs"]
+
+
 def test_finished_folder(whole, system):
     out, manifest = whole
     assert read_json(out / "simulation.json") == manifest
     assert manifest["status"] == "finished" and manifest["ensemble_hash"] == system.ensemble_hash
-    assert manifest["platform_steps_per_second"]["Reference"] > 0
+    assert manifest["platform"] == "Reference"
+    assert manifest["platform_steps_per_second"] == {}  # nothing is timed where one is named
     assert not part_folder(out, 0).exists()
     first = mdtraj.load(out / "replica-0.dcd", top=out / "topology.pdb")
     other = mdtraj.load(out / "replica-1.dcd", top=out / "topology.pdb")

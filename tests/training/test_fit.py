@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+import time
 import warnings
 from itertools import repeat
 
@@ -18,8 +19,10 @@ from molflow.flow_map.lifted import LiftedFlowMap
 from molflow.objectives.matching import direct_residual, matching_residual
 from molflow.objectives.residuals import Residuals
 from molflow.sde.ornstein_uhlenbeck import OrnsteinUhlenbeck
+from molflow.training.clock import TrainingClock
 from molflow.training.loss_weight import LossWeight
 from molflow.training.module import FlowMapTraining
+from molflow.training.schedule import learning_rate_factor
 
 SDE = OrnsteinUhlenbeck(1.0, 0.5)
 SETTINGS = molflow.Optimisation(
@@ -140,3 +143,45 @@ def test_processes_have_batches_of_their_own():
 def test_a_device_that_is_not_there_is_a_sentence():
     with pytest.raises(MolflowError, match="device is 'tpu': choose auto"):
         molflow.fit(small_map(), force, lambda epoch: repeat(None, 1), SETTINGS, device="tpu")
+
+
+def test_a_training_ends_with_its_time(tmp_path):
+    settings = SETTINGS.model_copy(
+        update={"steps": 10_000, "learning_rate_decay": 4000, "seconds": 1.5}
+    )
+    steps_done, clock = [], {}
+
+    def slow(epoch):
+        for batch in batches(epoch):
+            time.sleep(0.01)
+            yield batch
+
+    def write(trained, steps, rows):
+        steps_done.append(rows[-1]["step"])
+
+    def trained():
+        begun = time.monotonic()
+        found = molflow.fit(
+            small_map(), force, slow, settings, device="cpu", out=tmp_path / "run", write=write
+        )  # fmt: skip
+        clock["seconds"] = time.monotonic() - begun
+        return found
+
+    first = trained()
+    assert 1.5 <= clock["seconds"] < 6.0 and 5 < steps_done[-1] < 151
+    last = steps_done[-1]
+    again = trained()
+    # The time is spent: not a step more, and the same weights.
+    assert torch.equal(first.network.features, again.network.features)
+    assert steps_done[-1] == last
+
+
+def test_rates_follow_what_is_further_steps_or_time():
+    settings = SETTINGS.model_copy(update={"steps": 100, "seconds": 10.0})
+    clock = TrainingClock(settings)
+    clock.load_state_dict({"elapsed": 5.0})
+    assert clock.reached(20) == pytest.approx(50.0, abs=1.0) and clock.reached(80) == 80
+    clock.load_state_dict({"elapsed": 50.0})
+    assert clock.reached(20) == 100
+    assert learning_rate_factor(clock.reached(20), settings) == pytest.approx(0.0, abs=1e-12)
+    assert TrainingClock(SETTINGS).reached(20) == 20
