@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +52,7 @@ def compare(
     force: bool = False,
     seed: int = 0,
     jobs: int | None = None,
+    account: Sequence[str] = (),
 ) -> dict:
     """Score an ensemble against the held-out runs of a reference.
 
@@ -101,6 +103,9 @@ def compare(
         Of the bootstrap and of random thinning.
     jobs : int, optional
         Processes for computing energies.
+    account : sequence of str
+        How the ensemble came about, sentences for the report. With it the verdict says whether the
+        ensemble is usable, which none is that too short a reference was held out for.
 
     Returns
     -------
@@ -127,7 +132,7 @@ def compare(
         cut_note,
         time_notes,
     )
-    from molflow.analysis.verdict import verdict
+    from molflow.analysis.verdict import usability, verdict
     from molflow.analysis.weight_files import read_log_weights
     from molflow.analysis.weighting import normalised
 
@@ -199,6 +204,9 @@ def compare(
         result["observables"]["energy"]["by_force"] = by_force
     result["clusters"] = representatives(samples, scored_part(truth), given.positions_at)
     result["verdict"] = verdict(result)
+    if account:
+        result["account"] = list(account)
+        result["verdict"] = usability(result)
     result["provenance"] = provenance(given, truth)
     given.check_unchanged()
     if offenders is not None:

@@ -2,89 +2,38 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from molflow.budget import (
+    END,
+    LEAST_END,
+    REPLICAS,
+    SIMULATE,
+    Budget,
+    Dynamics,
+    choose_network,
+    dynamics_of,
+    parse_budget,
+)
 from molflow.errors import MolflowError
 from molflow.files import read_json, writable_folder, write_json
 from molflow.parts import alone_in
+from molflow.run_account import account_of, advice
 from molflow.systems import MolecularSystem, load_system
 
-#: Shares of the budget; what is left is for loading, sampling and the comparison.
-_SIMULATE, _TRAIN = 0.25, 0.5
-#: Independent runs, frames of each at most, and intervals between frames to choose from, ps.
-_REPLICAS, _MOST_FRAMES, _INTERVALS = 6, 10_000, (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-#: Conformations that are drawn, and network calls for each.
-_SAMPLES, _CALLS = 2000, 8
-#: Training steps that are timed, and the shares of a run that ends with a decaying rate.
-_TIMED, _DECAY, _LOCAL = 20, 0.4, 0.1
-#: Seconds below which no stage can do anything.
-_LEAST = 60.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What each stage is given; ps, and words for the configuration of training.
-
-    Attributes
-    ----------
-    time, frame_interval, equilibration : float
-        Of every replica, ps.
-    network : tuple of str
-        ``key=value`` words.
-    training_seconds : float
-        How long training may take.
-    """
-
-    time: float
-    frame_interval: float
-    equilibration: float
-    network: tuple[str, ...]
-    training_seconds: float
-
-
-def plan_of(budget: float, atoms: int, seconds_a_step: float, timestep: float, jobs: int) -> Plan:
-    """Return what a budget buys.
-
-    Parameters
-    ----------
-    budget : float
-        Seconds of wall clock.
-    atoms : int
-        That are learned.
-    seconds_a_step : float
-        Of molecular dynamics, on one core.
-    timestep : float
-        fs.
-    jobs : int
-        Replicas that run at once.
-    """
-    steps = _SIMULATE * budget * jobs / (_REPLICAS * seconds_a_step)
-    length = 1e-3 * timestep * steps
-    interval = next(
-        (step for step in _INTERVALS if length / step <= _MOST_FRAMES), _INTERVALS[-1]
-    )
-    equilibration = interval * max(1, round(min(100.0, 0.1 * length) / interval))
-    frames = max(10, int((length - equilibration) / interval))
-    return Plan(
-        round(frames * interval, 6), interval, round(equilibration, 6), network_words(atoms),
-        _TRAIN * budget,
-    )  # fmt: skip
-
-
-def network_words(atoms: int) -> tuple[str, ...]:
-    """Return the network for so many atoms: wider for small molecules, whose pairs are few."""
-    if atoms <= 40:
-        scalars, vectors, layers, batch = 64, 32, 3, 64
-    else:
-        scalars, vectors, layers, batch = 48, 24, 2, 16
-    return (
-        f"network.scalars={scalars}", f"network.vectors={vectors}", "network.heads=8",
-        f"network.layers={layers}", "network.pair_width=32", f"batch_size={batch}",
-    )  # fmt: skip
+#: Network calls for a conformation, conformations at most and at least, and those that are timed.
+_CALLS, _SAMPLES, _FEWEST, _PROBE = 8, 2000, 128, 64
+#: Seconds for loading and the report, and the share of what is left that sampling is given.
+_REPORT, _SAMPLING = 8.0, 0.7
+#: The shares of a training that ends with a decaying rate, and that begins with short steps.
+_DECAY, _LOCAL = 0.4, 0.1
+#: Steps are planned for a machine that is so much faster than it was when measured.
+_FASTER = 1.3
 
 
 @alone_in
@@ -95,30 +44,35 @@ def run(
     seed: int = 0,
     jobs: int | None = None,
     progress: bool = True,
+    data: str | Path | None = None,
 ) -> dict:
     """Simulate, prepare, train, sample and compare within a budget; the same call goes on.
 
     Parameters
     ----------
     system : str, Path or MolecularSystem
-        With ``:selection`` for some of the atoms.
+        With ``:selection`` for some of the atoms; of a box its ``solute`` is learned.
     out : path
         Folder for ``md``, ``data``, ``training``, ``ensemble.dcd``, ``report.html`` and
         ``run.json``.
     budget : str or float
-        Wall-clock time such as ``"1h"`` or ``"20min"``; a float in seconds. It is divided once,
-        when the folder is begun: a quarter for dynamics, half for training.
+        Wall-clock time such as ``"1h"`` or ``"20min"``; a float in seconds, of all calls together.
+        Dynamics run for three tenths of it, and training until a part is left for sampling and the
+        report; each ends by the clock, not by what was expected of the machine.
     seed : int
         Of everything random.
     jobs : int, optional
         Replicas that run at once; by default one per core.
     progress : bool
         Whether to show progress.
+    data : path, optional
+        Training set that `molflow.prepare` wrote, in place of dynamics.
 
     Returns
     -------
     dict
-        The content of ``run.json``: plan, seconds of each stage, ``verdict`` and ``advice``.
+        The content of ``run.json``: what was decided, seconds of each stage, ``verdict``,
+        ``account`` (what was done, in sentences) and ``advice``.
 
     Raises
     ------
@@ -126,149 +80,159 @@ def run(
         If the budget is too short, `out` holds another run, or a stage fails.
     """
     from molflow.comparison import compare
-    from molflow.data.prepare import prepare
-    from molflow.md.simulate import simulate
     from molflow.sampling.ensemble import sample
-    from molflow.training.run import train
 
     system = system if isinstance(system, MolecularSystem) else load_system(system)
     seconds = parse_budget(budget)
-    out, begun = writable_folder(out), time.monotonic()
-    whole = load_system(system.folder) if system.variant else system
-    plan, jobs = _kept_plan(out, system, whole, seconds, jobs), jobs or os.cpu_count() or 1
+    if system.variant is None and "solute" in system.selections:
+        system = load_system(f"{system.folder}:solute")
+    out = writable_folder(out)
+    clock = _kept_budget(out, system, seconds, data)
+    jobs = jobs or os.cpu_count() or 1
     spent: dict[str, float] = {}
 
-    def stage(name: str, work, *arguments, **options):
+    def stage(name: str, work: Callable, *arguments, **options) -> Any:
         start = time.monotonic()
-        result = work(*arguments, **options)
-        spent[name] = round(time.monotonic() - start, 1)
-        return result
+        try:
+            return work(*arguments, **options)
+        finally:
+            spent[name] = round(time.monotonic() - start, 1)
+            clock.keep()
 
+    if data is None:
+        stage("simulate", _simulate, system, out, clock, seed, jobs, progress)
+        data, reference = out / "data", out / "md"
+        manifest = stage("prepare", _prepare, reference, data, system)
+    else:
+        data, manifest, reference = _given(data)
+    checkpoint = stage("train", _train, system, data, out, clock, seed, progress)
+    number = clock.decided("samples", lambda: _affordable(checkpoint, clock))
     stage(
-        "simulate", simulate, whole, plan.time, replicas=_REPLICAS, out=out / "md", seed=seed,
-        frame_interval=plan.frame_interval, equilibration=plan.equilibration, jobs=jobs,
-        progress=progress,
+        "sample", sample, checkpoint, steps=_CALLS, n=number, out=out / "ensemble.dcd",
+        path_seed=seed, progress=progress, load=False,
     )  # fmt: skip
-    manifest = stage("prepare", prepare, out / "md", out / "data", system)
-    words = (*plan.network, f"seed={seed}")
-    length = _training_steps(out, system, words, plan.training_seconds)
-    checkpoint = stage(
-        "train", train, system, out / "data", out / "training",
-        overrides=(*words, *_schedule(length)), progress=progress,
-    )  # fmt: skip
-    stage(
-        "sample", sample, checkpoint, steps=_CALLS, n=_SAMPLES, out=out / "ensemble.dcd",
-        path_seed=seed, progress=progress,
-    )  # fmt: skip
+    account = account_of(system, manifest, clock.stored, out, _CALLS)
     judged = stage(
-        "compare", compare, out / "ensemble.dcd", out / "md", out / "report.html", jobs=jobs,
-        exact_transport=False,
+        "compare", compare, out / "ensemble.dcd", reference, out / "report.html", jobs=jobs,
+        exact_transport=False, account=(*account, *manifest["lacks"]),
     )  # fmt: skip
     result = {
         "system": system.label,
         "budget_seconds": seconds,
-        "plan": asdict(plan) | {"network": list(plan.network)},
-        "training_steps": length,
-        "seconds": spent | {"whole": round(time.monotonic() - begun, 1)},
+        "decided": {key: value for key, value in clock.stored.items() if key != "of"},
+        "seconds": spent | {"whole": round(clock.elapsed, 1)},
         "verdict": judged["verdict"],
-        "advice": advice(judged, manifest, length),
+        "account": account,
+        "advice": advice(judged, manifest, clock.stored["trained"]),
     }
     write_json(out / "run.json", result)
     return result
 
 
-def parse_budget(budget: str | float) -> float:
-    """Return seconds of text such as ``"1h"`` or ``"20min"``; a float is in seconds.
-
-    Raises
-    ------
-    MolflowError
-        If it is not such a time, or too short for anything.
-    """
-    units = {"h": 3600.0, "min": 60.0, "s": 1.0}
-    text, value = str(budget).strip(), None
-    for unit, size in units.items():
-        if text.endswith(unit):
-            text, scale = text.removesuffix(unit), size
-            break
-    else:
-        scale = 1.0
-    try:
-        value = scale * float(text)
-    except ValueError as error:
+def _kept_budget(out: Path, system: MolecularSystem, seconds: float, data) -> Budget:
+    """Return the clock of the folder, begun now or by an earlier call for the same."""
+    clock = Budget(seconds, out / "plan.json")
+    wanted = {
+        "system": system.label, "ensemble_hash": system.ensemble_hash, "budget": seconds,
+        "data": None if data is None else str(Path(data).resolve()),
+    }  # fmt: skip
+    if clock.decided("of", lambda: wanted) != wanted:
         raise MolflowError(
-            f"budget is '{budget}': write a time such as 1h, 20min or 90s."
-        ) from error
-    if not _LEAST <= value < float("inf"):
-        raise MolflowError(f"budget is '{budget}': give at least {_LEAST:g} seconds.")
-    return value
+            f"'{out}' was begun for another system, budget or training set: choose another folder, "
+            "or give what it was begun with."
+        )
+    return clock
 
 
-def _kept_plan(out: Path, system, whole, seconds: float, jobs: int | None) -> Plan:
-    """Return the plan that the folder was begun with, or make one and keep it."""
-    path = out / "plan.json"
-    wanted = {"system": system.label, "ensemble_hash": system.ensemble_hash, "budget": seconds}
-    if path.exists():
-        stored = read_json(path)
-        if any(stored.get(key) != value for key, value in wanted.items()):
-            raise MolflowError(
-                f"'{out}' was begun for another system or budget: choose another folder, or give "
-                "what it was begun with."
-            )
-        plan = stored["plan"]
-        return Plan(**plan | {"network": tuple(plan["network"])})
-    from molflow.setup.understanding import understand
+def _simulate(system, out: Path, clock: Budget, seed: int, jobs: int, progress: bool) -> None:
+    from molflow.md.simulate import simulate
+    from molflow.setup.understanding import cost_of_step
 
-    cost = understand(whole)["seconds_a_step"]
-    atoms = len(system.atoms) if system.atoms is not None else whole.topology().n_atoms
-    plan = plan_of(
-        seconds, atoms, cost, system.timestep, min(jobs or os.cpu_count() or 1, _REPLICAS)
-    )
-    write_json(path, wanted | {"plan": asdict(plan)})
-    return plan
+    whole = load_system(system.folder) if system.variant else system
+    end = SIMULATE * clock.seconds
 
+    def plan() -> dict:
+        platform, cost = cost_of_step(whole)
+        at_once = min(jobs, REPLICAS)
+        found = dynamics_of(max(1.0, end - clock.elapsed), cost, whole.timestep, at_once)
+        return asdict(found) | {"platform": platform, "seconds_a_step": cost}
 
-def _training_steps(out: Path, system, words: tuple[str, ...], seconds: float) -> int:
-    """Return how many training steps fit; timed once, by a short run that is thrown away."""
-    from molflow.training.run import train
-
-    path = out / "training-steps.json"
-    if path.exists():
-        return read_json(path)["steps"]
-    timing = (f"steps={2 * _TIMED}", f"steps_per_epoch={_TIMED}", "validate_every=1000")
-    train(system, out / "data", out / "timing", overrides=(*words, *timing), progress=False)
-    with open(out / "timing" / "metrics.csv", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    each = max(float(rows[-1]["seconds"]), 0.1) / _TIMED
-    steps = max(100, int(seconds / each) // 50 * 50)
-    write_json(path, {"steps": steps, "seconds_a_step": each})
-    return steps
-
-
-def _schedule(steps: int) -> tuple[str, ...]:
-    epoch = min(250, max(10, steps // 10))
-    return (
-        f"steps={steps}", f"steps_per_epoch={epoch}", f"learning_rate_decay={int(_DECAY * steps)}",
-        f"learning_rate_warmup={min(200, steps // 10)}",
-        f"objective.local_steps={int(_LOCAL * steps)}", "validate_every=4",
-        "validation_samples=256",
+    chosen = clock.decided("dynamics", plan)
+    dynamics = Dynamics(**{key: chosen[key] for key in Dynamics.__dataclass_fields__})
+    simulate(
+        whole, dynamics.time, replicas=REPLICAS, out=out / "md", seed=seed,
+        frame_interval=dynamics.frame_interval, equilibration=dynamics.equilibration, jobs=jobs,
+        platform=chosen["platform"], progress=progress, seconds=max(0.0, end - clock.elapsed),
     )  # fmt: skip
 
 
-def advice(judged: dict, manifest: dict, steps: int) -> list[str]:
-    """Return what would help most, the first first: data, training or more network calls."""
-    found = list(manifest["lacks"])
-    effective = judged["statistics"]["reference_effective"]
-    if effective < 100:
-        found.insert(0, (
-            f"The held-out dynamics hold about {effective:.0f} independent conformations: longer "
-            "dynamics would help the map and the judgement most."
-        ))  # fmt: skip
-    if steps < 10_000:
-        found.append(
-            f"Training took {steps:,} steps, and maps go on improving beyond 10,000: give a larger "
-            "budget."
+def _prepare(reference: Path, data: Path, system) -> dict:
+    from molflow.data.prepare import prepare
+
+    return prepare(reference, data, system)
+
+
+def _given(data: str | Path) -> tuple[Path, dict, Path]:
+    """Return a training set that was made before, its manifest and where its frames come from."""
+    path = Path(data) / "manifest.json"
+    if not path.is_file():
+        raise MolflowError(
+            f"'{data}' has no manifest.json: give a folder that molflow prepare wrote."
         )
-    if not found:
-        found.append("More network calls a sample (molflow sample --steps 16) are the next thing.")
-    return found
+    manifest = read_json(path)
+    source = manifest.get("source_path")
+    if source is None or not (Path(source) / "simulation.json").is_file():
+        raise MolflowError(
+            f"the frames that '{data}' was made of are not in '{source}' any more: prepare it "
+            "again."
+        )
+    return Path(data), manifest, Path(source)
+
+
+def _train(system, data: Path, out: Path, clock: Budget, seed: int, progress: bool) -> Path:
+    from molflow.training.cost import step_cost
+    from molflow.training.run import train
+    from molflow.training.run_folder import steps_done
+
+    end = clock.seconds - max(END * clock.seconds, LEAST_END)
+    if "trained" in clock.stored:
+        return out / "training" / "checkpoint"
+
+    def cost(words: Sequence[str]) -> float:
+        return step_cost(system, data, words).seconds
+
+    def settle() -> dict:
+        left = max(5.0, end - clock.elapsed)
+        atoms = len(system.atoms) if system.atoms is not None else system.topology().n_atoms
+        chosen = choose_network(left, atoms, cost)
+        return chosen | {"seconds": round(max(5.0, end - clock.elapsed), 1)}
+
+    chosen = clock.decided("training", settle)
+    words = (*chosen["words"], f"seed={seed}", *_schedule(chosen))
+    checkpoint = train(system, data, out / "training", overrides=words, progress=progress)
+    clock.decided("trained", lambda: steps_done(out / "training"))
+    return checkpoint
+
+
+def _schedule(chosen: dict) -> tuple[str, ...]:
+    steps = max(100, int(_FASTER * chosen["seconds"] / chosen["seconds_a_step"]))
+    epoch = min(250, max(10, steps // 20))
+    return (
+        f"steps={steps}", f"seconds={chosen['seconds']}", f"steps_per_epoch={epoch}",
+        f"learning_rate_decay={int(_DECAY * steps)}",
+        f"learning_rate_warmup={min(200, steps // 10)}",
+        f"objective.local_steps={int(_LOCAL * steps)}", "validate_every=6",
+        "validation_samples=128",
+    )  # fmt: skip
+
+
+def _affordable(checkpoint: Path, clock: Budget) -> int:
+    """Return how many conformations fit into what is left, by the time that a few take."""
+    from molflow.sampling.ensemble import sample
+
+    start = time.monotonic()
+    sample(checkpoint, steps=_CALLS, n=_PROBE, progress=False)
+    each = (time.monotonic() - start) / _PROBE
+    each += clock.stored.get("dynamics", {}).get("seconds_a_step", 0.0)  # its energy
+    left = _SAMPLING * max(0.0, clock.left - _REPORT)
+    return max(_FEWEST, min(_SAMPLES, int(left / each)))

@@ -1,12 +1,18 @@
 """The whole way within a budget: what it plans, in which order it goes, and that it goes on."""
 
+import shutil
+
 import pytest
 from typer.testing import CliRunner
 
-from molflow import cli, whole_way
+from molflow import cli
+from molflow.analysis.verdict import usability
+from molflow.budget import Budget, choose_network, dynamics_of, parse_budget
 from molflow.errors import MolflowError
-from molflow.files import read_json, write_text
-from molflow.whole_way import advice, parse_budget, plan_of, run
+from molflow.files import read_json, write_json, write_text
+from molflow.run_account import advice
+from molflow.training.cost import StepCost
+from molflow.whole_way import run
 
 
 def test_budgets_are_times():
@@ -18,19 +24,45 @@ def test_budgets_are_times():
             parse_budget(wrong)
 
 
-def test_dynamics_get_a_quarter_of_the_budget():
-    plan = plan_of(3600.0, 21, 1e-4, 1.0, 2)
+def test_dynamics_get_the_steps_that_their_time_buys():
+    plan = dynamics_of(900.0, 1e-4, 1.0, 2)
     steps = 6 * (plan.time + plan.equilibration) * 1e3
-    assert steps * 1e-4 / 2 == pytest.approx(0.25 * 3600, rel=0.01)
+    assert steps * 1e-4 / 2 == pytest.approx(900, rel=0.01)
     frames = plan.time / plan.frame_interval
-    assert frames == pytest.approx(round(frames)) and 3000 < frames <= 10_000
-    assert plan.training_seconds == 1800.0
+    assert frames == pytest.approx(round(frames)) and 1500 < frames <= 5_000
+    # 3 fs do not go into 20 fs: the interval is a whole number of steps.
+    odd = dynamics_of(10.0, 0.01, 3.0, 1)
+    assert odd.frame_interval == pytest.approx(0.021)
 
 
-def test_a_costly_molecule_gets_few_frames_and_a_small_network():
-    plan = plan_of(60.0, 138, 0.01, 1.0, 1)
-    assert plan.time / plan.frame_interval >= 9.99 and plan.frame_interval == 0.1
-    assert "batch_size=16" in plan.network and "batch_size=64" in plan_of(60, 21, 1, 1, 1).network
+def test_a_costly_molecule_gets_a_hundred_frames_at_least():
+    plan = dynamics_of(18.0, 0.01, 1.0, 1)
+    assert plan.frame_interval == 0.02 and plan.time / plan.frame_interval == pytest.approx(100)
+
+
+def test_the_largest_network_that_gets_enough_steps_is_taken():
+    def cost(words):
+        return 1e-5 * int(words[0].partition("=")[2]) ** 2 * int(words[3].partition("=")[2])
+
+    assert choose_network(1e4, 22, cost)["words"][0] == "network.scalars=64"
+    middle = choose_network(200.0, 22, cost)
+    assert middle["words"][0] == "network.scalars=48"
+    assert middle["steps"] == int(200.0 / middle["seconds_a_step"]) >= 3000
+    assert "first of three sizes with 3,000 training steps or more in 200 s" in middle["why"]
+    least = choose_network(1.0, 138, cost)
+    assert least["words"][0] == "network.scalars=32" and least["words"][-1] == "batch_size=16"
+    assert "the smallest of three sizes, none with 3,000" in least["why"]
+
+
+def test_a_clock_goes_on_and_keeps_what_was_decided(tmp_path):
+    clock = Budget(100.0, tmp_path / "plan.json")
+    assert clock.decided("samples", lambda: 7) == 7
+    clock.begun -= 40.0
+    clock.keep()
+    again = Budget(100.0, tmp_path / "plan.json")
+    assert again.elapsed == pytest.approx(40.0, abs=1.0)
+    assert again.left == pytest.approx(60.0, abs=1.0)
+    assert again.decided("samples", lambda: 8) == 7
 
 
 @pytest.fixture
@@ -39,28 +71,35 @@ def stages(monkeypatch):
     called = []
 
     def simulate(system, time, **options):
-        called.append(("simulate", system.label, time))
+        called.append(("simulate", system.label, options["seconds"]))
 
     def prepare(folder, out, system):
         called.append(("prepare", system.label))
-        return {"lacks": []}
+        return {
+            "lacks": [], "split": {"held_out": [4, 5]}, "frames": {"train": 90, "validation": 30},
+            "source": {"runs": [{"frames": 30}] * 6, "frame_interval_ps": 0.1},
+        }  # fmt: skip
 
     def train(system, data, out, overrides, progress):
-        called.append(("train", out.name, [w for w in overrides if w.startswith("steps=")][0]))
+        called.append(("train", out.name, overrides))
         out.mkdir(exist_ok=True)
-        write_text(out / "metrics.csv", "step,seconds\n20,9.0\n40,2.0\n")
+        write_text(out / "metrics.csv", "step,val/intact@4,seconds\n20,0.1,9.0\n40,0.5,2.0\n")
         return out / "checkpoint"
 
     def sample(checkpoint, **options):
-        called.append(("sample", checkpoint.parent.name))
+        called.append(("sample", options["n"]))
 
     def compare(ensemble, reference, out, **options):
-        called.append(("compare", reference.name))
+        called.append(("compare", reference.name, options["account"]))
         return {"verdict": {"headline": "Poor."}, "statistics": {"reference_effective": 20.0}}
+
+    def step_cost(system, data, words):
+        return StepCost(0.1, 64, 1000)
 
     monkeypatch.setattr("molflow.md.simulate.simulate", simulate)
     monkeypatch.setattr("molflow.data.prepare.prepare", prepare)
     monkeypatch.setattr("molflow.training.run.train", train)
+    monkeypatch.setattr("molflow.training.cost.step_cost", step_cost)
     monkeypatch.setattr("molflow.sampling.ensemble.sample", sample)
     monkeypatch.setattr("molflow.comparison.compare", compare)
     monkeypatch.setattr(
@@ -69,23 +108,49 @@ def stages(monkeypatch):
     return called
 
 
-def test_stages_follow_each_other_and_training_is_timed_once(stages, tmp_path):
+def test_stages_follow_each_other_and_all_is_decided_once(stages, tmp_path):
     result = run("alanine_dipeptide:heavy", tmp_path / "out", "10min", jobs=2)
     names = [name for name, *_ in stages]
-    assert names == ["simulate", "prepare", "train", "train", "sample", "compare"]
+    assert names == ["simulate", "prepare", "train", "sample", "sample", "compare"]
     assert stages[0][1] == "alanine_dipeptide" and stages[1][1] == "alanine_dipeptide:heavy"
-    # 2 s for 20 steps in the second epoch: half of 600 s are 3,000 steps.
-    assert stages[2] == ("train", "timing", "steps=40")
-    assert stages[3] == ("train", "training", "steps=3000")
-    assert result["training_steps"] == 3000
+    assert stages[0][2] == pytest.approx(180.0, abs=5.0)
+    words = dict(word.split("=") for word in stages[2][2])
+    # Half a minute short of the end at 600 s - 15 %, of which nothing was spent on dynamics.
+    assert float(words["seconds"]) == pytest.approx(510.0, abs=5.0)
+    assert int(words["steps"]) == pytest.approx(1.3 * 5100, rel=0.02)
+    assert stages[3] == ("sample", 64) and stages[4] == ("sample", 2000)
+    learned = result["account"][2]
+    assert "40 steps" in learned and "0.1 at first, 0.5 at last" in learned
     assert result["advice"][0].startswith("The held-out dynamics hold about 20 independent")
     assert read_json(tmp_path / "out/run.json") == result
     again = run("alanine_dipeptide:heavy", tmp_path / "out", "10min", jobs=2)
     names = [name for name, *_ in stages[6:]]
-    assert names == ["simulate", "prepare", "train", "sample", "compare"]
-    assert again["plan"] == result["plan"]
-    with pytest.raises(MolflowError, match="was begun for another system or budget"):
+    assert names == ["simulate", "prepare", "sample", "compare"]
+    assert again["decided"] == result["decided"] | {"seconds": again["decided"]["seconds"]}
+    with pytest.raises(MolflowError, match="was begun for another system, budget"):
         run("alanine_dipeptide:heavy", tmp_path / "out", "20min")
+
+
+def test_a_training_set_takes_the_place_of_dynamics(stages, tmp_path):
+    with pytest.raises(MolflowError, match="has no manifest.json"):
+        run("alanine_dipeptide", tmp_path / "out", "10min", data=tmp_path)
+    data, source = tmp_path / "data", tmp_path / "frames"
+    for folder in (data, source):
+        folder.mkdir()
+    write_json(source / "simulation.json", {})
+    manifest = {
+        "lacks": ["few"], "split": {"held_out": [4]}, "frames": {"train": 9, "validation": 3},
+        "source": {"runs": [{"frames": 30}] * 5, "frame_interval_ps": 1.0},
+        "source_path": str(source),
+    }  # fmt: skip
+    write_json(data / "manifest.json", manifest)
+    result = run("alanine_dipeptide", tmp_path / "new", "10min", data=data)
+    assert [name for name, *_ in stages] == ["train", "sample", "sample", "compare"]
+    assert stages[-1][1] == "frames" and result["account"][0].startswith("Frames that were made")
+    assert stages[-1][2][-1] == "few" and result["advice"][1] == "few"
+    shutil.rmtree(source)
+    with pytest.raises(MolflowError, match="prepare it again"):
+        run("alanine_dipeptide", tmp_path / "other", "10min", data=data)
 
 
 def test_the_command_line_ends_in_verdict_and_advice(stages, tmp_path):
@@ -94,6 +159,7 @@ def test_the_command_line_ends_in_verdict_and_advice(stages, tmp_path):
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0] == "Poor." and lines[-1].startswith("Report in")
+    assert any("Network of 32 scalars" in line for line in lines)
 
 
 def test_advice_says_what_would_help_most():
@@ -101,4 +167,21 @@ def test_advice_says_what_would_help_most():
     assert advice(sound, {"lacks": []}, 30_000)[0].startswith("More network calls")
     assert advice(sound, {"lacks": ["few"]}, 30_000) == ["few"]
     assert "Training took 500 steps" in advice(sound, {"lacks": []}, 500)[0]
-    assert whole_way.network_words(22) != whole_way.network_words(138)
+
+
+def test_an_ensemble_is_usable_or_not_for_a_reason():
+    checks = [
+        {"aspect": "Energies", "level": "bad", "sentence": "Energies are off."},
+        {"aspect": "Basins", "level": "good", "sentence": "None is missing."},
+    ]  # fmt: skip
+    good = {"level": "good", "headline": "Agrees.", "checks": checks[1:]}
+    enough = {"statistics": {"reference_effective": 31.0}, "verdict": good}
+    assert usability(enough) == good
+    few = usability({"statistics": {"reference_effective": 29.0}, "verdict": good})
+    assert few["level"] == "bad" and few["headline"].startswith(
+        "Not usable because the molecular dynamics that were held out hold about 29 independent"
+    )
+    assert len(few["checks"]) == 2
+    bad = {"level": "bad", "headline": "Do not.", "checks": checks}
+    found = usability({"statistics": {"reference_effective": None}, "verdict": bad})
+    assert found["headline"] == "Not usable because energies are off."

@@ -34,6 +34,11 @@ CHANCE = 2.6
 #: Least autocorrelation of the reference after one frame for the order in time to be judged.
 REMEMBERED = 0.1
 
+#: Independent conformations of the reference below which an ensemble of a run is not usable.
+INDEPENDENT = 30
+#: Reasons that a headline tells.
+_TOLD = 3
+
 _LEVELS = ("good", "fair", "bad")
 #: Half the width of the intervals of scores, in their standard deviations.
 _NORMAL = 1.96
@@ -407,3 +412,35 @@ def verdict(result: dict) -> dict:
     if unknown:
         headline += f" Not judged: {', '.join(unknown)}."
     return {"level": level, "headline": headline, "checks": checks}
+
+
+def usability(result: dict) -> dict:
+    """Return the verdict of a scorecard as that on a run of the whole way: usable, or why not.
+
+    Parameters
+    ----------
+    result : dict
+        With the ``verdict`` of `verdict`.
+
+    Returns
+    -------
+    dict
+        The same; an ensemble that is bad, or was judged by fewer than `INDEPENDENT` independent
+        conformations, has the level bad and a headline "Not usable because ...".
+    """
+    found = result["verdict"]
+    reasons = [check["sentence"] for check in found["checks"] if check["level"] == "bad"]
+    effective = result["statistics"]["reference_effective"]
+    checks = list(found["checks"])
+    if effective is not None and effective < INDEPENDENT:
+        reasons.insert(0, (
+            f"The molecular dynamics that were held out hold about {effective:.0f} independent "
+            f"conformations, and fewer than {INDEPENDENT} cannot tell good from bad."
+        ))  # fmt: skip
+        checks.insert(0, _check("Held-out dynamics", "bad", reasons[0]))
+    if not reasons:
+        return found
+    told = [reason[0].lower() + reason[1:].rstrip(".") for reason in reasons]
+    more = f"; and for {len(told) - _TOLD} more reasons, below" if len(told) > _TOLD else ""
+    headline = f"Not usable because {'; '.join(told[:_TOLD])}{more}."
+    return {"level": "bad", "headline": headline, "checks": checks}

@@ -90,6 +90,7 @@ def prepare(
         "data_hash": data_hash(arrays["train"]),
         "validation_hash": data_hash(arrays["validation"]),
         "source": source.manifest,
+        "source_path": str(source.folder.resolve()),
     }
     worth = {
         name: round(effective_size(len(positions), normalised(weights[name])))

@@ -15,12 +15,14 @@ from molflow.data.simulation import SimulationFolder, open_simulation
 from molflow.data.split import split_runs
 from molflow.errors import MolflowError
 
+#: Every how many frames positions are kept at most, and how many should be left to score against.
+_THIN, _POSITIONS = 10, 500
 _TAKEN_APART = ("system", "ensemble", "ensemble_hash", "temperature", "frame_interval_ps")
 
 
 def reference_from_simulation(
     folder: str | Path,
-    thin: int = 10,
+    thin: int | None = None,
     held_out: Sequence[int] | None = None,
     flattened: str | Path | None = None,
 ) -> Reference:
@@ -30,8 +32,9 @@ def reference_from_simulation(
     ----------
     folder : str or Path
         That `simulate` finished.
-    thin : int
-        Positions of every `thin`-th frame of each run are kept; torsions and energies of all.
+    thin : int, optional
+        Positions of every `thin`-th frame of each run are kept; torsions and energies of all. By
+        default 10, or fewer where that leaves less than 500 of the runs that are held out.
     held_out : sequence of int, optional
         Runs that no model is trained or validated on; by default those that `prepare` holds out, of
         fewer than three none.
@@ -46,7 +49,7 @@ def reference_from_simulation(
         bias is of another ensemble or knows no free energy of alpha-L.
     """
     source = open_simulation(folder)
-    if isinstance(thin, bool) or not isinstance(thin, int) or thin < 1:
+    if thin is not None and (isinstance(thin, bool) or not isinstance(thin, int) or thin < 1):
         raise MolflowError(f"thin is {thin!r}: give a whole number of frames, 1 or more.")
     if held_out is None:  # of fewer runs none can be held out, and all are scored against
         held_out = split_runs(len(source.runs)).held_out if len(source.runs) > 2 else ()
@@ -54,6 +57,9 @@ def reference_from_simulation(
         raise MolflowError(
             f"held_out is {list(held_out)}: name at least one of the runs {source.runs}."
         )
+    if thin is None:
+        scored = [len(source.arrays(run)["times"]) for run in held_out or source.runs]
+        thin = max(1, min(_THIN, sum(scored) // _POSITIONS))
     found = torsion_list(source.topology) + isomer_torsions(source.topology)
     torsions, energies, replica, positions, chosen, log_weights = [], [], [], [], [], []
     start = 0
@@ -119,7 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("simulation", help="folder of a finished simulation")
     parser.add_argument("--out", required=True, help="folder of the reference")
     parser.add_argument(
-        "--thin", type=int, default=10, help="keep positions of every THIN-th frame"
+        "--thin", type=int, default=_THIN, help="keep positions of every THIN-th frame"
     )
     parser.add_argument("--held-out", help="runs for scoring, for example 4,5")
     parser.add_argument("--flattened", help="folder of a simulation under a bias in phi and psi")

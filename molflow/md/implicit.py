@@ -12,8 +12,8 @@ _OFFSET = 0.009
 def with_built_in_obc(system: openmm.System) -> None:
     """Replace an OBC2 solvent that is written as a formula by OpenMM's own force, in place.
 
-    ``implicit/obc2.xml`` writes it as a `CustomGBForce`; `GBSAOBCForce` is the same energy (Onufriev,
-    Bashford and Case 2004, with the surface term of Schaefer and Karplus as in TINKER) with
+    ``implicit/obc2.xml`` writes it as a `CustomGBForce`; `GBSAOBCForce` is the same energy
+    (Onufriev, Bashford and Case 2004, with the surface term of Schaefer and Karplus) with
     constants of seven digits, and six times as fast on one core. Another formula, with salt or
     another surface term, stays as it is.
     """

@@ -22,7 +22,6 @@ from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem
 from molflow.units import thermal_energy
 
-
 #: The fewest frames of a replica that ends early, and the share of its time for equilibration.
 _FEWEST, _EQUILIBRATION = 30, 0.2
 

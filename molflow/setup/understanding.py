@@ -82,11 +82,7 @@ def understand(system: MolecularSystem) -> dict:
     built, _ = build(system)
     _check_bonds(system, topology, built)
     torsions = torsion_list(topology)
-    if system.potential is None:
-        platform, speeds = fastest_platform(system)
-        seconds = 1 / speeds[platform]
-    else:
-        platform, seconds = "Reference", _seconds_of(system, built)
+    platform, seconds = cost_of_step(system)
     return {
         "atoms": topology.n_atoms,
         "chains": topology.n_chains,
@@ -97,6 +93,14 @@ def understand(system: MolecularSystem) -> dict:
         "platform": platform,
         "seconds_a_step": seconds,
     }
+
+
+def cost_of_step(system: MolecularSystem) -> tuple[str, float]:
+    """Return the fastest platform here, and the seconds that a step of dynamics takes on it."""
+    if system.potential is not None:
+        return "Reference", _seconds_of(system, build(system)[0])
+    platform, speeds = fastest_platform(system)
+    return platform, 1 / speeds[platform]
 
 
 def _check_bonds(system: MolecularSystem, topology, built: openmm.System) -> None:
