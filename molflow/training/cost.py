@@ -62,7 +62,8 @@ def step_cost(
     """
     steps, settings, flow_map = training_steps(system, data, overrides)
     next(steps)
-    begun, times = time.perf_counter(), []
+    begun = time.perf_counter()
+    times: list[float] = []
     while len(times) < most and (not times or time.perf_counter() - begun < enough):
         start = time.perf_counter()
         next(steps)
@@ -93,7 +94,7 @@ def training_steps(system: MolecularSystem, data: str | Path, overrides: Sequenc
             for batch in itertools.islice(iter(batches), 8):
                 found = ingredients.objective(flow_map, teacher, batch)
                 parts = found if isinstance(found, list) else [found]
-                values = [getattr(part, "values", part) for part in parts]
+                values = [part if isinstance(part, torch.Tensor) else part.values for part in parts]
                 optimizer.zero_grad()
                 torch.cat(values).mean().backward()
                 optimizer.step()
