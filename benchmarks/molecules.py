@@ -9,6 +9,7 @@ costs, stay in WORK. Writes ``benchmarks/results/molecules.json``.
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import shutil
 import statistics
@@ -120,6 +121,7 @@ def way(name: str, budget: str, work: Path) -> dict:
         "seconds_of_commands": times,
         "budget_seconds": parse_budget(budget),
         "seconds_of_stages": found["seconds"],
+        "load_average": [round(value, 1) for value in os.getloadavg()],
         "account": found["account"],
         "advice": found["advice"],
     }

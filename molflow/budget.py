@@ -11,16 +11,17 @@ from typing import Any
 from molflow.errors import MolflowError
 from molflow.files import read_json, write_json
 
-#: Share of a budget until whose end dynamics run, and what is kept for sampling and the report.
-SIMULATE, END, LEAST_END = 0.3, 0.15, 20.0
+#: Share of a budget until whose end dynamics run, and what is kept for sampling and the report: a
+#: share, the seconds that they take on an idle core at least, and the share that they get at most.
+SIMULATE, END, LEAST_END, MOST_END = 0.3, 0.12, 15.0, 0.4
 #: Independent runs, frames of each at most, and intervals between frames to choose from, ps.
 REPLICAS, _MOST_FRAMES = 6, 5_000
 _INTERVALS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-#: Seconds below which no stage can do anything, and what a run may take longer than its budget.
-LEAST, START = 60.0, 30.0
-#: Training steps that a network should get at least, and networks, the largest first.
+#: Seconds below which no stage can do anything.
+LEAST = 60.0
+#: Training steps that a network should get at least, and networks, the smallest first.
 _STEPS = 3_000
-NETWORKS = ((64, 32, 3), (48, 24, 2), (32, 16, 2))
+NETWORKS = ((32, 16, 2), (48, 24, 2), (64, 32, 3))
 #: Atoms up to which a batch has 64 molecules, and above which 16.
 _SMALL = 40
 
@@ -94,6 +95,19 @@ def dynamics_of(seconds: float, seconds_a_step: float, timestep: float, jobs: in
     return Dynamics(round(frames * interval, 6), interval, round(equilibration, 6))
 
 
+def kept_for_the_end(seconds: float, load: float) -> float:
+    """Return the seconds of a budget that are kept for sampling and the report.
+
+    Parameters
+    ----------
+    seconds : float
+        The budget.
+    load : float
+        Wall-clock seconds that a second of processor time takes here now.
+    """
+    return min(MOST_END * seconds, max(END * seconds, LEAST_END * load))
+
+
 def network_words(network: tuple[int, int, int], atoms: int) -> tuple[str, ...]:
     """Return the words of a configuration for a network and the batch for so many atoms."""
     scalars, vectors, layers = network
@@ -123,19 +137,24 @@ def choose_network(
     dict
         ``words``, ``seconds_a_step``, ``steps`` (how many fit) and ``why``, a sentence.
     """
-    tried = []
-    for network in NETWORKS:
+    tried, chosen = [], None
+    for network in NETWORKS:  # the smallest first: what is larger costs more to measure, too
         words = network_words(network, atoms)
         each = seconds_a_step(words)
         steps = int(seconds / each)
         tried.append(f"{_named(network)}: {1e3 * each:.0f} ms a step, {steps:,} steps")
-        if steps >= _STEPS:
+        if chosen is None or steps >= _STEPS:
+            chosen = network, words, each, steps
+        if steps < _STEPS:
             break
-    rule = "the first of three sizes" if steps >= _STEPS else "the smallest of three sizes, none"
+    assert chosen is not None, "there are networks"
+    network, words, each, steps = chosen
+    rule = "the largest that gets"
+    if steps < _STEPS:
+        rule = "the smallest of three, which gets less than"
     why = (
-        f"Network of {_named(network)}, {rule} with {_STEPS:,} training steps or more in "
-        f"{seconds:.0f} s for {atoms} atoms, {words[-1].partition('=')[2]} molecules a batch "
-        f"({'; '.join(tried)})."
+        f"Network of {_named(network)}, {rule} {_STEPS:,} training steps in {seconds:.0f} s for "
+        f"{atoms} atoms, {words[-1].partition('=')[2]} molecules a batch ({'; '.join(tried)})."
     )
     return {"words": list(words), "seconds_a_step": each, "steps": steps, "why": why}
 

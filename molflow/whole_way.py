@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from molflow.budget import (
-    END,
-    LEAST_END,
     REPLICAS,
     SIMULATE,
     Budget,
     Dynamics,
     choose_network,
     dynamics_of,
+    kept_for_the_end,
     parse_budget,
 )
 from molflow.errors import MolflowError
@@ -28,8 +27,8 @@ from molflow.systems import MolecularSystem, load_system
 
 #: Network calls for a conformation, conformations at most and at least, and those that are timed.
 _CALLS, _SAMPLES, _FEWEST, _PROBE = 8, 2000, 128, 64
-#: Seconds for loading and the report, and the share of what is left that sampling is given.
-_REPORT, _SAMPLING = 8.0, 0.7
+#: The share of what is left that sampling is given; the report gets the rest.
+_SAMPLING = 0.4
 #: The shares of a training that ends with a decaying rate, and that begins with short steps.
 _DECAY, _LOCAL = 0.4, 0.1
 #: Steps are planned for a machine that is so much faster than it was when measured.
@@ -194,18 +193,23 @@ def _train(system, data: Path, out: Path, clock: Budget, seed: int, progress: bo
     from molflow.training.run import train
     from molflow.training.run_folder import steps_done
 
-    end = clock.seconds - max(END * clock.seconds, LEAST_END)
     if "trained" in clock.stored:
         return out / "training" / "checkpoint"
+    loads: list[float] = []
+
+    def left() -> float:
+        end = clock.seconds - kept_for_the_end(clock.seconds, max(loads, default=1.0))
+        return round(max(5.0, end - clock.elapsed), 1)
 
     def cost(words: Sequence[str]) -> float:
-        return step_cost(system, data, words).seconds
+        found = step_cost(system, data, words)
+        loads.append(found.load)
+        return found.seconds
 
     def settle() -> dict:
-        left = max(5.0, end - clock.elapsed)
         atoms = len(system.atoms) if system.atoms is not None else system.topology().n_atoms
-        chosen = choose_network(left, atoms, cost)
-        return chosen | {"seconds": round(max(5.0, end - clock.elapsed), 1)}
+        chosen = choose_network(left(), atoms, cost)
+        return chosen | {"seconds": left()}
 
     chosen = clock.decided("training", settle)
     words = (*chosen["words"], f"seed={seed}", *_schedule(chosen))
@@ -234,5 +238,4 @@ def _affordable(checkpoint: Path, clock: Budget) -> int:
     sample(checkpoint, steps=_CALLS, n=_PROBE, progress=False)
     each = (time.monotonic() - start) / _PROBE
     each += clock.stored.get("dynamics", {}).get("seconds_a_step", 0.0)  # its energy
-    left = _SAMPLING * max(0.0, clock.left - _REPORT)
-    return max(_FEWEST, min(_SAMPLES, int(left / each)))
+    return max(_FEWEST, min(_SAMPLES, int(_SAMPLING * clock.left / each)))

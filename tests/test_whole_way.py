@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from molflow import cli
 from molflow.analysis.verdict import usability
-from molflow.budget import Budget, choose_network, dynamics_of, parse_budget
+from molflow.budget import Budget, choose_network, dynamics_of, kept_for_the_end, parse_budget
 from molflow.errors import MolflowError
 from molflow.files import read_json, write_json, write_text
 from molflow.run_account import advice
@@ -48,10 +48,16 @@ def test_the_largest_network_that_gets_enough_steps_is_taken():
     middle = choose_network(200.0, 22, cost)
     assert middle["words"][0] == "network.scalars=48"
     assert middle["steps"] == int(200.0 / middle["seconds_a_step"]) >= 3000
-    assert "first of three sizes with 3,000 training steps or more in 200 s" in middle["why"]
+    assert "the largest that gets 3,000 training steps in 200 s" in middle["why"]
     least = choose_network(1.0, 138, cost)
     assert least["words"][0] == "network.scalars=32" and least["words"][-1] == "batch_size=16"
-    assert "the smallest of three sizes, none with 3,000" in least["why"]
+    assert "the smallest of three, which gets less than 3,000" in least["why"]
+
+
+def test_a_busy_machine_gets_more_time_for_the_end():
+    assert kept_for_the_end(3600.0, 1.0) == pytest.approx(432.0)
+    assert kept_for_the_end(60.0, 1.0) == 15.0 and kept_for_the_end(60.0, 6.0) == 24.0
+    assert kept_for_the_end(300.0, 4.0) == 60.0
 
 
 def test_a_clock_goes_on_and_keeps_what_was_decided(tmp_path):
@@ -94,7 +100,7 @@ def stages(monkeypatch):
         return {"verdict": {"headline": "Poor."}, "statistics": {"reference_effective": 20.0}}
 
     def step_cost(system, data, words):
-        return StepCost(0.1, 64, 1000)
+        return StepCost(0.1, 64, 1000, 1.0)
 
     monkeypatch.setattr("molflow.md.simulate.simulate", simulate)
     monkeypatch.setattr("molflow.data.prepare.prepare", prepare)
@@ -115,9 +121,9 @@ def test_stages_follow_each_other_and_all_is_decided_once(stages, tmp_path):
     assert stages[0][1] == "alanine_dipeptide" and stages[1][1] == "alanine_dipeptide:heavy"
     assert stages[0][2] == pytest.approx(180.0, abs=5.0)
     words = dict(word.split("=") for word in stages[2][2])
-    # Half a minute short of the end at 600 s - 15 %, of which nothing was spent on dynamics.
-    assert float(words["seconds"]) == pytest.approx(510.0, abs=5.0)
-    assert int(words["steps"]) == pytest.approx(1.3 * 5100, rel=0.02)
+    # An eighth short of the end at 600 s, as nothing was spent on dynamics.
+    assert float(words["seconds"]) == pytest.approx(528.0, abs=5.0)
+    assert int(words["steps"]) == pytest.approx(1.3 * 5280, rel=0.02)
     assert stages[3] == ("sample", 64) and stages[4] == ("sample", 2000)
     learned = result["account"][2]
     assert "40 steps" in learned and "0.1 at first, 0.5 at last" in learned

@@ -32,11 +32,14 @@ class StepCost:
         Molecules of the batch.
     parameters : int
         Of the network.
+    load : float
+        Wall-clock seconds that a second of processor time took, 1 or more.
     """
 
     seconds: float
     batch_size: int
     parameters: int
+    load: float
 
 
 def step_cost(
@@ -61,6 +64,7 @@ def step_cost(
         Steps that are timed at most, after one that is not.
     """
     steps, settings, flow_map = training_steps(system, data, overrides)
+    busy, whole = time.process_time(), time.perf_counter()
     next(steps)
     begun = time.perf_counter()
     times: list[float] = []
@@ -69,7 +73,9 @@ def step_cost(
         next(steps)
         times.append(time.perf_counter() - start)
     parameters = sum(value.numel() for value in flow_map.parameters())
-    return StepCost(sorted(times)[len(times) // 2], settings.batch_size, parameters)
+    load = (time.perf_counter() - whole) / max(1e-6, time.process_time() - busy)
+    middle = sorted(times)[len(times) // 2]
+    return StepCost(middle, settings.batch_size, parameters, max(1.0, load))
 
 
 def training_steps(system: MolecularSystem, data: str | Path, overrides: Sequence[str] = ()):
