@@ -32,6 +32,7 @@ from .md.label import label as label
 from .md.simulate import simulate as simulate
 from .preparation import prepare as prepare
 from .propagation.propagate import propagate as propagate
+from .ranked_conformers import conformers as conformers
 from .refinement.refine import refine as refine
 from .resampling import resample as resample
 from .sampling.ensemble import sample as sample

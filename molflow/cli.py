@@ -380,7 +380,7 @@ def _only(option: str, others: dict[str, object]) -> None:
 
 # Here, so that the list of verbs is in the order of their use.
 import molflow.cli_exact  # noqa: E402, F401
-from molflow.cli_comparison import compare, resample  # noqa: E402, F401
+from molflow.cli_comparison import compare, conformers, resample  # noqa: E402, F401
 
 
 @verb

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from molflow.cli_arguments import Seed, Threads
+from molflow.cli_arguments import Quiet, Seed, Threads
 from molflow.cli_verb import verb
 
 
@@ -129,6 +129,61 @@ def compare(
             if offenders.exists()
             else f"No finite sample failed a test: there is no {offenders}, only {table}."
         )
+
+
+@verb
+def conformers(
+    ensemble: Annotated[
+        Path, typer.Argument(metavar="ENSEMBLE", help="Trajectory of a small molecule.")
+    ],
+    out: Annotated[Path, typer.Option(help="SDF to write.")],
+    top: Annotated[
+        Path | None, typer.Option(help="Topology. Default: topology.pdb beside the trajectory.")
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Weights, as for compare. Default: those that the ensemble brings."),
+    ] = None,
+    system: Annotated[
+        str | None,
+        typer.Option(help="System whose energy has the minima. Default: that of the record."),
+    ] = None,
+    molecule: Annotated[
+        str | None,
+        typer.Option(
+            help="SDF, MOL, MOL2 or SMILES that says bond orders. Default: those with which init "
+            "made the system, or such as fit the valences."
+        ),
+    ] = None,
+    n: Annotated[
+        int, typer.Option("--n", "-n", min=1, help="Conformations to follow to their minimum.")
+    ] = 500,
+    rmsd: Annotated[
+        str, typer.Option(help="Minima nearer than that are one conformer.")
+    ] = "0.3A",
+    energy_unit: Annotated[
+        str, typer.Option(metavar="kJ/mol|kcal/mol", help="Of free energies.")
+    ] = "kJ/mol",
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write the conformers of a small molecule, ranked by population.
+
+    Conformers are minima of the energy, populated by what runs down to them. Exchanged symmetric
+    atoms are no difference: turned methyl groups and flipped phenyl rings are the same conformer.
+    Populations and free energies have intervals of 95 %.
+
+    Example: `molflow conformers ensemble.dcd --out conformers.sdf`
+    """
+    from molflow.ranked_conformers import conformers as run
+    from molflow.ranked_conformers import format_conformers
+
+    found = run(
+        ensemble, out, top=top, weights=weights, system=system, molecule=molecule, n=n, rmsd=rmsd,
+        energy_unit=energy_unit, progress=not quiet,
+    )  # fmt: skip
+    typer.echo(format_conformers(found))
+    typer.echo(f"{len(found['conformers'])} conformers of {found['n']:,} conformations in {out}.")
 
 
 @verb

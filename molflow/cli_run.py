@@ -41,5 +41,12 @@ def run(
     typer.echo(result["verdict"]["headline"])
     for sentence in (*result["account"], *result["advice"]):
         typer.echo(f"  {sentence}")
+    shapes = result["conformers"]
+    if shapes is not None and "conformers" in shapes:
+        from molflow.ranked_conformers import format_conformers
+
+        typer.echo(format_conformers(shapes))
+    elif shapes is not None:
+        typer.echo(f"  {shapes['notes'][0]}")
     took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result["seconds"].items())
     typer.echo(f"Report in {out / 'report.html'} ({took}).")

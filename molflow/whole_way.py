@@ -29,6 +29,8 @@ from molflow.systems import MolecularSystem, load_system
 _CALLS, _SAMPLES, _FEWEST, _PROBE = 8, 2000, 128, 64
 #: The share of what is left that sampling is given; the report gets the rest.
 _SAMPLING = 0.4
+#: The share of the budget that the conformers of a small molecule may take.
+_CONFORMERS = 0.02
 #: The shares of a training that ends with a decaying rate, and that begins with short steps.
 _DECAY, _LOCAL = 0.4, 0.1
 #: Steps are planned for a machine that is so much faster than it was when measured.
@@ -52,8 +54,8 @@ def run(
     system : str, Path or MolecularSystem
         With ``:selection`` for some of the atoms; of a box its ``solute`` is learned.
     out : path
-        Folder for ``md``, ``data``, ``training``, ``ensemble.dcd``, ``report.html`` and
-        ``run.json``.
+        Folder for ``md``, ``data``, ``training``, ``ensemble.dcd``, ``report.html``, for small
+        molecules ``conformers.sdf``, and ``run.json``.
     budget : str or float
         Wall-clock time such as ``"1h"`` or ``"20min"``; a float in seconds, of all calls together.
         Dynamics run for three tenths of it, and training until a part is left for sampling and the
@@ -71,7 +73,8 @@ def run(
     -------
     dict
         The content of ``run.json``: what was decided, seconds of each stage, ``verdict``,
-        ``account`` (what was done, in sentences) and ``advice``.
+        ``account`` (what was done, in sentences), ``conformers`` (see
+        `molflow.ranked_conformers.conformers`, None for large molecules) and ``advice``.
 
     Raises
     ------
@@ -79,6 +82,7 @@ def run(
         If the budget is too short, `out` holds another run, or a stage fails.
     """
     from molflow.comparison import compare
+    from molflow.ranked_conformers import for_small_molecules
     from molflow.sampling.ensemble import sample
 
     system = system if isinstance(system, MolecularSystem) else load_system(system)
@@ -115,6 +119,10 @@ def run(
         "compare", compare, out / "ensemble.dcd", reference, out / "report.html", jobs=jobs,
         exact_transport=False, account=(*account, *manifest["lacks"]),
     )  # fmt: skip
+    shapes = stage(
+        "conformers", for_small_molecules, system, out / "ensemble.dcd", out / "conformers.sdf",
+        min(_CONFORMERS * seconds, max(1.0, clock.left)), progress,
+    )  # fmt: skip
     result = {
         "system": system.label,
         "budget_seconds": seconds,
@@ -122,6 +130,7 @@ def run(
         "seconds": spent | {"whole": round(clock.elapsed, 1)},
         "verdict": judged["verdict"],
         "account": account,
+        "conformers": shapes,
         "advice": advice(judged, manifest, clock.stored["trained"]),
     }
     write_json(out / "run.json", result)

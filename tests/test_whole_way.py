@@ -107,7 +107,12 @@ def stages(monkeypatch):
     monkeypatch.setattr("molflow.training.run.train", train)
     monkeypatch.setattr("molflow.training.cost.step_cost", step_cost)
     monkeypatch.setattr("molflow.sampling.ensemble.sample", sample)
+
+    def for_small_molecules(system, ensemble, out, seconds, progress):
+        called.append(("conformers", out.name))
+
     monkeypatch.setattr("molflow.comparison.compare", compare)
+    monkeypatch.setattr("molflow.ranked_conformers.for_small_molecules", for_small_molecules)
     monkeypatch.setattr(
         "molflow.setup.understanding.fastest_platform", lambda _: ("CPU", {"CPU": 5000.0})
     )
@@ -117,7 +122,9 @@ def stages(monkeypatch):
 def test_stages_follow_each_other_and_all_is_decided_once(stages, tmp_path):
     result = run("alanine_dipeptide:heavy", tmp_path / "out", "10min", jobs=2)
     names = [name for name, *_ in stages]
-    assert names == ["simulate", "prepare", "train", "sample", "sample", "compare"]
+    assert names == [
+        "simulate", "prepare", "train", "sample", "sample", "compare", "conformers"
+    ]  # fmt: skip
     assert stages[0][1] == "alanine_dipeptide" and stages[1][1] == "alanine_dipeptide:heavy"
     assert stages[0][2] == pytest.approx(180.0, abs=5.0)
     words = dict(word.split("=") for word in stages[2][2])
@@ -130,8 +137,8 @@ def test_stages_follow_each_other_and_all_is_decided_once(stages, tmp_path):
     assert result["advice"][0].startswith("The held-out dynamics hold about 20 independent")
     assert read_json(tmp_path / "out/run.json") == result
     again = run("alanine_dipeptide:heavy", tmp_path / "out", "10min", jobs=2)
-    names = [name for name, *_ in stages[6:]]
-    assert names == ["simulate", "prepare", "sample", "compare"]
+    names = [name for name, *_ in stages[7:]]
+    assert names == ["simulate", "prepare", "sample", "compare", "conformers"]
     assert again["decided"] == result["decided"] | {"seconds": again["decided"]["seconds"]}
     with pytest.raises(MolflowError, match="was begun for another system, budget"):
         run("alanine_dipeptide:heavy", tmp_path / "out", "20min")
@@ -151,9 +158,9 @@ def test_a_training_set_takes_the_place_of_dynamics(stages, tmp_path):
     }  # fmt: skip
     write_json(data / "manifest.json", manifest)
     result = run("alanine_dipeptide", tmp_path / "new", "10min", data=data)
-    assert [name for name, *_ in stages] == ["train", "sample", "sample", "compare"]
-    assert stages[-1][1] == "frames" and result["account"][0].startswith("Frames that were made")
-    assert stages[-1][2][-1] == "few" and result["advice"][1] == "few"
+    assert [name for name, *_ in stages] == ["train", "sample", "sample", "compare", "conformers"]
+    assert stages[-2][1] == "frames" and result["account"][0].startswith("Frames that were made")
+    assert stages[-2][2][-1] == "few" and result["advice"][1] == "few"
     shutil.rmtree(source)
     with pytest.raises(MolflowError, match="prepare it again"):
         run("alanine_dipeptide", tmp_path / "other", "10min", data=data)

@@ -143,13 +143,18 @@ def share_of(
         the independent samples are as many as give the error of the weighted mean by the marks'
         `influence`, or their effective number if all marks are equal.
     """
+    value = float(np.mean(members) if weights is None else weights[members].sum())
+    return _share(min(value, 1.0), independent_samples(members, runs, weights))
+
+
+def independent_samples(
+    members: np.ndarray, runs: np.ndarray | None = None, weights: np.ndarray | None = None
+) -> float:
+    """Return how many independent samples know the share of a marked part, see `share_of`."""
+    marks = members.astype(float)
     if weights is not None:
-        value = float(weights[members].sum())
-        independent = _independent(members.astype(float), runs, weights)
-        return _share(min(value, 1.0), independent)
-    value = float(np.mean(members))
-    independent = len(members) / statistical_inefficiency(members.astype(float), runs)
-    return _share(value, independent)
+        return _independent(marks, runs, weights)
+    return len(members) / statistical_inefficiency(marks, runs)
 
 
 def _independent(marks: np.ndarray, runs: np.ndarray | None, weights: np.ndarray) -> float:

@@ -193,3 +193,12 @@ def fastest_platform(system: MolecularSystem, seconds: float = 0.3) -> tuple[str
             "no OpenMM platform works on this machine: check the OpenMM installation."
         )
     return max(speeds, key=lambda name: speeds[name]), speeds
+
+
+def total_charge(built: openmm.System) -> float | None:
+    """Return the sum of all charges in elementary charges, None where no force has any."""
+    for force in built.getForces():
+        if isinstance(force, openmm.NonbondedForce):
+            charges = [force.getParticleParameters(k)[0] for k in range(force.getNumParticles())]
+            return float(sum(q.value_in_unit(unit.elementary_charge) for q in charges))
+    return None

@@ -50,7 +50,7 @@ def _names_in_caps(topology: app.Topology) -> dict[int, tuple[str, str]]:
     for a, b in ((bond[0], bond[1]) for bond in topology.bonds()):
         bonded[a.index].append(b)
         bonded[b.index].append(a)
-    found: dict[int, tuple] = {}
+    found: dict[int, tuple[str, str]] = {}
     for residue in topology.residues():
         here = {atom.name: atom for atom in residue.atoms()}
         for cap, (names, methyl) in _CAPS.items():

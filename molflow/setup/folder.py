@@ -20,6 +20,8 @@ from molflow.files import check_length, remove_leftovers, write_text
 from molflow.setup.molecule import Molecule
 
 DESCRIPTION, STRUCTURE, SYSTEM = "system.yaml", "structure.pdb", "system.xml"
+#: Bond orders of a drawn molecule, for those who need them; no part of the ensemble.
+DRAWN = "molecule.sdf"
 
 
 @contextmanager
@@ -98,10 +100,19 @@ def write_system(
     write_structure(folder, molecule, molecule.positions)
     if molecule.system is not None:
         write_text(folder / SYSTEM, openmm.XmlSerializer.serialize(molecule.system))
+    if molecule.source is not None:
+        write_text(folder / DRAWN, drawn_text(molecule))
     for file in files:
         shutil.copyfile(file, folder / file.name)
     write_text(folder / DESCRIPTION, described(entries))
     write_text(folder / "README.md", readme)
+
+
+def drawn_text(molecule: Molecule) -> str:
+    """Return a small molecule with its bond orders as an SDF."""
+    from rdkit import Chem
+
+    return f"{Chem.MolToMolBlock(molecule.source)}$$$$\n"
 
 
 def described(entries: dict) -> str:

@@ -11,7 +11,7 @@ from openmm import unit
 from molflow.analysis.stereo import stereocentres
 from molflow.analysis.torsion_list import torsion_list
 from molflow.errors import MolflowError
-from molflow.md.build import build, fastest_platform, make_integrator
+from molflow.md.build import build, fastest_platform, make_integrator, total_charge
 from molflow.md.energies import fitting_platform
 from molflow.md.minimise import minimise
 from molflow.systems import MolecularSystem
@@ -69,11 +69,7 @@ def check_energy(system: MolecularSystem, relax: bool) -> tuple[dict, np.ndarray
 def _charge(system: MolecularSystem, built: openmm.System) -> float | None:
     if system.potential is not None:
         return float(system.potential.charge)
-    for force in built.getForces():
-        if isinstance(force, openmm.NonbondedForce):
-            charges = [force.getParticleParameters(k)[0] for k in range(force.getNumParticles())]
-            return float(sum(q.value_in_unit(unit.elementary_charge) for q in charges))
-    return None
+    return total_charge(built)
 
 
 def understand(system: MolecularSystem) -> dict:
