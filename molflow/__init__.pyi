@@ -25,6 +25,7 @@ from .demonstration import demo as demo
 from .errors import MolflowError as MolflowError
 from .exact.estimate import estimate as estimate
 from .exact.maximum_entropy import restrain as restrain
+from .exact.reweight import reweight as reweight
 from .exact.steered import sample_steered as sample_steered
 from .exact.weighted import sample_weighted as sample_weighted
 from .foreign_trajectories import gather as gather

@@ -171,3 +171,47 @@ def _mean(text: str) -> tuple[str, tuple[float, float]]:
         raise MolflowError(
             f"--mean is '{text}': write OBSERVABLE=VALUE or OBSERVABLE=VALUE+-ERROR."
         ) from wrong
+
+
+@verb
+def reweight(
+    checkpoint: CheckpointName,
+    ensemble: Annotated[
+        Path,
+        typer.Argument(metavar="ENSEMBLE", help="What molflow sample --weights wrote of the map."),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Trajectory to write: .dcd, .h5, .xtc (rounds) or .pdb.")
+    ] = Path("reweighted.dcd"),
+    frames: Annotated[
+        int, typer.Option(min=2, help="Frames of dynamics in every basin, a walker each.")
+    ] = 96,
+    time: Annotated[str, typer.Option(help="How long a walker walks inside its basin.")] = "20ps",
+    starts: Annotated[
+        Path | None,
+        typer.Option(help="Conformations to start from in basins where the map has too few."),
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes at once. Default: one a core.")
+    ] = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Find the free energies of basins from a map's weights and dynamics inside each basin.
+
+    Bennett's acceptance ratio between weighted conformations and frames of molecular dynamics that
+    are carried back through annealing and flow. Sees what the map misses inside a basin, which no
+    effective size shows. Can be interrupted: the same command goes on.
+
+    Example: `molflow reweight alanine_dipeptide weighted.dcd --frames 96 --out reweighted.dcd`
+    """
+    from molflow.exact.reweight import format_reweighted
+    from molflow.exact.reweight import reweight as run
+
+    trajectory, found = run(
+        checkpoint, ensemble, out, frames, time, starts, seed, device, jobs, progress=not quiet
+    )
+    typer.echo(f"{trajectory.n_frames} conformations in {out}, log_weights in the .npz beside it.")
+    typer.echo(format_reweighted(found["record"]))

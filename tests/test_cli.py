@@ -14,7 +14,7 @@ from molflow.errors import MolflowError
 
 VERBS = [
     "systems", "init", "simulate", "prepare", "train", "sample", "refine", "compare", "resample",
-    "check", "study", "estimate", "restrain", "kinetics", "run", "demo",
+    "check", "study", "estimate", "restrain", "reweight", "kinetics", "run", "demo",
 ]  # fmt: skip
 
 

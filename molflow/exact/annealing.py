@@ -70,7 +70,11 @@ class Annealed:
 
 
 def anneal(
-    potential: Potential, base: Laplace, schedule: Schedule, rng: np.random.Generator
+    potential: Potential,
+    base: Laplace,
+    schedule: Schedule,
+    rng: np.random.Generator,
+    end: np.ndarray | None = None,
 ) -> Annealed:
     r"""Estimate Z = ∫ exp(−E(x)) dx.
 
@@ -83,6 +87,11 @@ def anneal(
     ξ_k being its place before β_{k+1}. The mean of w over chains times (2π)^(d/2) |det L| is
     unbiased whatever the trajectories do.
 
+    With an `end` the estimate is that of the extended target instead: the first chain is the one
+    that ended there, run back through the same laws (every trajectory is reversible for its own),
+    and the others are fresh. If `end` is of the law, such estimates have the density Ẑ/Z relative
+    to those without it: they are not unbiased, and are not meant to be.
+
     Parameters
     ----------
     potential : callable
@@ -90,6 +99,8 @@ def anneal(
     base : Laplace
     schedule : Schedule
     rng : numpy.random.Generator
+    end : ndarray, (d,), optional
+        A point of the law, which is returned as it is.
     """
     size = len(base.mode)
     ladder = np.linspace(0.0, 1.0, schedule.temperatures)
@@ -101,26 +112,44 @@ def anneal(
         value, gradient = potential(base.mode + base.factor @ xi)
         return value - base.height, base.factor.T @ gradient
 
-    ends, log_weights = [], np.empty(schedule.chains)
-    for chain in range(schedule.chains):
+    def moved(place, beta):
+        nonlocal tried, accepted
+        tried += 1
+        new = _trajectory(energy, *place, beta, schedule, rng)
+        accepted += new is not None
+        return place if new is None else new
+
+    def part(place, low, high):
+        return (high - low) * (0.5 * place[0] @ place[0] - place[1])
+
+    steps = list(zip(ladder[:-1], ladder[1:], strict=True))
+
+    def forwards():
         xi = rng.normal(size=size)
-        value, gradient = energy(xi)
+        place = (xi, *energy(xi))
         log_weight = 0.0
-        for low, high in zip(ladder[:-1], ladder[1:], strict=True):
-            log_weight += (high - low) * (0.5 * xi @ xi - value)
+        for low, high in steps:
+            log_weight += part(place, low, high)
             if not np.isfinite(log_weight):
-                break
-            tried += 1
-            place = _trajectory(energy, xi, value, gradient, high, schedule, rng)
-            if place is not None:
-                accepted += 1
-                xi, value, gradient = place
-        ends.append(xi)
-        log_weights[chain] = log_weight if np.isfinite(log_weight) else -np.inf
+                return xi, -np.inf
+            place = moved(place, high)
+        return place[0], log_weight
+
+    def backwards(xi):
+        place = (xi, *energy(xi))
+        log_weight = 0.0
+        for low, high in reversed(steps):
+            place = moved(place, high)
+            log_weight += part(place, low, high)
+        return xi, log_weight
+
+    runs = [] if end is None else [backwards(np.linalg.solve(base.factor, end - base.mode))]
+    runs += [forwards() for _ in range(schedule.chains - len(runs))]
+    log_weights = np.array([log_weight for _, log_weight in runs])
     chosen, log_mean = _choose(log_weights, rng)
     return Annealed(
         log_integral=float(log_mean - base.height + base.log_volume),
-        point=base.mode + base.factor @ ends[chosen],
+        point=base.mode + base.factor @ runs[chosen][0] if end is None else end,
         log_weights=log_weights,
         acceptance=accepted / max(tried, 1),
         calls=calls,

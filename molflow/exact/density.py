@@ -26,11 +26,14 @@ class Arrival:
         ln |det| of the derivative in the centred subspace.
     sign : Tensor, (batch,)
         Of that determinant: a map without folds keeps it.
+    jacobian : Tensor, (batch, d, d), float64
+        The derivative in coordinates of the basis of `helmert`.
     """
 
     positions: Tensor
     log_determinant: Tensor
     sign: Tensor
+    jacobian: Tensor
 
 
 def arrive(flow: Rows, x: Tensor, chunk: int | None = None) -> Arrival:
@@ -68,7 +71,8 @@ def arrive(flow: Rows, x: Tensor, chunk: int | None = None) -> Arrival:
     turned = torch.linalg.solve_triangular(corner[:, :3], turned, upper=True, left=False)
     jacobian = torch.cat([turned, moved.permute(1, 2, 0)], dim=2)
     sign, size = torch.linalg.slogdet(jacobian)
-    return Arrival(end, size, sign * torch.linalg.slogdet(frame)[0])
+    sign = sign * torch.linalg.slogdet(frame)[0]
+    return Arrival(end, size, sign, jacobian @ frame.mT)
 
 
 def log_normal(x: Tensor, variance: float) -> Tensor:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import torch
 from molflow.errors import MolflowError
 from molflow.exact.annealing import Schedule
 from molflow.exact.physics import BoltzmannLaw
+from molflow.exact.pool import pieces_of
 from molflow.exact.strata import choose, count_strata, parse_strata, strata_of
 from molflow.exact.target import target_of
 from molflow.exact.trust import format_weights, judge_weights
@@ -28,7 +27,6 @@ from molflow.files import (
     write_json,
 )
 from molflow.maps.denoiser.probability_flow import flow_times
-from molflow.md.workers import caller_not_rerun, end_with_parent, number_of_jobs, spawning
 from molflow.parts import alone, claim_parts, finished, kept_arrays
 from molflow.progress import track
 from molflow.systems import MolecularSystem
@@ -239,10 +237,8 @@ def _all_pieces(checkpoint, wanted, numbers, parts, jobs, progress) -> dict[str,
     names = {k: None if parts is None else parts / f"weighted-{k:07d}.npz" for k in range(count)}
     kept = {k: kept_arrays(name) for k, name in names.items()}
     found = {k: arrays for k, arrays in kept.items() if arrays is not None}
-    todo = {k: rows[k] for k in names if k not in found}
-    on_cpu = next(checkpoint.flow_map.parameters()).device.type == "cpu"
-    jobs = number_of_jobs(jobs if on_cpu else 1, len(todo))
-    pieces = _pieces(checkpoint, wanted, todo, jobs)
+    todo = {k: (rows[k],) for k in names if k not in found}
+    pieces = pieces_of(WeightedPieces, checkpoint, wanted, todo, jobs)
     for k, piece in track(pieces, f"weighting, {PIECE} at a time", progress, len(todo)):
         if (name := names[k]) is not None:
             write_arrays(name, **piece)
@@ -255,40 +251,6 @@ def _all_pieces(checkpoint, wanted, numbers, parts, jobs, progress) -> dict[str,
     }
     joined["seconds"] = np.sum([found[k]["seconds"] for k in order], axis=0) / (PIECE * len(order))
     return joined
-
-
-def _pieces(
-    checkpoint, wanted, todo: dict[int, np.ndarray], jobs: int
-) -> Iterator[tuple[int, dict]]:
-    if not todo:
-        return
-    if jobs == 1:
-        worker = WeightedPieces(checkpoint, wanted)
-        yield from ((k, worker.piece(numbers)) for k, numbers in todo.items())
-        return
-    pool = ProcessPoolExecutor(
-        jobs, mp_context=spawning, initializer=_prepare, initargs=(checkpoint.folder, wanted)
-    )
-    try:
-        with caller_not_rerun():
-            pieces = [pool.submit(_work, k, numbers) for k, numbers in todo.items()]
-        for piece in as_completed(pieces):
-            yield piece.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-_prepared: list[WeightedPieces] = []
-
-
-def _prepare(folder: Path, wanted: Wanted) -> None:
-    end_with_parent()
-    torch.set_num_threads(1)
-    _prepared[:] = [WeightedPieces(open_checkpoint(folder, "cpu"), wanted)]
-
-
-def _work(index: int, numbers: np.ndarray) -> tuple[int, dict]:
-    return index, _prepared[0].piece(numbers)
 
 
 def _record(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 import torch
 
-from molflow.exact.annealing import Schedule, anneal
-from molflow.exact.density import arrive, log_normal
+from molflow.exact.annealing import Annealed, Schedule, anneal
+from molflow.exact.density import Arrival, arrive, log_normal
 from molflow.exact.laplace import laplace
 from molflow.exact.physics import BoltzmannLaw
 from molflow.exact.strata import denoised
@@ -94,8 +94,7 @@ class WeightedPieces:
         began = time.process_time()
         with torch.no_grad():
             x = self._starts(numbers)
-            chunk = max(1, _PAIRS // (PIECE * x.shape[1] ** 2))
-            arrival = arrive(lambda rows: self.flow.rows(rows, self.mean), x, chunk)
+            arrival = self.arrive(x)
             variance = 1.0 + self.flow_map.sde.sigma_max**2
             log_density = log_normal(x, variance) - arrival.log_determinant
             guess = denoised(
@@ -120,6 +119,11 @@ class WeightedPieces:
             "seconds": seconds,
         }
 
+    def arrive(self, x: torch.Tensor) -> Arrival:
+        """Carry starts through the flow, with its derivative."""
+        chunk = max(1, _PAIRS // (PIECE * x.shape[1] ** 2))
+        return arrive(lambda rows: self.flow.rows(rows, self.mean), x, chunk)
+
     def _starts(self, numbers: np.ndarray) -> torch.Tensor:
         """Return the same starts as `flow_blocks` has."""
         flow_map = self.flow_map
@@ -138,7 +142,36 @@ class WeightedPieces:
         if self.wanted.stop is None:
             energy, _ = self.law(y)
             return self._row(y, energy, -energy - log_density, 1, np.nan)
-        precision = self.wanted.stop**-2
+        seed = derive_seed(self.wanted.path_seed, "annealing", *divmod(number, PIECE))
+        drawn = self.annealed(y, guess, np.random.default_rng(seed))
+        if drawn is None:
+            return self._row(guess, np.inf, -np.inf, 1, np.nan)
+        return self._row(
+            drawn.point, self.law(drawn.point)[0], drawn.log_integral - log_density,
+            drawn.calls, drawn.acceptance,
+        )  # fmt: skip
+
+    def annealed(
+        self, y: np.ndarray, guess: np.ndarray, rng: np.random.Generator,
+        end: np.ndarray | None = None,
+    ) -> Annealed | None:  # fmt: skip
+        """Estimate ∫ exp(−U/kT) N(y; x, σ²) dx, the constant (2πσ²)^(−d/2) left out.
+
+        Parameters
+        ----------
+        y, guess : ndarray, (d,)
+            The end of the flow, and where the search for the mode begins.
+        rng : numpy.random.Generator
+        end : ndarray, (d,), optional
+            See `anneal`.
+
+        Returns
+        -------
+        Annealed or None
+            None if there is no energy at the guess; calls are those for the mode too.
+        """
+        stop = cast(float, self.wanted.stop)
+        precision = stop**-2
 
         def posterior(q):
             energy, gradient = self.law(q)
@@ -146,15 +179,10 @@ class WeightedPieces:
             return energy + 0.5 * precision * away @ away, gradient + precision * away
 
         if not np.isfinite(posterior(guess)[0]):
-            return self._row(guess, np.inf, -np.inf, 1, np.nan)
-        base = laplace(posterior, guess, _DIFFERENCE * self.wanted.stop, 0.5 * precision)
-        seed = derive_seed(self.wanted.path_seed, "annealing", *divmod(number, PIECE))
-        drawn = anneal(posterior, base, self.wanted.schedule, np.random.default_rng(seed))
-        # ∫ exp(−U/kT) N(y; x, σ²) dx: the constant (2πσ²)^(−d/2) is common to all and left out.
-        return self._row(
-            drawn.point, self.law(drawn.point)[0], drawn.log_integral - log_density,
-            base.calls + drawn.calls, drawn.acceptance,
-        )  # fmt: skip
+            return None
+        base = laplace(posterior, guess, _DIFFERENCE * stop, 0.5 * precision)
+        drawn = anneal(posterior, base, self.wanted.schedule, rng, end)
+        return replace(drawn, calls=base.calls + drawn.calls)
 
     def _row(self, q, energy: float, log_weight: float, calls: int, acceptance: float) -> dict:
         return {
