@@ -115,7 +115,7 @@ def anneal(
     def moved(place, beta):
         nonlocal tried, accepted
         tried += 1
-        new = _trajectory(energy, *place, beta, schedule, rng)
+        new = _trajectory(energy, place[0], place[1], place[2], beta, schedule, rng)
         accepted += new is not None
         return place if new is None else new
 

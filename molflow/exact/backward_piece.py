@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,9 +66,10 @@ class BackwardPieces:
         dict
             ``positions`` nm, ``energies`` kJ/mol, ``log_weights``, infinite where the proposal
             never goes (no start was found that the flow carries there, or no energy where the
-            search for the mode begins), and ``undone``, segments of dynamics that left the basin,
-            all (PIECE,).
+            search for the mode begins), ``undone``, segments of dynamics that left the basin, and
+            ``seconds`` of the processor, all (PIECE,).
         """
+        began = time.process_time()
         seed = derive_seed(self.backward.seed, "backward", basin, index)
         pieces, law = self.pieces, self.pieces.law
 
@@ -106,6 +108,7 @@ class BackwardPieces:
             "energies": np.array(energies),
             "log_weights": log_weights,
             "undone": np.array([undone for _, undone in walks]),
+            "seconds": np.full(PIECE, (time.process_time() - began) / PIECE),
         }
 
 

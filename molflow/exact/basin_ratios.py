@@ -55,12 +55,15 @@ class Side:
         As those of `Forward`; infinite where the proposal never goes.
     undone : ndarray, (m,)
         Segments of dynamics that left the basin.
+    seconds : ndarray, (m,)
+        Of the processor.
     """
 
     positions: np.ndarray
     energies: np.ndarray
     log_weights: np.ndarray
     undone: np.ndarray
+    seconds: np.ndarray
 
 
 def basin_shares(forward: Forward, sides: dict[int, Side], seed: int) -> tuple[dict, np.ndarray]:

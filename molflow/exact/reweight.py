@@ -15,6 +15,7 @@ from molflow.errors import MolflowError
 from molflow.exact.annealing import Schedule
 from molflow.exact.backward_piece import Backward, BackwardPieces, segments_of
 from molflow.exact.basin_ratios import Forward, Side, basin_shares
+from molflow.exact.inside import SEGMENT
 from molflow.exact.pool import pieces_of
 from molflow.exact.strata import basin_numbers
 from molflow.exact.weighted_piece import PIECE, Wanted
@@ -69,7 +70,8 @@ def reweight(
         What `molflow.sample_weighted` wrote, not by ``stop=0``.
     out : path, optional
         Trajectory of all conformations, those of the map and those of dynamics, with
-        ``log_weights`` and ``energies`` (``.npz``) and the record (``.json``) beside it. Finished
+        ``log_weights``, ``log_ratios`` (of densities, target to proposal, one by one) and
+        ``energies`` (``.npz``) and the record (``.json``) beside it. Finished
         pieces are kept in a folder beside it until the end: the same call resumes.
     frames : int
         Frames of dynamics in every basin, each from a walker of its own.
@@ -127,14 +129,20 @@ def reweight(
     began = clock.perf_counter()
     sides = _sides(checkpoint, backward, forward, others, frames, parts, jobs, progress)
     record, log_weights = basin_shares(forward, sides, seed)
-    record |= {"frames": frames, "ps_each": 0.5 * segments}
+    seconds = sum(float(side.seconds.sum()) for side in sides.values())
+    record |= {"frames": frames, "ps_each": SEGMENT * segments, "cpu_seconds": seconds}
+    ratios = np.concatenate([
+        forward.log_weights, *(side.log_weights for side in sides.values())
+    ])  # fmt: skip
     positions = np.concatenate([forward.positions, *(side.positions for side in sides.values())])
     energies = np.concatenate([forward.energies, *(side.energies for side in sides.values())])
     trajectory = mdtraj.Trajectory(positions, topology, time=np.arange(len(positions), dtype=float))
     if out is not None:
         write_topology(out, checkpoint.folder / TOPOLOGY)
         write_trajectory(out, positions, topology)
-        write_arrays(out.with_suffix(".npz"), log_weights=log_weights, energies=energies)
+        write_arrays(
+            out.with_suffix(".npz"), log_weights=log_weights, energies=energies, log_ratios=ratios
+        )
         system = backward.wanted.system
         kept_record = {
             **{name: value for name, value in system.record.items() if name != "ensemble"},
@@ -184,7 +192,7 @@ def _system_of(given: EnsembleFile) -> MolecularSystem:
 
 
 def _forward(given: EnsembleFile, checkpoint: Checkpoint) -> Forward:
-    arrays = read_arrays(given.path.with_suffix(".npz"))
+    arrays = read_arrays(Path(str(given.path)).with_suffix(".npz"))
     positions = np.concatenate([part.xyz for part in given.chunks(1000)])
     factors = arrays.get("log_factors", np.zeros(given.n))
     return Forward(

@@ -45,7 +45,7 @@ def draws(n, rng, hidden=0.0):
         back = rng.normal(levels[b] + NOISE**2 / 2, NOISE, 150) + 7.0
         if b == 2 and hidden:
             back[rng.random(150) < hidden] = 30.0  # the proposal hardly ever goes there
-        sides[b] = Side(np.zeros((150, 1, 3)), np.zeros(150), back, np.zeros(150))
+        sides[b] = Side(np.zeros((150, 1, 3)), np.zeros(150), back, np.zeros(150), np.zeros(150))
     return forward, sides
 
 
@@ -135,6 +135,7 @@ def test_the_whole_verb(tmp_path):
     arrays = read_arrays(out.with_suffix(".npz"))
     assert pooled.n_frames == len(arrays["log_weights"]) >= 48 + 32
     assert np.allclose(pooled.xyz[:48], trajectory.xyz, atol=1e-6)
+    assert found["record"]["cpu_seconds"] > 0.0 and np.isfinite(arrays["log_ratios"][48:]).any()
     again = potential_energies(SYSTEM, pooled.xyz[48:])
     assert np.allclose(again, arrays["energies"][48:], atol=0.05)
     rows = found["record"]["basins"]
