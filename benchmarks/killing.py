@@ -159,14 +159,10 @@ def _count_replaced(count: Path, killer: Killer | None) -> None:
 
 def _fork_workers() -> None:
     """Have workers begin as copies of this process, which has used neither OpenMM nor CUDA."""
-    import importlib
-
     forking = multiprocessing.get_context("fork")
-    for name in ("md.workers", "md.runner", "md.energies", "md.relaxation", "refinement.pieces",
-                 "exact.weighted", "driven_paths"):  # fmt: skip
-        module = importlib.import_module(f"molflow.{name}")
-        assert hasattr(module, "spawning"), name
-        module.spawning = forking
+    for name, module in list(sys.modules.items()):
+        if name.startswith("molflow.") and hasattr(module, "spawning"):
+            module.spawning = forking
 
 
 def _strike(process: int, killer: Killer, start: float) -> bool:
