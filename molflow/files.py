@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
 from molflow.errors import MolflowError
 
+P = ParamSpec("P")
+R = TypeVar("R")
+#: What reading garbled contents raises.
+_STUMBLES = (
+    LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, OSError,
+    EOFError, MemoryError,
+)  # fmt: skip
 #: Bytes that a name may have, and what is added to it while a file is written.
 _LONGEST_NAME, _ADDED = 255, 32
 
@@ -146,8 +155,32 @@ def read_json(path: str | Path):
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise MolflowError(f"cannot read '{path}' ({error.strerror}).") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise MolflowError(f"'{path}' is damaged: it is nested too deep.") from error
+    except ValueError as error:  # no JSON, no UTF-8, or a number of thousands of digits
         raise MolflowError(f"'{path}' is damaged: it is not JSON ({error}).") from error
+
+
+def reader(function: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+    """Make a sentence of what a reader stumbles over in a file that is not what it should be.
+
+    Its first argument is the path, or has the path as ``folder``.
+    """
+
+    @functools.wraps(function)
+    def read(source: Any, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(source, *args, **kwargs)
+        except _STUMBLES as error:
+            if isinstance(error, MolflowError):
+                raise
+            path = getattr(source, "folder", source)
+            words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise MolflowError(
+                f"'{path}' is damaged, or was not made for this ({words}): make it again."
+            ) from error
+
+    return read
 
 
 @dataclass(frozen=True)
@@ -197,8 +230,9 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise MolflowError(f"there is no file '{path}'.") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise MolflowError(f"'{path}' is damaged or not an .npz file ({error}).") from error
+    except Exception as error:  # zipfile, zlib and numpy raise all kinds
+        words = str(error) or type(error).__name__
+        raise MolflowError(f"'{path}' is damaged or not an .npz file ({words}).") from error
 
 
 @contextmanager

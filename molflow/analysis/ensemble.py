@@ -11,10 +11,18 @@ import mdtraj
 import numpy as np
 
 from molflow.analysis.atom_matching import match_atoms, matching_notes
-from molflow.analysis.formats import BARE, COMPLETE, HELD, format_of, readable, whole_frames
+from molflow.analysis.formats import (
+    BARE,
+    COMPLETE,
+    HELD,
+    format_of,
+    look_at_hdf5,
+    readable,
+    whole_frames,
+)
 from molflow.analysis.weighting import checked_log_weights
 from molflow.errors import MolflowError
-from molflow.files import check_hdf5, read_arrays, read_json, sha256_of
+from molflow.files import check_hdf5, read_arrays, read_json, reader, sha256_of
 
 #: Formats that hold the times of frames.
 _TIMED = (".xtc", ".trr", ".nc", ".ncdf", ".netcdf", ".h5", ".hdf5")
@@ -194,6 +202,7 @@ def interval_of(times: np.ndarray) -> float | None:
     return float(f"{(times[-1] - times[0]) / len(steps):.6g}")
 
 
+@reader
 def read_ensemble(source: str | Path | mdtraj.Trajectory, top: str | Path | None) -> EnsembleFile:
     """Open an ensemble.
 
@@ -233,6 +242,7 @@ def _open(path: Path, top: str | Path | None) -> EnsembleFile:
     if not path.is_file():
         raise MolflowError(f"the ensemble '{path}' is a folder: give a file in it.")
     check_hdf5(path)
+    look_at_hdf5(path)
     topology, stamp = None, _stamp(path)
     if kind in BARE:
         source = Path(top) if top is not None else path.with_name("topology.pdb")
@@ -241,6 +251,7 @@ def _open(path: Path, top: str | Path | None) -> EnsembleFile:
                 f"the topology '{source}' of the ensemble '{path}' does not exist: "
                 "give a file with the same atoms (PDB, PSF, PRMTOP or GRO) as 'top'."
             )
+        look_at_hdf5(source)
         with readable(source) as plain:
             topology = mdtraj.load_topology(str(plain))
     bare = {} if topology is None else {"top": topology}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +26,55 @@ _HELD = (
      ".lh5", ".arc"),
 )  # fmt: skip
 #: Trajectory formats that need a topology, those that bring their own, and those read at once.
+_HDF5 = (".h5", ".hdf5", ".lh5")
 BARE, COMPLETE, HELD = _STREAMED[0] + _HELD[0], _STREAMED[1] + _HELD[1], _HELD[0] + _HELD[1]
+
+
+#: Reads an HDF5 file to its end, piece by piece.
+_LOOK = """
+import sys, warnings, tables
+warnings.simplefilter("ignore")
+with tables.open_file(sys.argv[1]) as file:
+    for node in file.walk_nodes("/", "Leaf"):
+        for start in range(0, max(1, node.nrows), 1000):
+            node.read(start, start + 1000)
+"""
+#: Seconds that may take, and bytes for which there is one more.
+_PATIENCE, _SPEED = 60, 10_000_000
+
+
+def look_at_hdf5(path: Path) -> None:
+    """Read an HDF5 file in a process of its own first: a damaged one can end the process.
+
+    Raises
+    ------
+    MolflowError
+        If it does, or takes too long.
+    """
+    if format_of(path) not in _HDF5:
+        return
+    stat = path.stat()
+    _look_at(str(path.absolute()), stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache
+def _look_at(path: str, size: int, changed: int) -> None:
+    try:
+        found = subprocess.run(
+            [sys.executable, "-c", _LOOK, path], capture_output=True, text=True,
+            timeout=_PATIENCE + size / _SPEED,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise MolflowError(
+            f"the trajectory '{path}' cannot be read: HDF5 comes to no end with it, so it is "
+            "damaged."
+        ) from error
+    if found.returncode:
+        words = found.stderr.strip().splitlines()
+        why = f"it ends HDF5's process ({-found.returncode})" if found.returncode < 0 else (
+            words[-1] if words else "HDF5 says no more"
+        )  # fmt: skip
+        raise MolflowError(f"the trajectory '{path}' cannot be read, it is damaged: {why}")
 
 
 def format_of(path: str | Path) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from molflow.analysis.weighting import checked_log_weights, normalised, part_of
 from molflow.errors import MolflowError
-from molflow.files import read_arrays, read_json, replacing, write_arrays, write_json
+from molflow.files import read_arrays, read_json, reader, replacing, write_arrays, write_json
 
 _DTYPES = {
     "torsions": np.float32,
@@ -198,6 +198,7 @@ class Reference:
         write_json(folder / "reference.json", text)
 
 
+@reader
 def load_reference(folder: str | Path, topology: mdtraj.Topology | None = None) -> Reference:
     """Read a reference folder.
 

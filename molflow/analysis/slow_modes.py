@@ -14,7 +14,7 @@ from molflow.analysis.markov import count_matrices, estimate
 from molflow.analysis.tica import fit_tica
 from molflow.analysis.time_series import TorsionSeries, torsion_features
 from molflow.errors import MolflowError
-from molflow.files import read_arrays, read_json, write_arrays, write_json
+from molflow.files import read_arrays, read_json, reader, write_arrays, write_json
 
 with heard_afterwards():
     from deeptime.clustering import KMeans
@@ -136,6 +136,7 @@ def fit_slow_modes(
     )  # fmt: skip
 
 
+@reader
 def load_slow_modes(folder: str | Path) -> SlowModes:
     """Read what `SlowModes.save` wrote.
 

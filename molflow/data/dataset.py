@@ -10,7 +10,7 @@ import numpy as np
 
 from molflow.bonded_terms import BondedTerms
 from molflow.errors import MolflowError
-from molflow.files import read_arrays, read_json
+from molflow.files import read_arrays, read_json, reader
 
 #: Names of files of a training set for dynamics, and of its hotter frames.
 FORCES, HOT = "{}_forces.npz", "hot"
@@ -65,6 +65,7 @@ def data_hash(positions: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+@reader
 def load_training_data(folder: str | Path) -> TrainingData:
     """Read and check a training set.
 
@@ -134,6 +135,7 @@ class ForceData:
     bonded: BondedTerms | None = None
 
 
+@reader
 def load_forces(data: TrainingData) -> ForceData:
     """Read and check the forces that belong to a training set.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from molflow.data.dataset import TrainingData
 from molflow.errors import MolflowError
-from molflow.files import read_json, sha256_of
+from molflow.files import read_json, reader, sha256_of
 
 #: Folder of the parts, and the file beside them that says what they are.
 PATHS, PLAN = "paths", "plan.json"
@@ -79,6 +79,7 @@ def record_type(atoms: int, blocks: int, order: int) -> np.dtype:
     ])  # fmt: skip
 
 
+@reader
 def load_paths(data: TrainingData) -> PathData:
     """Read and check the paths that belong to a training set.
 

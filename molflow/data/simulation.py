@@ -10,7 +10,7 @@ import mdtraj
 import numpy as np
 
 from molflow.errors import MolflowError
-from molflow.files import ascii_path, read_arrays, read_json, sha256_of
+from molflow.files import ascii_path, read_arrays, read_json, reader, sha256_of
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class SimulationFolder:
             )
         return count > 0
 
+    @reader
     def trajectory(self, run: int) -> mdtraj.Trajectory:
         """Return all frames of one run with times in ps."""
         path = self._checked(f"replica-{run}.dcd")
@@ -76,6 +77,7 @@ class SimulationFolder:
         return path
 
 
+@reader
 def open_simulation(folder: str | Path) -> SimulationFolder:
     """Open a folder that `simulate` has finished.
 

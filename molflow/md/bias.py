@@ -11,7 +11,7 @@ import numpy as np
 import openmm
 
 from molflow.errors import MolflowError
-from molflow.files import read_arrays, write_arrays
+from molflow.files import read_arrays, reader, write_arrays
 
 #: Terms of a bias; each has a group of OpenMM's 32 groups of forces to itself, from the last down.
 MOST_TERMS = 8
@@ -118,6 +118,7 @@ class TorsionBias:
         )
 
 
+@reader
 def load_bias(path: str | Path) -> TorsionBias:
     """Read a bias that `TorsionBias.save` wrote.
 

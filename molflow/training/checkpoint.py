@@ -16,7 +16,15 @@ from safetensors.torch import load_file, save
 import molflow
 from molflow.devices import find_device
 from molflow.errors import MolflowError
-from molflow.files import read_json, replacing, sha256_of, writable_folder, write_json, write_text
+from molflow.files import (
+    read_json,
+    reader,
+    replacing,
+    sha256_of,
+    writable_folder,
+    write_json,
+    write_text,
+)
 from molflow.flow_map.base import FlowMap
 from molflow.nn.graph import MolecularGraph
 from molflow.nn.registry import network_configuration
@@ -206,6 +214,7 @@ def open_checkpoint(
     return replace(checkpoint, flow_map=copy.deepcopy(checkpoint.flow_map).to(wanted))
 
 
+@reader
 def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
     """Load a checkpoint by built-in name or path.
 
