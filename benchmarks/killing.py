@@ -29,7 +29,7 @@ VOLATILE = {
 #: Logs for people, which hold the date and the process.
 _LOGS = ("events.out.tfevents", "hparams.yaml")
 #: Seconds that workers may outlive the process that started them.
-PATIENCE = 20.0
+PATIENCE = 120.0
 
 
 @dataclass

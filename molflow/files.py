@@ -25,7 +25,7 @@ R = TypeVar("R")
 #: What reading garbled contents raises.
 _STUMBLES = (
     LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, OSError,
-    EOFError, MemoryError,
+    EOFError, MemoryError, AssertionError, RuntimeError,
 )  # fmt: skip
 #: Bytes that a name may have, and what is added to it while a file is written.
 _LONGEST_NAME, _ADDED = 255, 32

@@ -16,7 +16,7 @@ from molflow.analysis.formats import (
     COMPLETE,
     HELD,
     format_of,
-    look_at_hdf5,
+    look_at,
     readable,
     whole_frames,
 )
@@ -242,7 +242,7 @@ def _open(path: Path, top: str | Path | None) -> EnsembleFile:
     if not path.is_file():
         raise MolflowError(f"the ensemble '{path}' is a folder: give a file in it.")
     check_hdf5(path)
-    look_at_hdf5(path)
+    look_at(path)
     topology, stamp = None, _stamp(path)
     if kind in BARE:
         source = Path(top) if top is not None else path.with_name("topology.pdb")
@@ -251,7 +251,7 @@ def _open(path: Path, top: str | Path | None) -> EnsembleFile:
                 f"the topology '{source}' of the ensemble '{path}' does not exist: "
                 "give a file with the same atoms (PDB, PSF, PRMTOP or GRO) as 'top'."
             )
-        look_at_hdf5(source)
+        look_at(source)
         with readable(source) as plain:
             topology = mdtraj.load_topology(str(plain))
     bare = {} if topology is None else {"top": topology}

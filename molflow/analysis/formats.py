@@ -26,55 +26,56 @@ _HELD = (
      ".lh5", ".arc"),
 )  # fmt: skip
 #: Trajectory formats that need a topology, those that bring their own, and those read at once.
-_HDF5 = (".h5", ".hdf5", ".lh5")
 BARE, COMPLETE, HELD = _STREAMED[0] + _HELD[0], _STREAMED[1] + _HELD[1], _HELD[0] + _HELD[1]
 
 
-#: Reads an HDF5 file to its end, piece by piece.
+#: Reads a trajectory to its end, piece by piece.
 _LOOK = """
-import sys, warnings, tables
+import sys, warnings, mdtraj
 warnings.simplefilter("ignore")
-with tables.open_file(sys.argv[1]) as file:
-    for node in file.walk_nodes("/", "Leaf"):
-        for start in range(0, max(1, node.nrows), 1000):
-            node.read(start, start + 1000)
+with mdtraj.open(sys.argv[1]) as file:
+    getattr(file, "topology", None)
+    while len(file.read(n_frames=1000)[0]):
+        pass
 """
-#: Seconds that may take, and bytes for which there is one more.
-_PATIENCE, _SPEED = 60, 10_000_000
+#: Formats whose readers in C can end the process when a file is damaged.
+_FRAGILE = (".xtc", ".trr", ".h5", ".hdf5", ".lh5")
+#: Seconds that looking may take, and bytes for which there is one more.
+_PATIENCE, _SPEED = 60, 5_000_000
 
 
-def look_at_hdf5(path: Path) -> None:
-    """Read an HDF5 file in a process of its own first: a damaged one can end the process.
+def look_at(path: Path) -> None:
+    """Read a file in a process of its own first, if a damaged one could end this process.
 
     Raises
     ------
     MolflowError
-        If it does, or takes too long.
+        If it ends that process, or takes too long. What else is wrong with it is told by those who
+        read it here.
     """
-    if format_of(path) not in _HDF5:
-        return
-    stat = path.stat()
-    _look_at(str(path.absolute()), stat.st_size, stat.st_mtime_ns)
+    if format_of(path) in _FRAGILE:
+        stat = path.stat()
+        _look_at(path.absolute(), stat.st_size, stat.st_mtime_ns)
 
 
 @functools.lru_cache
-def _look_at(path: str, size: int, changed: int) -> None:
+def _look_at(path: Path, size: int, changed: int) -> None:
     try:
-        found = subprocess.run(
-            [sys.executable, "-c", _LOOK, path], capture_output=True, text=True,
-            timeout=_PATIENCE + size / _SPEED,
-        )  # fmt: skip
+        with ascii_path(path) as plain:
+            status = subprocess.run(
+                [sys.executable, "-c", _LOOK, str(plain)], stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                timeout=_PATIENCE + size / _SPEED,
+            ).returncode  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise MolflowError(
-            f"the trajectory '{path}' cannot be read: HDF5 comes to no end with it, so it is "
-            "damaged."
+            f"the trajectory '{path}' is damaged: its reader comes to no end."
         ) from error
-    if found.returncode:
-        words = found.stderr.strip().splitlines()
-        why = f"it ends HDF5's process ({-found.returncode})" if found.returncode < 0 else (
-            words[-1] if words else "HDF5 says no more"
-        )  # fmt: skip
-        raise MolflowError(f"the trajectory '{path}' cannot be read, it is damaged: {why}")
+    if status < 0:
+        raise MolflowError(
+            f"the trajectory '{path}' is damaged: it ends the process that reads it (signal "
+            f"{-status})."
+        )
 
 
 def format_of(path: str | Path) -> str:

@@ -67,7 +67,7 @@ def _read_plain(path: Path) -> np.ndarray:
             return np.loadtxt(path, dtype=np.float64, ndmin=1, comments=("#", "@"))
     except OSError as error:
         raise MolflowError(f"cannot read the weights '{path}' ({error.strerror}).") from error
-    except (ValueError, EOFError) as error:
+    except Exception as error:  # numpy parses headers with Python's tokenizer
         raise MolflowError(
             f"'{path}' does not hold one weight for each conformation ({error})."
         ) from error
