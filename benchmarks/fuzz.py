@@ -121,7 +121,8 @@ TARGETS = [
            _call("molflow.analysis.reference", "load_reference")),
     Target("simulation", ("simulation.json", "topology.pdb"),
            _call("molflow.data.simulation", "open_simulation")),
-    Target("training set", ("manifest.json", "train.npz", "validation.npz"), _paths),
+    Target("training set", ("manifest.json", "train.npz", "validation.npz",
+                            "train_forces.npz"), _paths),
     Target("system", ("system.yaml", "structure.pdb"), _system),
     Target("configuration", ("training.yaml",), _configuration),
     Target("checkpoint", ("model.json", "model.safetensors", "topology.pdb"),
@@ -162,12 +163,16 @@ def seeds(folder: Path) -> None:
     small = {name: truth.positions[k : k + 5] for k, name in ((0, "train"), (5, "validation"))}
     for name, positions in small.items():
         write_arrays(folder / f"training set/{name}.npz", positions=positions)
+        write_arrays(folder / f"training set/{name}_forces.npz", forces=positions)
     write_json(folder / "training set/manifest.json", {
         "system": SYSTEM, "ensemble": truth.ensemble, "ensemble_hash": truth.ensemble_hash,
         "split": {"train": [0], "validation": [1], "held_out": [2]}, "n_atoms": 22,
         "frames": {name: 5 for name in small}, "scale": 0.2, "temperature": 300.0,
         "data_hash": data_hash(small["train"]), "validation_hash": data_hash(small["validation"]),
-        "dynamics": {"hot_frames": 0, "forces_sha256": {}, "masses": [1.0] * 22},
+        "dynamics": {
+            "hot_frames": 0, "masses": [1.0] * 22,
+            "forces_sha256": {name: data_hash(array) for name, array in small.items()},
+        },
     })  # fmt: skip
     write_json(folder / "simulation/simulation.json", {
         "system": SYSTEM, "ensemble": {}, "ensemble_hash": "a", "temperature": 300.0,
