@@ -24,8 +24,7 @@ import openmm
 import torch
 from measuring import interleaved, peak_memory
 from openmm import app, unit
-from record import environment
-from toy_training import once
+from record import environment, once
 
 from molflow.budget import NETWORKS, choose_network, network_words, parse_budget
 from molflow.files import read_json, write_json
@@ -62,7 +61,7 @@ WAYS = {
         f"init {SYSTEMS}/alanine_dipeptide_water/structure.pdb --out box", "box"
     ),
     "aspirin GFN2-xTB": (f"init {INPUTS}/aspirin.pdb --potential gfn2-xtb --out xtb", "xtb"),
-    "chignolin": (f"init {SYSTEMS}/chignolin/structure.pdb --out chignolin", "chignolin"),
+    "chignolin": (f"init {SYSTEMS}/chignolin/structure.pdb --out folding", "folding"),
 }  # fmt: skip
 FOREIGN = "pair of DCD files made elsewhere"
 FOREIGN_COMMANDS = (
@@ -76,7 +75,7 @@ FRAMES, STEPS = 1500, 100
 #: Molecules of the table of costs, and the way whose training set is used.
 COSTS = {
     22: ("own", "own-data"), 32: ("tri", "tri-result/data"),
-    138: ("chignolin", "chignolin-result/data"),
+    138: ("folding", "folding-result/data"),
 }  # fmt: skip
 #: Network calls of the samples that are timed, conformations, and the budget of the choice, s.
 CALLS, DRAWN, HOUR = 4, 256, 0.55 * 3600.0
