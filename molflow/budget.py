@@ -14,8 +14,9 @@ from molflow.files import read_json, write_json
 #: Share of a budget until whose end dynamics run, and what is kept for sampling and the report: a
 #: share, the seconds that they take on an idle core at least, and the share that they get at most.
 SIMULATE, END, LEAST_END, MOST_END = 0.3, 0.12, 15.0, 0.4
-#: Independent runs, frames of each at most, and intervals between frames to choose from, ps.
-REPLICAS, _MOST_FRAMES = 6, 5_000
+#: Independent runs, frames that each should have and has at most, and intervals between frames to
+#: choose from, ps.
+REPLICAS, _FRAMES, _MOST_FRAMES = 6, 200, 5_000
 _INTERVALS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 #: Seconds below which no stage can do anything.
 LEAST = 60.0
@@ -89,6 +90,7 @@ def dynamics_of(seconds: float, seconds_a_step: float, timestep: float, jobs: in
     step = 1e-3 * timestep
     length = step * seconds * jobs / (REPLICAS * seconds_a_step)
     least = next((ps for ps in _INTERVALS if length / ps <= _MOST_FRAMES), _INTERVALS[-1])
+    least = min(least, length / _FRAMES)
     interval = round(step * max(1, round(least / step)), 9)
     equilibration = interval * max(1, round(min(100.0, 0.1 * length) / interval))
     frames = max(100, int((length - equilibration) / interval))

@@ -24,6 +24,8 @@ from molflow.units import thermal_energy
 
 #: The fewest frames of a replica that ends early, and the share of its time for equilibration.
 _FEWEST, _EQUILIBRATION = 30, 0.2
+#: Iterations of the descent at the start of such a replica under a potential.
+_DESCENT = 60
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,8 @@ class Replica:
         # ReplicaExchangeSampler draws its exchanges from Python's global generator.
         random.seed(derive_seed(self.plan.seed, "exchange"))
         simulation = self.simulation
-        minimise(self.system, simulation.context)
+        costly = self.system.potential is not None and self.deadline < float("inf")
+        minimise(self.system, simulation.context, iterations=_DESCENT if costly else 0)
         simulation.context.setVelocitiesToTemperature(
             self.plan.temperatures[0] * unit.kelvin,
             derive_seed(self.plan.seed, "velocities", bits=30),
