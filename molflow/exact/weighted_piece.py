@@ -93,7 +93,7 @@ class WeightedPieces:
         """
         began = time.process_time()
         with torch.no_grad():
-            x = self._starts(numbers)
+            x = self.starts(numbers)
             arrival = self.arrive(x)
             variance = 1.0 + self.flow_map.sde.sigma_max**2
             log_density = log_normal(x, variance) - arrival.log_determinant
@@ -124,7 +124,7 @@ class WeightedPieces:
         chunk = max(1, _PAIRS // (PIECE * x.shape[1] ** 2))
         return arrive(lambda rows: self.flow.rows(rows, self.mean), x, chunk)
 
-    def _starts(self, numbers: np.ndarray) -> torch.Tensor:
+    def starts(self, numbers: np.ndarray) -> torch.Tensor:
         """Return the same starts as `flow_blocks` has."""
         flow_map = self.flow_map
         blocks, places = np.unique(numbers // BLOCK, return_inverse=True)

@@ -66,7 +66,7 @@ def test_propagation_reads_nothing(monkeypatch, kind):
 
 def test_residual_noise_reads_nothing():
     flow_map = random_dynamics("langevin").to(DEVICE)
-    neighbours, covariance = frame_neighbours(GRAPH.distances()), torch.eye(30).double()[None]
+    neighbours, covariance = frame_neighbours(GRAPH), torch.eye(30).double()[None]
     masses = torch.ones(5).double()
     noise = ResidualNoise(0.02, covariance, covariance, neighbours, masses, 300.0)
     motion = Motion(flow_map, residuals=ChainResiduals(noise, 300.0, 2.0, 0))

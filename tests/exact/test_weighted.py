@@ -156,10 +156,10 @@ def test_a_piece_depends_on_nothing_but_its_number():
     one, other = WeightedPieces(TOY, wanted), WeightedPieces(TOY, wanted)
     block = start_positions(TOY.flow_map, 64, 22, derive_seed(0, "block", 0))
     numbers = np.arange(48, 64)
-    assert torch.equal(one._starts(numbers), block[48:])
+    assert torch.equal(one.starts(numbers), block[48:])
     far = np.array([200, 3, 48, *range(13)])
-    assert torch.equal(one._starts(far)[2], block[48]) and torch.equal(
-        one._starts(far)[1], block[3]
+    assert torch.equal(one.starts(far)[2], block[48]) and torch.equal(
+        one.starts(far)[1], block[3]
     )
     one.piece(far)
     for name, values in one.piece(numbers).items():

@@ -114,7 +114,7 @@ def test_a_resumed_run_is_the_run(checkpoint, tmp_path, monkeypatch):
 def test_residual_noise_is_part_of_the_run(checkpoint, tmp_path, monkeypatch):
     with pytest.raises(MolflowError, match="has no residual noise, .* --forces --paths"):
         propagated(checkpoint, tmp_path, residual_noise=True)
-    neighbours = frame_neighbours(MolecularGraph.from_topology(SYSTEM.topology()).distances())
+    neighbours = frame_neighbours(MolecularGraph.from_topology(SYSTEM.topology()))
     still, moved = torch.zeros(66).double(), torch.full((66,), 0.02 * HarmonicMap().width).double()
     covariance = torch.diag(torch.cat([still, moved**2]))[None]
     masses = torch.full((22,), MASS, dtype=torch.float64)

@@ -39,7 +39,7 @@ def learned(flow_map, count=4000):
     normal = torch.randn(count, len(REST), 3, 2, generator=generator, dtype=torch.float64)
     off = (normal @ root.mT).movedim(-1, 1)
     off = off - off.mean(dim=2, keepdim=True)
-    neighbours = frame_neighbours(MolecularGraph.from_topology(SYSTEM.topology()).distances())
+    neighbours = frame_neighbours(MolecularGraph.from_topology(SYSTEM.topology()))
     ends = thermal_state(flow_map, count, seed=1)[:, 0]
     local = in_frames(off, local_frames(ends, neighbours))
     moments = (local.T @ local / count)[None].repeat(2, 1, 1)

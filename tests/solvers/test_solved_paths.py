@@ -66,10 +66,11 @@ def test_fewer_coefficients_are_those_of_the_same_paths():
 
 def test_paths_are_drawn_anew_and_the_oldest_leave():
     steps = SolvedSteps(EULER, Basis(2), seed=3, refresh=2, pools=2, paths=16)
-    seen = [steps.pool() for _ in range(7)]
+    seen = [steps.pool() for _ in range(40)]
     assert seen[0] is seen[1]
-    kept = {id(one) for one in steps._pools}
-    assert len(kept) == 2 and id(seen[0]) not in kept
+    # One set more every second time, and of those that there are only the last two.
+    made = list(dict.fromkeys(map(id, seen)))
+    assert 10 < len(made) <= 20 and id(seen[0]) not in map(id, seen[4:])
     again = SolvedSteps(EULER, Basis(2), seed=3, refresh=2, pools=2, paths=16)
     assert torch.equal(again.pool().states, seen[0].states)
 

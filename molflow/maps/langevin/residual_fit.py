@@ -44,7 +44,7 @@ def fit_residual_noise(
     """
     check_size(graph.n_atoms, steps.most)
     parts = steps.paths.validation or steps.paths.train
-    neighbours = frame_neighbours(graph.distances())
+    neighbours = frame_neighbours(graph)
     frictions = torch.tensor([part.friction for part in parts], dtype=torch.float64)
     found = []
     for blocks in range(1, steps.most + 1):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 from torch import Tensor
 
 from molflow.errors import MolflowError
 from molflow.maps.dynamics.scales import without_drift
+from molflow.nn.graph import MolecularGraph
 
 #: The largest covariances that are worth their cost: of 300 atoms at eight lags.
 MOST_BYTES = 1 << 29
@@ -145,16 +147,20 @@ def in_frames(states: Tensor, frames: Tensor) -> Tensor:
     return torch.einsum("baxl,bkax->bkal", frames, states).flatten(1)
 
 
-def frame_neighbours(distances: list[list[int]]) -> Tensor:
+def frame_neighbours(graph: MolecularGraph) -> Tensor:
     """Return for each of three atoms or more the two nearest along bonds, (atoms, 2).
+
+    Of atoms that are equally near, or of which none is bonded, the first.
 
     Parameters
     ----------
-    distances : list of list of int
-        Numbers of bonds between atoms.
+    graph : MolecularGraph
     """
-    found = []
-    for atom, row in enumerate(distances):
-        others = sorted((apart, k) for k, apart in enumerate(row) if k != atom)
-        found.append([k for _, k in others[:2]])
-    return torch.tensor(found)
+    near: list[list[int]] = [[] for _ in range(graph.n_atoms)]
+    for atom, other, _ in sorted(graph.pairs_within(2), key=lambda pair: (pair[2], pair[1])):
+        near[atom].append(other)
+    for atom, found in enumerate(near):
+        if len(found) < 2:
+            unbonded = (k for k in range(graph.n_atoms) if k != atom and k not in found)
+            found += islice(unbonded, 2 - len(found))
+    return torch.tensor([found[:2] for found in near])

@@ -13,9 +13,10 @@ from molflow.maps.langevin.residual_noise import (
     in_frames,
     local_frames,
 )
+from molflow.nn.graph import MolecularGraph
 
 MASSES = torch.tensor([12.0, 1.0, 14.0, 16.0, 12.0], dtype=torch.float64)
-NEIGHBOURS = frame_neighbours(GRAPH.distances())
+NEIGHBOURS = frame_neighbours(GRAPH)
 
 
 def positions(count=1, seed=0):
@@ -96,3 +97,13 @@ def test_covariances_that_cost_too_much_are_refused_with_the_cost():
     check_size(300, 8)
     with pytest.raises(MolflowError, match="of 1000 atoms at 8 lags would take 4.3 GiB"):
         check_size(1000, 8)
+
+
+def test_the_frame_of_an_atom_is_of_the_two_nearest_along_bonds():
+    pieces = MolecularGraph((6, 1, 8, 1, 11), ("X",) * 5, ("A",) * 5, ((0, 1), (2, 3)))
+    for graph in (GRAPH, pieces):
+        wanted = [
+            [k for _, k in sorted((apart, k) for k, apart in enumerate(row) if k != atom)[:2]]
+            for atom, row in enumerate(graph.distances())
+        ]
+        assert frame_neighbours(graph).tolist() == wanted
