@@ -12,7 +12,7 @@ from molflow.brownian.walk import end_of, timed, walk
 from molflow.devices import upload
 from molflow.errors import MolflowError
 from molflow.maps.denoiser.draw import BLOCK, draw_blocks
-from molflow.maps.langevin import step_plan
+from molflow.maps.langevin import bonded_flow_map, step_plan
 from molflow.maps.langevin.residual_noise import ResidualNoise, frame_neighbours
 from molflow.propagation.motion import Motion
 from molflow.propagation.paths import ChainPaths, ChainResiduals
@@ -77,7 +77,8 @@ def test_residual_noise_reads_nothing():
     assert not trips.read and not trips.blocking
 
 
-def test_a_step_of_a_given_length_is_a_step():
+def test_a_step_of_a_given_length_is_a_step(monkeypatch):
+    monkeypatch.setattr(bonded_flow_map, "COARSE", 1.0)
     for kind in KINDS:
         flow_map = random_dynamics(kind)
         x, generator = thermal_state(kind, 4)

@@ -15,7 +15,7 @@ from molflow.maps.langevin.inertial import InertialFlowMap
 from molflow.maps.langevin.known_force import known_force
 from molflow.maps.langevin.known_motion import KnownMotion, expansion_like
 from molflow.maps.langevin.path_quadrature import PathQuadratureMap
-from molflow.maps.langevin.step_plan import StepPlan
+from molflow.maps.langevin.step_plan import COARSE, StepPlan
 from molflow.sde.base import time_tensor
 
 #: Legendre coefficients of the rest of the force along a step, and those of the path beyond its
@@ -90,11 +90,15 @@ class BondedLangevinFlowMap(InertialFlowMap):
         return self.implied(h, x, whitened, self.rest(h, self.path(h, x, whitened)))
 
     def planned_mean(self, s: float, t: float, x: Tensor, whitened: Tensor) -> Tensor:
-        """Return n̄ for ends that are numbers and the same for all; see `FlowMap.planned_mean`."""
+        """Return n̄ for ends that are numbers and the same for all; see `FlowMap.planned_mean`.
+
+        The path that the network is told is followed in coarser substeps than the motion.
+        """
         check_lag(torch.tensor(t - s, dtype=torch.float64), self.longest_lag)
-        plan = self.motion.plan_equal(max(t - s, 1e-6 * self.longest_lag), x)
+        h = max(t - s, 1e-6 * self.longest_lag)
+        seen, plan = self.motion.plan_equal(h, x, COARSE), self.motion.plan_equal(h, x)
+        rest = self.rest(plan.h, self._path(seen, self.motion.free(seen, x, whitened)))
         free = self.motion.free(plan, x, whitened)
-        rest = self.rest(plan.h, self._path(plan, free))
         return self._means(plan.h, x, self.motion.respond(plan, free, rest)[1])
 
     def path(self, h: Tensor, x: Tensor, whitened: Tensor) -> Tensor:

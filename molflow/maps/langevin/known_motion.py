@@ -49,9 +49,9 @@ class KnownMotion(nn.Module):
         """Return the plan of steps of lengths h, (batch,) float64 in ps, for states like x."""
         return plan_steps(self.basis, h, self.longest, x)
 
-    def plan_equal(self, h: float, x: Tensor) -> StepPlan:
+    def plan_equal(self, h: float, x: Tensor, coarse: float = 1.0) -> StepPlan:
         """Return the plan of steps from x that are all as long."""
-        return plan_equal_steps(self.basis, h, len(x), self.longest, x.dtype, x.device)
+        return plan_equal_steps(self.basis, h, len(x), self.longest, x.dtype, x.device, coarse)
 
     def free(self, plan: StepPlan, x: Tensor, whitened: Tensor) -> Tensor:
         """Return X_free, the mean given the features, at the nodes of the plan.

@@ -15,7 +15,10 @@ from molflow.devices import like
 from molflow.maps.langevin.free_path import free_velocity
 
 #: ps. A bond with hydrogen takes six of them for one vibration.
-SUBSTEP = 0.0015
+SUBSTEP = 0.0017
+#: How much longer they are for the path that the network of a finished map is told: from it nothing
+#: goes on, and it tells as much. In training the difference would add up.
+COARSE = 2.0
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,16 @@ class StepPlan:
     kept: Tensor
 
 
-def plan_steps(basis: Basis, h: Tensor, longest: float, x: Tensor) -> StepPlan:
+def plan_steps(
+    basis: Basis, h: Tensor, longest: float, x: Tensor, coarse: float = 1.0
+) -> StepPlan:
     """Return the plan of steps of lengths h, (batch,) float64, for states like x.
 
-    Lengths on the processor are read there; those on another device are waited for.
+    Lengths on the processor are read there; those on another device are waited for. Substeps are
+    at most `coarse` times as long as `SUBSTEP`.
     """
     h = h.cpu()
-    count = max(1, math.ceil(float(h.max()) / SUBSTEP - 1e-6))
+    count = max(1, math.ceil(float(h.max()) / (coarse * SUBSTEP) - 1e-6))
     nodes = torch.linspace(0.0, 1.0, 2 * count + 1, dtype=torch.float64)
     known = free_velocity(basis, h, longest)
     rows = h[:, None, None] * (legendre_integrals(nodes, basis.order + 2) @ known)
@@ -61,8 +67,10 @@ def plan_steps(basis: Basis, h: Tensor, longest: float, x: Tensor) -> StepPlan:
 
 @lru_cache(maxsize=64)
 def plan_equal_steps(
-    basis: Basis, h: float, batch: int, longest: float, dtype: torch.dtype, device: torch.device
-) -> StepPlan:
+    basis: Basis, h: float, batch: int, longest: float, dtype: torch.dtype, device: torch.device,
+    coarse: float = 1.0,
+) -> StepPlan:  # fmt: skip
     """Return the plan of `batch` steps of one length, which a walk asks for again and again."""
     lengths = torch.full((batch,), h, dtype=torch.float64)
-    return plan_steps(basis, lengths, longest, torch.empty(0, dtype=dtype, device=device))
+    like_x = torch.empty(0, dtype=dtype, device=device)
+    return plan_steps(basis, lengths, longest, like_x, coarse)

@@ -1,0 +1,91 @@
+"""The benchmark of quantum chemistry: its surrogate, free energies and costs of known answer."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import openmm
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from quantum import costs, free_energies  # noqa: E402
+from quantum_surrogate import add_formula, surrogate  # noqa: E402
+
+from molflow.md.energies import evaluate  # noqa: E402
+from molflow.systems import load_system  # noqa: E402
+from molflow.valence.fit import fit_valence  # noqa: E402
+from molflow.valence.force import ValenceForce  # noqa: E402
+
+SYSTEM = load_system("alanine_dipeptide")
+
+
+def shaken(count):
+    generator = np.random.default_rng(0)
+    start = SYSTEM.start_positions().astype(float)
+    return start + 0.004 * generator.standard_normal((count, *start.shape))
+
+
+def test_openmm_and_torch_say_the_same_of_a_formula():
+    frames, topology = shaken(60), SYSTEM.topology()
+    forces = evaluate(SYSTEM, frames, jobs=1).forces
+    numbers = [atom.element.atomic_number for atom in topology.atoms]
+    bonds = [(a.index, b.index) for a, b in topology.bonds]
+    formula = fit_valence(numbers, bonds, frames, forces).formula
+    system = openmm.System()
+    for _ in numbers:
+        system.addParticle(1.0)
+    add_formula(system, formula)
+    platform = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+    module = ValenceForce(formula, len(numbers)).double()
+    for frame in frames[:3]:
+        context.setPositions(frame)
+        state = context.getState(energy=True, forces=True)
+        x = torch.from_numpy(frame)[None]
+        assert state.getPotentialEnergy()._value == pytest.approx(float(module.energy(x)), abs=1e-8)
+        found = state.getForces(asNumpy=True)._value
+        np.testing.assert_allclose(found, module(x)[0].numpy(), atol=1e-7)
+
+
+def test_a_surrogate_takes_the_place_of_bonded_terms(tmp_path):
+    """Of the same force field: what it cannot say is little, and couplings are none."""
+    frames = shaken(80)
+    forces = evaluate(SYSTEM, frames, jobs=1).forces
+    system, near = surrogate(SYSTEM, frames, forces, tmp_path / "cheap")
+    assert near["rest"] < 0.02 * near["force"]
+    again = evaluate(system, frames[:4], jobs=1)
+    assert np.sqrt(np.mean((again.forces - forces[:4]) ** 2)) < 0.02 * near["force"]
+
+
+def test_free_energies_of_weighted_basins():
+    rng = np.random.default_rng(1)
+    # Half of the frames in αL, with a tenth of the weight of the others.
+    runs = [np.where(rng.random((400, 1)) < 0.5, [[1.0, 0.5]], [[-1.5, 2.5]]) for _ in range(3)]
+    logs = [np.where(run[:, 0] > 0, np.log(0.1), 0.0) for run in runs]
+    found = free_energies(runs, logs)
+    counts = sum((run[:, 0] > 0).sum() for run in runs)
+    expected = np.log((1200 - counts) / (0.1 * counts))
+    assert found["alpha_l"]["value"] == pytest.approx(expected)
+    assert found["beta"]["share"] + found["alpha_l"]["share"] == pytest.approx(1.0)
+    low, high = found["alpha_l"]["interval"]
+    assert low < np.log(10.0) < high and found["alpha_r"]["value"] is None
+
+
+def test_costs_of_independent_conformations():
+    rate = {"xtb_md": 0.1, "map_256": 20.0, "map_1": 1.0}
+    parts = {
+        "chains": {"inefficiency_ps": {"cos phi": 4.0, "sin psi": 36.0}, "length_ps": 500.0},
+        "speed": {"femtoseconds_a_core_millisecond": rate},
+    }
+    options = SimpleNamespace(exploring=720.0, labels=180.0, training=3600.0)
+    found = costs(options, parts)
+    # 36 ps times 1,000 are 3.6e7 fs: 100 hours at 10 ms a femtosecond.
+    assert found["xtb_md_core_hours"] == pytest.approx(100.0)
+    assert found["map_core_hours"]["chains"] == pytest.approx(0.5)
+    assert found["total_speedup"] == pytest.approx(100.0 / (0.2 + 0.05 + 1.0 + 0.5))
+    assert found["pays_from_conformations"] == pytest.approx(1000 * 1.25 / 99.5)
+    parts["chains"]["length_ps"] = 300.0
+    assert costs(options, parts) is None and costs(options, {"speed": parts["speed"]}) is None
