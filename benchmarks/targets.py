@@ -13,7 +13,7 @@ import argparse
 import math
 import shlex
 import sys
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 
 import mdtraj
@@ -54,8 +54,8 @@ OBSERVABLES = ("share:alpha_l", "coupling:1", "distance:ACE1-C,NME3-N")
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 #: Paths on which observables are seen at all numbers of steps.
 PATHS = 512
-#: Strength of the umbrella over phi, kJ/mol, and its centre, rad.
-UMBRELLA = (40.0, math.pi / 3)
+#: Strength of the umbrella over phi, kJ/mol, and its centres, degrees.
+STRENGTH, CENTRES = 40.0, (60, 120)
 
 
 def temperature_toy(width: float = 0.5, steps: int = 64, n: int = 20_000) -> dict:
@@ -276,32 +276,32 @@ def _row(result: dict, name: str) -> dict:
     return {key: row[key] for key in ("value", "floor", "unit")}
 
 
-def umbrella(trajectory: mdtraj.Trajectory) -> np.ndarray:
-    """Return kJ/mol of an umbrella over phi."""
-    strength, middle = UMBRELLA
+def umbrella(trajectory: mdtraj.Trajectory, centre: int) -> np.ndarray:
+    """Return kJ/mol of an umbrella over phi, its centre in degrees."""
     phi = mdtraj.compute_phi(trajectory)[1][:, 0].astype(float)
-    return strength * (1 - np.cos(phi - middle))
+    return STRENGTH * (1 - np.cos(phi - math.radians(centre)))
 
 
-def steering(work: Path, n: int) -> dict:
+def steering(work: Path, n: int, centre: int) -> dict:
     """The umbrella by steering, and by weights on plain samples of the same map."""
-    place = work / "steered.json"
+    place = work / f"steered-{centre}.json"
+    reward = partial(umbrella, centre=centre)
     if not place.is_file():
-        trajectory, steered = sample_steered(SYSTEM, umbrella, n, path_seed=5, progress=False)
+        trajectory, steered = sample_steered(SYSTEM, reward, n, path_seed=5, progress=False)
         weights = normalised(steered["log_weights"])
         phi = phi_psi(trajectory)[:, 0]
         write_json(place, steered["record"] | {"mean_sin_phi": float(weights @ np.sin(phi))})
     record = read_json(place)
     kt = thermal_energy(300.0)
     count = round(n * record["calls"] / 4)
-    plain = sample(SYSTEM, 4, count, work / "plain.dcd", path_seed=6, energies=False)
-    energies = umbrella(plain) / kt
+    plain = sample(SYSTEM, 4, count, work / f"plain-{centre}.dcd", path_seed=6, energies=False)
+    energies = reward(plain) / kt
     weights = np.exp(-energies)
     share = weights / weights.sum()
     mean = float(weights.mean())
     phi = phi_psi(plain)[:, 0]
     return {
-        "reward": "40 kJ/mol (1 - cos(phi - 60 degrees))",
+        "reward": f"{STRENGTH:g} kJ/mol (1 - cos(phi - {centre} degrees))",
         "calls_in_all": n * record["calls"],
         "steered": record,
         "plain": {
@@ -389,7 +389,7 @@ def main() -> None:
             "temperature": temperature_toy(), "reward": reward_toy(), "levels": levels_toy(),
         },
         "temperature": lambda: warm(work, arguments.md, arguments.seeds, arguments.steps),
-        "reward": lambda: steering(work, arguments.n),
+        "reward": lambda: [steering(work, arguments.n, centre) for centre in CENTRES],
         "warm_as_reward": lambda: warm_as_reward(work),
         "levels": lambda: coupling(work),
     }  # fmt: skip

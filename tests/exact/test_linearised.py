@@ -1,0 +1,137 @@
+"""Linearised jumps: exact on a Gaussian, weights and hops between wells of known shares."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from toy_maps import SDE, gaussian_map
+
+from molflow.analysis.weighting import effective_size, normalised
+from molflow.exact.density import log_normal
+from molflow.exact.linearised import LinearisedChain
+from molflow.exact.subspace import helmert
+from molflow.flow_map.base import FlowMap
+from molflow.sde.gaussian_mixture import GaussianMixture
+from molflow.sde.reverse_diffusion import ReverseDiffusion
+
+WIDTH, ATOMS = 0.4, 3
+DIRECTION = torch.from_numpy(helmert(2)[:, 0]).reshape(2, 3)
+
+
+def gaussian_chain(order, steps=3):
+    variance = WIDTH**2 + SDE.sigma_min**2
+    times = np.linspace(float(SDE.time(3.0)), SDE.duration, steps + 1)
+    return LinearisedChain(
+        gaussian_map(WIDTH, order), times, lambda x: -log_normal(x, variance).numpy()
+    )
+
+
+def test_of_a_gaussian_the_kernel_is_the_posterior():
+    """N(0, w²) with noise σ_s, seen from y: the state with noise σ_t is Gaussian in closed form."""
+    chain = gaussian_chain(6)
+    x = torch.randn(5, ATOMS, 3, generator=torch.Generator().manual_seed(0)).double()
+    x = x - x.mean(1, keepdim=True)
+    law = chain.kernel(1, x)
+    s, t = chain.sigmas[1] ** 2, chain.sigmas[2] ** 2
+    shrunk = (WIDTH**2 + t) / (WIDTH**2 + s)
+    assert torch.allclose(law.mean, shrunk * x.flatten(1) @ law.basis, atol=1e-6)
+    variance = shrunk * (s - t)
+    exact = math.sqrt(variance) * torch.eye(6, dtype=torch.float64).expand(5, 6, 6)
+    assert torch.allclose(law.factor, exact, rtol=0.01, atol=1e-6)
+    y = law.draw(torch.Generator().manual_seed(1))
+    assert y.mean(1).abs().max() < 1e-12
+    dense = torch.distributions.MultivariateNormal(law.mean, scale_tril=law.factor)
+    assert torch.allclose(law.log_density(y), dense.log_prob(y.flatten(1) @ law.basis))
+
+
+def test_of_a_gaussian_all_moves_are_taken_and_all_weights_are_equal():
+    chain = gaussian_chain(6)
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(400, ATOMS, 3, generator=generator, dtype=torch.float64)
+    x = WIDTH * (x - x.mean(1, keepdim=True))
+    assert chain.move(x, generator)[1] > 0.97
+    variance = WIDTH**2 + chain.sigmas[0] ** 2
+    _, log_weights = chain.sample(400, ATOMS, variance, generator)
+    assert np.exp(log_weights).mean() == pytest.approx(1.0, abs=0.02)
+    assert log_weights.std() < 0.1
+    # With half the coefficients the kernel is too narrow, and both see it.
+    poor = gaussian_chain(1)
+    assert poor.sample(400, ATOMS, variance, generator)[1].std() > 2 * log_weights.std()
+
+
+class Wells(FlowMap):
+    """The solution along the path of its coefficients, for unequal wells along one direction."""
+
+    def __init__(self, order=3, substeps=8):
+        super().__init__()
+        self.sde = ReverseDiffusion(10.0, 0.01, 1.0)
+        self.basis, self.order, self.substeps = self.sde.basis(order), order, substeps
+        means = torch.tensor([-1.0, 1.5]).double()[:, None, None] * DIRECTION
+        widths = torch.full((2,), 0.35, dtype=torch.float64)
+        self.law = GaussianMixture(means, widths, torch.tensor([0.75, 0.25]).double())
+
+    def mean(self, s, t, x, whitened):
+        raise NotImplementedError
+
+    def forward(self, s, t, x, increment):
+        h = float(t[0] - s[0]) / self.substeps
+        z = increment.whitened()
+        lift, half = math.exp(-2 * h), math.exp(-h)
+        odd = torch.sqrt((2 * torch.arange(self.order) + 1.0).double() / (h * self.substeps))
+        for step in range(self.substeps):
+            place = np.array([2 * (step + 0.5) / self.substeps - 1])
+            rates = odd * torch.from_numpy(
+                np.polynomial.legendre.legvander(place, self.order - 1)[0]
+            )
+            sigma = self.sde.sigma(s + (step + 0.5) * h)
+            kick = math.sqrt(2.0) * sigma[0] * h * (z[..., : self.order] * rates).sum(-1)
+            start = self.law.denoise(x, self.sde.sigma(s + step * h))
+            middle = half * x + (1 - half) * start + kick / 2
+            x = lift * x + (1 - lift) * self.law.denoise(middle, sigma) + kick
+        return x
+
+    def place(self, x):
+        return (x * DIRECTION).sum((1, 2)).numpy()
+
+    def energy(self, x):
+        """-ln p in the centred subspace, of three dimensions."""
+        parts = [
+            math.log(share) + log_normal(x - at * DIRECTION, 0.35**2 + 0.01**2)
+            for share, at in ((0.75, -1.0), (0.25, 1.5))
+        ]
+        return -torch.logsumexp(torch.stack(parts), 0).numpy()
+
+
+@pytest.fixture(scope="module")
+def wells():
+    return Wells()
+
+
+def test_weights_of_a_chain_know_the_shares(wells):
+    sde = wells.sde
+    chain = LinearisedChain(wells, np.linspace(0.0, sde.duration, 9), wells.energy)
+    x, log_weights = chain.sample(1500, 2, 0.35**2 + 1.25**2 + 100.0, torch.Generator())
+    weights = normalised(log_weights)
+    right = wells.place(x) > 0.25
+    share = weights[right].sum()
+    error = np.sqrt(np.sum((weights * (right - share)) ** 2))
+    assert share == pytest.approx(0.25, abs=4 * error) and error < 0.03
+    assert effective_size(1500, weights) > 0.3 * 1500
+
+
+def test_moves_hop_between_wells_and_keep_their_shares(wells):
+    start = float(wells.sde.time(2.0))
+    times = np.linspace(start, wells.sde.duration, 9)
+    chain = LinearisedChain(wells, times, wells.energy)
+    generator = torch.Generator().manual_seed(4)
+    x = torch.randn(300, 2, 3, generator=generator, dtype=torch.float64)
+    x = 0.35 * (x - x.mean(1, keepdim=True)) - 1.0 * DIRECTION  # all in one well
+    accepted, shares = [], []
+    for _ in range(16):
+        x, taken = chain.move(x, generator)
+        accepted.append(taken)
+        shares.append(np.mean(wells.place(x) > 0.25))
+    assert np.mean(accepted) > 0.4
+    assert np.mean(shares[8:]) == pytest.approx(0.25, abs=0.07)
+    assert shares[0] > 0.03  # the first move takes some over already
