@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from molflow.brownian.increment import Increment
+from molflow.errors import MolflowError
 from molflow.exact.density import log_normal
 from molflow.exact.steering import Energy
 from molflow.exact.subspace import helmert
 from molflow.flow_map.base import FlowMap
+from molflow.sde.reverse_diffusion import ReverseDiffusion
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,23 @@ class LinearisedChain:
         Ends of the jumps, from noise to the last.
     energy : callable
         −ln of the law wanted, up to a constant.
+
+    Raises
+    ------
+    MolflowError
+        If the map is not of a reverse diffusion, or η is 0.
     """
 
     def __init__(self, flow_map: FlowMap, times: Sequence[float], energy: Energy):
+        sde = flow_map.sde
+        if not isinstance(sde, ReverseDiffusion) or not sde.eta:
+            raise MolflowError(
+                "the map is not of a reverse diffusion with eta above 0: its jumps have no spread, "
+                "and no density; for such maps there is the flow's (molflow sample --weights)."
+            )
         self.flow_map, self.energy = flow_map, energy
         self.times = torch.tensor([float(time) for time in times], dtype=torch.float64)
-        self.sigmas = [float(flow_map.sde.sigma(time)) for time in self.times]
+        self.sigmas = [float(sde.sigma(time)) for time in self.times]
 
     def kernel(self, k: int, x: Tensor) -> Gaussian:
         """Return the law of the k-th jump from states x (n, atoms, 3), one derivative a number."""
@@ -88,7 +101,7 @@ class LinearisedChain:
             for feature in range(zero.shape[-1]):
                 along = torch.zeros_like(zero)
                 along[..., feature] = direction
-                mean, slope = torch.func.jvp(end, (zero,), (along,))
+                mean, slope = torch.func.jvp(end, (zero,), (along,))[:2]
                 columns.append(slope)
         jacobian = torch.stack(columns, dim=2)
         return Gaussian(mean, torch.linalg.cholesky(jacobian @ jacobian.mT), basis)
@@ -112,9 +125,7 @@ class LinearisedChain:
             x = y
         return x, found.cpu().numpy() - self.energy(x)
 
-    def move(
-        self, x: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, float]:
+    def move(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, float]:
         """Return states after a Metropolis move of each, and the share accepted.
 
         A path of noise from x to the first time, and a chain from there to x'. Accepted with
