@@ -261,7 +261,7 @@ def _hash(path: Path) -> str:
 def _drawn(data: bytes) -> bytes:
     """Return what a PDF draws: matplotlib now and then writes 0 as -0, which is the same page."""
     parts = []
-    for found in re.finditer(rb"stream\r?\n", data):
+    for found in re.finditer(rb"(?<!end)stream\r?\n", data):
         content = data[found.end() : data.index(b"endstream", found.end())]
         try:
             content = zlib.decompressobj().decompress(content)
