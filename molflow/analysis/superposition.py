@@ -7,18 +7,28 @@ import numpy as np
 
 
 def heavy_atoms(topology: mdtraj.Topology) -> np.ndarray:
-    """Return the indices of atoms that are not hydrogen; all atoms if there is no other."""
+    """Return the indices of atoms that are not hydrogen; all if there are fewer than three."""
     heavy = [a.index for a in topology.atoms if a.element is None or a.element.symbol != "H"]
-    return np.array(heavy if heavy else range(topology.n_atoms))
+    return np.array(heavy if len(heavy) > 2 else range(topology.n_atoms))  # three lay a molecule
 
 
 def superposed(
     positions: np.ndarray, topology: mdtraj.Topology, onto: np.ndarray
 ) -> np.ndarray:  # fmt: skip
-    """Return positions (n, n_atoms, 3) laid on one conformation (n_atoms, 3) by heavy atoms."""
-    target = mdtraj.Trajectory(onto[None], topology)
-    moved = mdtraj.Trajectory(np.array(positions, np.float32), topology)
-    return moved.superpose(target, atom_indices=heavy_atoms(topology)).xyz
+    """Return positions (n, n_atoms, 3) laid on one conformation (n_atoms, 3) by heavy atoms.
+
+    By singular values (Kabsch, Acta Cryst. A 32, 922 (1976)): mdtraj's quaternions find no rotation
+    where atoms are in one plane, as three always are.
+    """
+    atoms = heavy_atoms(topology)
+    target = np.asarray(onto, np.float64)
+    middle = target[atoms].mean(axis=0)
+    moved = np.asarray(positions, np.float64)
+    moved = moved - moved[:, atoms].mean(axis=1, keepdims=True)
+    products = np.einsum("nai,aj->nij", moved[:, atoms], target[atoms] - middle)
+    left, _, right = np.linalg.svd(products)
+    left[:, :, 2] *= np.sign(np.linalg.det(left @ right))[:, None]  # turned, never mirrored
+    return (moved @ (left @ right) + middle).astype(np.float32)
 
 
 def paired_rmsd(

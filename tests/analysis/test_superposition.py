@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from molflow.analysis.superposition import paired_rmsd
+from molflow.analysis.superposition import paired_rmsd, superposed
 from molflow.comparison import find_reference
 
 
@@ -36,3 +36,17 @@ def test_what_is_not_finite_is_infinitely_far():
     other = one.copy()
     other[1, 0, 0] = np.nan
     assert np.isinf(paired_rmsd(one, other, topology)).tolist() == [False, True]
+
+
+def test_molecules_of_one_heavy_atom_are_laid_on_each_other_by_all(capfd):
+    """One atom fixes no rotation; mdtraj's remarks on that came from compiled code."""
+    topology = mdtraj.Topology()
+    residue = topology.add_residue("HOH", topology.add_chain())
+    for symbol in "OHH":
+        topology.add_atom(symbol, mdtraj.element.get_by_symbol(symbol), residue)
+    start = np.array([[0.0, 0, 0], [0.096, 0, 0], [-0.024, 0.093, 0]])
+    turn = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    moved = superposed(start[None] @ turn.T + 0.3, topology, start)[0]
+    centred = start - start.mean(axis=0)
+    assert np.abs(moved - moved.mean(axis=0) - centred).max() < 1e-5
+    assert "UNCONVERGED" not in "".join(capfd.readouterr())
