@@ -26,7 +26,7 @@ from molflow.run_account import account_of, advice
 from molflow.systems import MolecularSystem, load_system
 
 #: Network calls for a conformation, conformations at most and at least, and those that are timed.
-_CALLS, _SAMPLES, _FEWEST, _PROBE = 8, 2000, 128, 64
+_CALLS, _SAMPLES, _FEWEST, _PROBE = 8, 2000, 64, 64
 #: The share of what is left that sampling is given; the report gets the rest.
 _SAMPLING = 0.4
 #: The share of the budget that the conformers of a small molecule may take.
