@@ -25,7 +25,7 @@ TORSIONS = {
 
 
 def test_all_of_them_are_here():
-    assert set(built_in_systems()) == set(ATOMS)
+    assert set(built_in_systems()) >= set(ATOMS)
 
 
 @pytest.mark.parametrize("name", ATOMS)
