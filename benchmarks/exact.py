@@ -20,6 +20,7 @@ import mdtraj
 import numpy as np
 import openmm
 import torch
+from exact_weights import joined, scored, sizes, stratified
 from openmm import unit
 from record import environment
 
@@ -183,6 +184,7 @@ def weights(work: Path, seeds: int, steps: int, stop: float, name: str) -> dict:
         "delta_f_alpha_l_unweighted": delta_f_alpha_l(torsions, 0.5),
         "delta_f_alpha_l_reference": delta_f_alpha_l(truth.torsions, 0.5, truth.weights),
         "doubts": spread["doubts"],
+        **scored(trajectory, log_weights, f"{SYSTEM}/reference-flattened"),
     }
 
 
@@ -194,7 +196,8 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=6000, help="samples that are refined")
     parser.add_argument("--calls", type=int, default=400_000, help="network calls of an estimate")
     parser.add_argument("--work", type=Path, default=Path("runs/exact"))
-    parser.add_argument("--only", choices=("toys", "refine", "weights", "estimates"))
+    names = ("toys", "refine", "weights", "strata", "reweight", "sizes", "estimates")
+    parser.add_argument("--only", choices=names)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     work = writable_folder(arguments.work)
@@ -207,6 +210,9 @@ def main() -> None:
             if arguments.bare_seeds
             else None,
         },
+        "strata": lambda: stratified(SYSTEM, work, arguments.steps),
+        "reweight": lambda: joined(SYSTEM, work, arguments.steps),
+        "sizes": lambda: sizes((SYSTEM, "alanine_tripeptide"), arguments.steps, STOP),
         "estimates": lambda: {
             name: estimate(
                 SYSTEM, name, arguments.calls, work / f"estimate-{k}.json", progress=False

@@ -219,6 +219,13 @@ def test_a_molecule_that_is_too_dear_is_refused_with_the_price(monkeypatch):
         check_price(CHECKPOINT, 8)
 
 
+def test_a_busy_machine_does_not_make_a_molecule_dear(monkeypatch):
+    """Waiting counts for nothing: only the processor's seconds do."""
+    passed = iter(range(0, 10_000_000, 1000))
+    monkeypatch.setattr(weighted_module.time, "perf_counter", lambda: next(passed))
+    check_price(CHECKPOINT, 8)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
