@@ -174,8 +174,9 @@ def test_wrong_molecule_order_and_files(folder, tmp_path):
     assert shuffled["metrics"] == plain["metrics"] and shuffled["n_valid"] == plain["n_valid"]
     with pytest.raises(MolflowError, match="no ensemble"):
         compare(tmp_path / "nothing.dcd", folder / "ref")
+    (tmp_path / "words.txt").write_text("no trajectory")
     with pytest.raises(MolflowError, match="ends in"):
-        compare(tmp_path / "nothing.txt", folder / "ref")
+        compare(tmp_path / "words.txt", folder / "ref")
     (tmp_path / "noise.dcd").write_bytes(b"no trajectory")
     made[:1].save_pdb(str(tmp_path / "topology.pdb"))
     with pytest.raises(MolflowError, match="cannot be read"):

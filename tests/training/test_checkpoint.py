@@ -151,7 +151,7 @@ def test_missing_topology_is_a_sentence(folder):
 def test_what_does_not_exist_is_a_sentence(tmp_path):
     with pytest.raises(MolflowError, match="no checkpoint.*nothing.*molflow train") as said:
         load_checkpoint(tmp_path / "nothing")
-    assert "alanine_dipeptide, alanine_dipeptide:beads5, alanine_dipeptide:dynamics." in str(said)
+    assert "alanine_dipeptide, alanine_dipeptide:beads5, alanine_dipeptide:dynamics" in str(said)
     with pytest.raises(MolflowError, match="is not a checkpoint"):
         load_checkpoint(tmp_path)
     with pytest.raises(MolflowError, match="no selection 'tail'"):
