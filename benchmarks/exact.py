@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import shlex
-import sys
 import time
 from pathlib import Path
 
@@ -22,7 +20,7 @@ import openmm
 import torch
 from exact_weights import joined, scored, sizes, stratified
 from openmm import unit
-from record import environment
+from record import add_part
 
 from molflow.analysis.energy_metrics import energy_w2, reduced_energies
 from molflow.analysis.floor import scored_part
@@ -35,7 +33,7 @@ from molflow.exact.density import arrive, log_normal
 from molflow.exact.estimate import estimate
 from molflow.exact.trust import judge_weights
 from molflow.exact.weighted import STOP, sample_weighted
-from molflow.files import read_arrays, read_json, writable_folder, write_json
+from molflow.files import read_arrays, writable_folder
 from molflow.flow_map.frozen import FrozenFlowMap
 from molflow.maps.denoiser.clock import StepClock
 from molflow.maps.denoiser.probability_flow import ProbabilityFlow, flow_times
@@ -223,13 +221,7 @@ def main() -> None:
     result = {"summary": {}}
     for name, part in parts.items():
         if arguments.only in (None, name):
-            made = part()
-            # Read anew: another part may have been written meanwhile.
-            result = read_json(RESULT) if RESULT.is_file() else {"summary": {}}
-            result["summary"][name] = made
-            result |= environment(openmm=openmm.__version__)
-            result.setdefault("commands", {})[name] = shlex.join(["python", *sys.argv])
-            write_json(RESULT, result)
+            result = add_part(RESULT, name, part(), openmm=openmm.__version__)
     seconds = result["summary"].get("weights", {}).get("cpu_s_per_sample")
     if seconds:
         print(

@@ -7,6 +7,8 @@ import datetime
 import json
 import os
 import platform
+import shlex
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import numpy as np
 import torch
 
 import molflow
-from molflow.files import replacing, write_json
+from molflow.files import read_json, replacing, write_json
 
 #: Where results are written.
 RESULTS = Path(__file__).parent / "results"
@@ -48,6 +50,20 @@ def once(path: Path, make: Callable[[], dict]) -> dict:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, make())
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def add_part(path: Path, name: str, made: object, **versions: str) -> dict:
+    """Put one part of a benchmark into the summary of its results, and return all of them.
+
+    The file is read anew, because another part may have been written meanwhile; the command that
+    made the part is kept beside it.
+    """
+    result = read_json(path) if path.is_file() else {"summary": {}}
+    result["summary"][name] = made
+    result |= environment(**versions)
+    result.setdefault("commands", {})[name] = shlex.join(["python", *sys.argv])
+    write_json(path, result)
+    return result
 
 
 def environment(**versions: str) -> dict:

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import shlex
-import sys
 from functools import partial, reduce
 from pathlib import Path
 
@@ -21,7 +19,7 @@ import numpy as np
 import openmm
 import torch
 from exact import SYSTEM, gaussian_flow
-from record import environment
+from record import add_part
 
 from molflow.analysis.energy_metrics import reduced_energies
 from molflow.analysis.floor import scored_part
@@ -397,12 +395,7 @@ def main() -> None:
         parser.error("--md is missing: the simulation at 350 K that weights are judged by")
     for name, part in parts.items():
         if arguments.only in (None, name):
-            made = part()
-            result = read_json(RESULT) if RESULT.is_file() else {"summary": {}}
-            result["summary"][name] = made
-            result |= environment(openmm=openmm.__version__)
-            result.setdefault("commands", {})[name] = shlex.join(["python", *sys.argv])
-            write_json(RESULT, result)
+            add_part(RESULT, name, part(), openmm=openmm.__version__)
 
 
 if __name__ == "__main__":

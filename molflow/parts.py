@@ -175,6 +175,19 @@ def _same_plan(path: Path, plan: dict) -> bool:
         return False
 
 
+def write_record(out: Path, record: dict) -> None:
+    """Write what is said of a finished trajectory beside it, by which `finished` knows it again.
+
+    Parameters
+    ----------
+    out : Path
+    record : dict
+        JSON-safe, with the ``plan`` where the work can be resumed.
+    """
+    named = {"trajectory": out.name, "trajectory_sha256": sha256_of(out)}
+    write_json(out.with_suffix(".json"), record | named)
+
+
 def finished(out: Path, plan: dict) -> bool:
     """Return whether the file is there, whole, and what the same request once gave."""
     sidecar = out.with_suffix(".json")

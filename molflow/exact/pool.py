@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from molflow.md.farm import Farm
+from molflow.md.workers import number_of_jobs
 from molflow.training.checkpoint import Checkpoint, open_checkpoint
 
 #: What a worker's `piece` returns.
@@ -38,10 +39,11 @@ def pieces_of(
     if not todo:
         return
     on_cpu = next(checkpoint.flow_map.parameters()).device.type == "cpu"
-    make_there = partial(_in_process, make, checkpoint.folder, wanted)
-    with Farm(make_there, jobs if on_cpu else 1, len(todo)) as farm:
-        if farm.jobs == 1:
-            farm.make = partial(make, checkpoint, wanted)  # the checkpoint that is here
+    jobs = number_of_jobs(jobs if on_cpu else 1, len(todo))
+    made: Callable[[], Any] = partial(_in_process, make, checkpoint.folder, wanted)
+    if jobs == 1:
+        made = partial(make, checkpoint, wanted)  # the checkpoint that is here
+    with Farm(made, jobs) as farm:
         yield from farm.each("piece", todo)
 
 

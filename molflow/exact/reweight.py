@@ -25,9 +25,8 @@ from molflow.files import (
     sha256_of,
     writable_folder,
     write_arrays,
-    write_json,
 )
-from molflow.parts import alone, claim_parts, finished, kept_arrays
+from molflow.parts import alone, claim_parts, finished, kept_arrays, write_record
 from molflow.progress import track
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem, load_system
@@ -150,9 +149,8 @@ def reweight(
             "n": len(positions), "nfe": backward.wanted.steps, "plan": plan,
             "reweighted": record, "checkpoint": checkpoint.provenance,
             "seconds": round(clock.perf_counter() - began, 2),
-            "trajectory": out.name, "trajectory_sha256": sha256_of(out),
         }  # fmt: skip
-        write_json(out.with_suffix(".json"), kept_record)
+        write_record(out, kept_record)
         if parts is not None:
             shutil.rmtree(parts)
     return trajectory, {"log_weights": log_weights, "record": record}

@@ -18,13 +18,11 @@ from molflow.exact.steering import Steering, log_mean
 from molflow.files import (
     read_arrays,
     read_json,
-    sha256_of,
     writable_folder,
     write_arrays,
-    write_json,
 )
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
-from molflow.parts import alone, claim_parts, finished, kept_arrays
+from molflow.parts import alone, claim_parts, finished, kept_arrays, write_record
 from molflow.progress import track
 from molflow.sampling.energies import energies_of
 from molflow.seeds import generator
@@ -257,8 +255,8 @@ def _write(out: Path, checkpoint: Checkpoint, found, plan, record, seconds: floa
         kept["energies"] = energies
     write_arrays(out.with_suffix(".npz"), **kept)
     description = checkpoint.description
-    write_json(
-        out.with_suffix(".json"),
+    write_record(
+        out,
         {
             "system": description["system"],
             "system_path": description.get("system_path"),
@@ -271,7 +269,5 @@ def _write(out: Path, checkpoint: Checkpoint, found, plan, record, seconds: floa
             "steered": record,
             "checkpoint": checkpoint.provenance,
             "seconds": round(seconds, 2),
-            "trajectory": out.name,
-            "trajectory_sha256": sha256_of(out),
         },
     )

@@ -21,13 +21,11 @@ from molflow.exact.weighted_piece import PIECE, Wanted, WeightedPieces
 from molflow.files import (
     read_arrays,
     read_json,
-    sha256_of,
     writable_folder,
     write_arrays,
-    write_json,
 )
 from molflow.maps.denoiser.probability_flow import flow_times
-from molflow.parts import alone, claim_parts, finished, kept_arrays
+from molflow.parts import alone, claim_parts, finished, kept_arrays, write_record
 from molflow.progress import track
 from molflow.systems import MolecularSystem
 from molflow.training.checkpoint import TOPOLOGY, Checkpoint, open_checkpoint
@@ -285,8 +283,8 @@ def _write(
     write_trajectory(out, found["positions"], checkpoint.topology())
     kept = ("energies", "log_weights", "log_density", "log_factors")
     write_arrays(out.with_suffix(".npz"), **{name: found[name] for name in kept if name in found})
-    write_json(
-        out.with_suffix(".json"),
+    write_record(
+        out,
         {
             **{name: value for name, value in target.record.items() if name != "ensemble"},
             "training_replicas": checkpoint.description["split"]["train"],
@@ -296,7 +294,5 @@ def _write(
             "weighted": record,
             "checkpoint": checkpoint.provenance,
             "seconds": round(seconds, 2),
-            "trajectory": out.name,
-            "trajectory_sha256": sha256_of(out),
         },
     )

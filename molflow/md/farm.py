@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import pickle
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -158,13 +157,12 @@ class _Cluster:
                 "scheduler, and workers with dask worker ADDRESS --nthreads 1."
             ) from error
         self.executor = self.client.get_executor(pure=False)
-        text = pickle.dumps(make)
-        self.key = hashlib.sha256(text).hexdigest()
+        self.key = uuid.uuid4().hex
         # Sent once, however many tasks there are.
-        self.made = self.client.scatter(text, hash=False)
+        self.make = self.client.scatter(make, hash=False)
 
     def submit(self, method: str, *arguments):
-        return self.executor.submit(_work_there, self.made, self.key, method, *arguments)
+        return self.executor.submit(_work_there, self.make, self.key, method, *arguments)
 
     def explained(self, error: Exception) -> Exception:
         """Return a sentence for what happens to clusters, and the error itself otherwise."""
@@ -192,10 +190,10 @@ class _Cluster:
 _here = threading.local()
 
 
-def _work_there(text: bytes, key: str, method: str, *arguments):
-    """Call a method of the object of a key, which is made once in every thread."""
+def _work_there(make: Callable[[], Any], key: str, method: str, *arguments):
+    """Call a method of the object of a farm, which is made once in every thread."""
     if getattr(_here, "key", None) != key:
-        _here.made, _here.key = pickle.loads(text)(), key
+        _here.made, _here.key = make(), key
     return getattr(_here.made, method)(*arguments)
 
 

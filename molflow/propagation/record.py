@@ -11,7 +11,8 @@ import numpy as np
 import molflow
 from molflow.analysis.samples import evenly_spaced
 from molflow.analysis.temperatures import kinetic_table
-from molflow.files import Streamed, read_arrays, read_json, sha256_of, write_arrays, write_json
+from molflow.files import Streamed, read_arrays, read_json, write_arrays
+from molflow.parts import write_record
 from molflow.propagation.chain_order import ChainOrder
 from molflow.propagation.progress import drift
 from molflow.propagation.run import Run
@@ -74,10 +75,7 @@ def write_result(
         "molflow": molflow.__version__,
     }
     write_arrays(out.with_suffix(".npz"), **arrays)
-    write_json(
-        out.with_suffix(".json"),
-        {**record, "trajectory": out.name, "trajectory_sha256": sha256_of(out)},
-    )
+    write_record(out, record)
 
 
 def _watched(

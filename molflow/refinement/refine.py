@@ -12,9 +12,9 @@ import numpy as np
 from molflow.analysis.atom_matching import match_atoms
 from molflow.analysis.ensemble import EnsembleFile, read_ensemble
 from molflow.errors import MolflowError
-from molflow.files import sha256_of, writable_folder, write_arrays, write_json
+from molflow.files import writable_folder, write_arrays
 from molflow.md.farm import Jobs
-from molflow.parts import alone, claim_parts, finished
+from molflow.parts import alone, claim_parts, finished, write_record
 from molflow.refinement.pieces import refine_positions
 from molflow.refinement.walkers import Walk, Walked
 from molflow.systems import MolecularSystem, load_system
@@ -224,8 +224,8 @@ def _write(out: Path, given: EnsembleFile, walked: Walked, plan: dict, seconds: 
     kept = {} if given.log_weights is None else {"log_weights": given.log_weights}
     write_arrays(out.with_suffix(".npz"), energies=walked.energies, **kept)
     origin = ("training_replicas", "nfe", "checkpoint")
-    write_json(
-        out.with_suffix(".json"),
+    write_record(
+        out,
         {
             "system": given.record.get("system"),
             "ensemble_hash": plan["ensemble_hash"],
@@ -235,7 +235,5 @@ def _write(out: Path, given: EnsembleFile, walked: Walked, plan: dict, seconds: 
             "refined": outcome(walked),
             "source": given.record,
             "seconds": round(seconds, 2),
-            "trajectory": out.name,
-            "trajectory_sha256": sha256_of(out),
         },
     )
