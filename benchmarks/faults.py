@@ -1,6 +1,6 @@
 """What is left when commands are killed: the same files as if nothing had happened?
 
-    python benchmarks/faults.py --work /tmp/faults
+    python benchmarks/faults.py --work WORK
 
 Every verb that writes is run at a small size without interruption, twice, and then again and again
 in fresh folders where it is killed by SIGKILL: at a random moment, twice in a row, one of its

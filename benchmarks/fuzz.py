@@ -1,6 +1,6 @@
 """Hostile and damaged input: every reader has to end in one sentence.
 
-    python benchmarks/fuzz.py --work /tmp/fuzz --minutes 60
+    python benchmarks/fuzz.py --work WORK --minutes 60
 
 Mutates small files that molflow reads (trajectories, topologies, weights, references, simulations,
 training sets, descriptions of systems, configurations, checkpoints) by flipped bits, cuts, repeats,

@@ -1,6 +1,6 @@
 """How often the verdict is wrong about perfect samples, and which defects it sees.
 
-    python benchmarks/verdicts.py --work /tmp/verdicts.json
+    python benchmarks/verdicts.py --work WORK/verdicts.json
 
 Ensembles and references of alanine dipeptide are drawn anew from one law for every comparison: the
 weighted frames that are shipped as `reference-flattened`. Whatever the verdict calls fair or bad in
