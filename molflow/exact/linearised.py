@@ -85,6 +85,7 @@ class LinearisedChain:
         self.times = torch.tensor([float(time) for time in times], dtype=torch.float64)
         self.sigmas = [float(sde.sigma(time)) for time in self.times]
 
+    @torch.no_grad()
     def kernel(self, k: int, x: Tensor) -> Gaussian:
         """Return the law of the k-th jump from states x (n, atoms, 3), one derivative a number."""
         basis = torch.from_numpy(helmert(x.shape[1])).to(x)
@@ -106,6 +107,7 @@ class LinearisedChain:
         jacobian = torch.stack(columns, dim=2)
         return Gaussian(mean, torch.linalg.cholesky(jacobian @ jacobian.mT), basis)
 
+    @torch.no_grad()
     def sample(
         self, n: int, atoms: int, variance: float, generator: torch.Generator
     ) -> tuple[Tensor, np.ndarray]:
@@ -125,6 +127,7 @@ class LinearisedChain:
             x = y
         return x, found.cpu().numpy() - self.energy(x)
 
+    @torch.no_grad()
     def move(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, float]:
         """Return states after a Metropolis move of each, and the share accepted.
 

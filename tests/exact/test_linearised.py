@@ -106,6 +106,37 @@ def test_weights_of_a_chain_know_the_shares(wells):
     assert effective_size(1500, weights) > 0.3 * 1500
 
 
+def test_of_a_gaussian_all_moves_are_accepted_and_all_weights_are_one():
+    """The map is exact, and its start has the law that it comes from."""
+    chain, generator = gaussian_chain(6), torch.Generator().manual_seed(3)
+    width = math.sqrt(WIDTH**2 + SDE.sigma_min**2)
+    noise = torch.randn(300, ATOMS, 3, generator=generator, dtype=torch.float64)
+    moved, accepted = chain.move(width * (noise - noise.mean(1, keepdim=True)), generator)
+    assert accepted == 1.0
+    assert float(moved.square().sum((1, 2)).mean()) == pytest.approx(6 * width**2, rel=0.15)
+    _, log_weights = chain.sample(300, ATOMS, WIDTH**2 + 9.0, generator)
+    assert np.abs(log_weights).max() < 1e-3
+
+
+def test_moves_hop_between_wells_and_leave_their_law_as_it_is(wells):
+    generator, n = torch.Generator().manual_seed(4), 2000
+    right = torch.rand(n, generator=generator, dtype=torch.float64) < 0.25
+    noise = torch.randn(n, 2, 3, generator=generator, dtype=torch.float64)
+    x = torch.where(right, 1.5, -1.0)[:, None, None] * DIRECTION
+    x = x + math.sqrt(0.35**2 + 0.01**2) * (noise - noise.mean(1, keepdim=True))
+    chain = LinearisedChain(wells, np.linspace(0.0, wells.sde.duration, 5), wells.energy)
+    moved, accepted = chain.move(x, generator)
+    before, after = wells.place(x), wells.place(moved)
+    assert ((before > 0.25) != (after > 0.25)).mean() > 0.05 and 0.2 < accepted < 0.8
+    changes = {
+        "share": (after > 0.25).astype(float) - (before > 0.25),
+        "spread": after**2 - before**2,
+        "energy": wells.energy(moved) - wells.energy(x),
+    }
+    for name, change in changes.items():
+        assert abs(change.mean()) < 4 * change.std() / math.sqrt(n), name
+
+
 def test_a_map_without_spread_is_refused():
     flow_map = gaussian_map(WIDTH, 2)
     flow_map.sde = ReverseDiffusion(10.0, 0.01, 0.0)
