@@ -35,7 +35,7 @@ R = TypeVar("R")
 
 
 def alone_with(
-    *files: str, folders: tuple[str, ...] = ()
+    *files: str, folders: tuple[str, ...] = (), together: bool = False
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let no two processes at once do what writes the same files or folders.
 
@@ -43,7 +43,9 @@ def alone_with(
     ----------
     files, folders : str
         Names of arguments; those that are None are not written. See `at_work_on`, `at_work_in`.
-        Of processes that train together the first holds them for all.
+    together : bool
+        Whether several processes may do it together, of which the first holds all for them. Other
+        tasks of a cluster's job, which have ranks too, know nothing of each other.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -51,7 +53,7 @@ def alone_with(
 
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            if any(int(os.environ.get(name) or 0) for name in _RANKS):
+            if together and any(int(os.environ.get(name) or 0) for name in _RANKS):
                 return function(*args, **kwargs)
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()

@@ -66,11 +66,14 @@ def test_all_that_is_written_is_held(tmp_path):
 
 
 def test_of_processes_that_train_together_the_first_holds_the_folder(tmp_path, monkeypatch):
-    work = alone_in(lambda out: out)
+    work = alone_with(folders=("out",), together=True)(lambda out: out)
+    unrelated = alone_in(lambda out: out)
     with at_work_in(tmp_path):
         for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"):
             monkeypatch.setenv(name, "1")
             assert work(tmp_path) == tmp_path
+            with pytest.raises(MolflowError, match="another process"):
+                unrelated(tmp_path)
             monkeypatch.setenv(name, "0")
         with pytest.raises(MolflowError, match="another process"):
             work(tmp_path)

@@ -19,7 +19,7 @@ from molflow.nn.graph import MolecularGraph
 from molflow.nn.registry import network_configuration
 from molflow.objectives.families import START
 from molflow.objectives.registry import OBJECTIVES
-from molflow.parts import alone_in
+from molflow.parts import alone_with
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem, load_system
 from molflow.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -33,7 +33,7 @@ from molflow.training.surroundings import seeded
 from molflow.trajectories import write_trajectory
 
 
-@alone_in
+@alone_with(folders=("out",), together=True)
 def train(
     system: str | MolecularSystem,
     data: str | Path,
