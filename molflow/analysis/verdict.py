@@ -66,12 +66,12 @@ def _spread(row: dict) -> float:
     return (row["interval"][1] - row["value"]) / _NORMAL
 
 
-def _beyond_chance(level: str, row: dict) -> str:
-    """Return a level, or what is left of it where chance may have made the excess of a score.
+def _beyond_chance(level: str, *rows: dict) -> str:
+    """Return a level, or what is left of it where chance may have made the excess of every score.
 
     A small excess is good then; a large one is not known to be anything.
     """
-    if row["excess"] is None or row["excess"] > CHANCE * _spread(row):
+    if any(row["excess"] is None or row["excess"] > CHANCE * _spread(row) for row in rows):
         return level
     return "unknown" if level == "bad" else "good"
 
@@ -212,7 +212,9 @@ def _energy(result: dict) -> dict:
         return _check("Energies", "unknown", "Potential energies were not compared.")
     row, sides = result["metrics"]["energy_w1"], result["observables"]["energy"]
     excess = float("inf") if row["excess"] is None else row["excess"]
-    level = _beyond_chance(_level(excess / sides["reference"]["sd"], ENERGY), row)
+    # A distance may hang on one huge energy, and is uncertain then however many others are wrong.
+    seen = row, result["metrics"]["energy_tail"]
+    level = _beyond_chance(_level(excess / sides["reference"]["sd"], ENERGY), *seen)
     if sides["not_finite"]:
         level = "bad"
     shift = sides["model"]["median"] - sides["reference"]["median"]
@@ -324,8 +326,9 @@ def _shape(result: dict) -> dict | None:
     # Of the samples that are valid otherwise, so that one broken bond is not told twice.
     bent, expected = _bent(counts), _bent(control)
     failed = _reasons(counts, keys)
+    level = _level(bent - expected, INVALID) if counts["valid"] else "unknown"
     return _check(
-        "Angles, planes and rings", _level(bent - expected, INVALID),
+        "Angles, planes and rings", level,
         f"Out of the reference's range: {failed}." if failed
         else "Every bond angle, planar centre and ring is within the reference's range.",
     )  # fmt: skip

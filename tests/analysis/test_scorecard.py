@@ -88,6 +88,28 @@ def test_shifted_energies_are_named(truth):
     assert levels(result)["Energies"] == "bad"
 
 
+def test_no_spread_of_huge_energies_hides_that_all_are_wrong(truth):
+    """The distance hangs on one of them, and knows nothing beside its own error."""
+
+    def change(_, known):
+        known[:], known[0] = 1e4, 1e30
+
+    result = score(samples(truth, change=change), truth)
+    row = result["metrics"]["energy_w1"]
+    assert row["excess"] < 1.3 * (row["interval"][1] - row["value"])
+    assert result["metrics"]["energy_tail"]["value"] == 1.0
+    assert levels(result)["Energies"] == "bad"
+
+
+def test_shapes_are_not_good_where_no_sample_is_valid_otherwise(truth):
+    def change(xyz, _):
+        xyz *= 1.5
+
+    result = score(samples(truth, change=change), truth)
+    assert result["n_valid"] == 0
+    assert levels(result)["Angles, planes and rings"] == "unknown"
+
+
 def test_broken_samples_are_counted_and_scored_apart(truth):
     def change(xyz, known):
         xyz[:30] *= np.array([-1, 1, 1], np.float32)
