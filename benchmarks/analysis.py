@@ -30,8 +30,8 @@ from molflow.analysis.torsion_metrics import smoothed_density
 from molflow.comparison import compare, find_reference
 from molflow.files import read_json, write_json
 from molflow.md.simulate import simulate
-from molflow.md.workers import number_of_jobs, spawning
 from molflow.testing.defects import broken, mirrored, repeated, stiffened, without_alpha_l
+from molflow.workers import number_of_jobs, spawning
 
 SYSTEM = "alanine_dipeptide"
 #: The aspect of the verdict that has to name each defect, and a word of its sentence.

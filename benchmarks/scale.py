@@ -21,7 +21,7 @@ from pathlib import Path
 
 from record import environment
 
-from molflow.files import read_json, write_json
+from molflow.files import read_json, writable_folder, write_json
 
 HERE = Path(__file__).parent
 SYSTEM = "alanine_dipeptide"
@@ -52,16 +52,19 @@ def command(*words: str) -> tuple[int, float]:
     return used.ru_maxrss * 1024, used.ru_utime + used.ru_stime
 
 
-def epochs(data: Path, out: Path, devices: int) -> list[float]:
-    """Return the wall seconds of every epoch but the first of a short training."""
+def epochs(
+    data: Path, out: Path, devices: int, batch: int = BATCH, seed: int = 0
+) -> dict[str, list[float]]:
+    """Return the wall seconds and the loss of every epoch of a short training."""
     shutil.rmtree(out, ignore_errors=True)
     command(
         "train", SYSTEM, "--data", str(data), "--out", str(out), "--device", "cpu", "--quiet",
         "--devices", str(devices), f"steps={EPOCHS * STEPS}", f"steps_per_epoch={STEPS}",
-        f"batch_size={BATCH}", "validate_every=1000", "learning_rate_decay=10",
+        f"batch_size={batch}", "validate_every=1000", "learning_rate_decay=10", f"seed={seed}",
     )  # fmt: skip
     with open(out / "metrics.csv", newline="", encoding="utf-8") as file:
-        return [float(row["seconds"]) for row in csv.DictReader(file)][1:]
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in ("seconds", "loss/weighted")}
 
 
 def together(data: Path, work: Path) -> dict:
@@ -69,7 +72,7 @@ def together(data: Path, work: Path) -> dict:
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(2):
         for devices, found in seconds.items():
-            found += epochs(data, work / f"train-{devices}", devices)
+            found += epochs(data, work / f"train-{devices}", devices)["seconds"][1:]
     middle = {devices: statistics.median(found) for devices, found in seconds.items()}
     return {
         "seconds_an_epoch": {str(devices): found for devices, found in seconds.items()},
@@ -78,6 +81,25 @@ def together(data: Path, work: Path) -> dict:
         },
         "efficiency": middle[1] / middle[2],
     }
+
+
+def curves(data: Path, work: Path) -> dict:
+    """Return losses by epoch of two processes, and of one whose batches are as large as both.
+
+    The first two draw different batches from one seed, so that they differ as two seeds of one
+    process do, which are the yardstick.
+    """
+    out = work / "train-curves"
+    found = {
+        "two processes": epochs(data, out, 2)["loss/weighted"],
+        "one": epochs(data, out, 1, 2 * BATCH)["loss/weighted"],
+        "one, another seed": epochs(data, out, 1, 2 * BATCH, seed=1)["loss/weighted"],
+    }
+    apart = {
+        name: max(abs(a / b - 1) for a, b in zip(found[name], found["one"], strict=True))
+        for name in ("two processes", "one, another seed")
+    }
+    return {"losses": found, "largest_relative_difference": apart}
 
 
 def memory(work: Path) -> dict:
@@ -101,12 +123,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--only", nargs="+", choices=("training", "memory"))
+    parser.add_argument("--only", nargs="+", choices=("training", "curves", "memory"))
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
+    writable_folder(options.work)
+    writable_folder(options.out)
     parts: dict[str, Callable[[], dict]] = {
         "training": lambda: together(options.data, options.work),
+        "curves": lambda: curves(options.data, options.work),
         "memory": lambda: memory(options.work),
     }
     found = {}
@@ -119,6 +143,8 @@ def main() -> None:
     summary = {}
     if "training" in found:
         summary["ddp_efficiency"] = found["training"]["efficiency"]
+    if "curves" in found:
+        summary["loss_apart"] = found["curves"]["largest_relative_difference"]["two processes"]
     if "memory" in found:
         summary["memory_ratio"] = found["memory"]["ratio"]
     sizes = {"batch": BATCH, "steps": STEPS, "epochs": EPOCHS, "samples": SAMPLES}

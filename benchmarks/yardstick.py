@@ -34,9 +34,9 @@ from molflow.analysis.weighting import effective_size, normalised
 from molflow.comparison import find_reference
 from molflow.files import read_arrays, write_arrays, write_json
 from molflow.md.bias import load_bias
-from molflow.md.workers import spawning
 from molflow.systems import load_system
 from molflow.units import thermal_energy
+from molflow.workers import spawning
 
 HERE = Path(__file__).parent
 SYSTEM, NAME = "alanine_dipeptide", "reference-flattened"

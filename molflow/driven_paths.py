@@ -14,9 +14,9 @@ from molflow.brownian.path import BrownianPath
 from molflow.data.dataset import ForceData, data_hash, load_forces, load_training_data
 from molflow.data.paths import PATHS, PLAN, part_file, record_type
 from molflow.errors import MolflowError
+from molflow.farm import Farm, Jobs
 from molflow.files import read_json, replacing, sha256_of, writable_folder, write_json
 from molflow.md.driven import DrivenDynamics
-from molflow.md.farm import Farm, Jobs
 from molflow.md.forces import system_of
 from molflow.progress import track
 from molflow.sde.underdamped import UnderdampedLangevin
@@ -77,7 +77,7 @@ def add_paths(
         Legendre coefficients of the increments: those of the map that is to learn from them.
     seed : int
     jobs : int or str, optional
-        Processes, or a cluster, see `molflow.md.farm.Farm`; by default one per core.
+        Processes, or a cluster, see `molflow.farm.Farm`; by default one per core.
     progress : bool
         Whether to show a progress bar.
 

@@ -15,6 +15,7 @@ PACKAGE = Path(molflow.__file__).parent
 FOUNDATION = {
     "units", "errors", "files", "parts", "seeds", "progress", "trajectories", "bonded_terms",
     "registry", "section", "potentials", "system_files", "colours", "devices",
+    "farm", "clusters", "workers",
 }  # fmt: skip
 # What each folder may import of molflow besides itself.
 MATHEMATICS = {

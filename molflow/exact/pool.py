@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from molflow.md.farm import Farm
-from molflow.md.workers import number_of_jobs
+from molflow.farm import Farm
 from molflow.training.checkpoint import Checkpoint, open_checkpoint
+from molflow.workers import number_of_jobs
 
 #: What a worker's `piece` returns.
 Arrays = dict[str, np.ndarray]

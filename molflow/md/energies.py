@@ -10,10 +10,10 @@ import openmm
 from openmm import unit
 
 from molflow.errors import MolflowError
+from molflow.farm import Farm, Jobs
 from molflow.md.build import build
-from molflow.md.farm import Farm, Jobs
-from molflow.md.workers import number_of_jobs
 from molflow.systems import MolecularSystem
+from molflow.workers import number_of_jobs
 
 #: Up to this many atoms the double-precision Reference platform is used (and is the fastest).
 _REFERENCE_ATOMS = 500

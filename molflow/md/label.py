@@ -14,8 +14,8 @@ from molflow.analysis.ensemble import read_ensemble
 from molflow.data.dataset import HOT, data_hash, load_forces, load_training_data
 from molflow.data.prepare import centred
 from molflow.errors import MolflowError
+from molflow.farm import Jobs
 from molflow.files import read_json, writable_folder, write_arrays, write_json
-from molflow.md.farm import Jobs
 from molflow.md.forces import dynamics_of, free_masses, write_forces
 from molflow.md.labels import label_frames
 from molflow.parts import alone, claim_parts
@@ -50,7 +50,7 @@ def label(
     top : str or Path, optional
         Topology of a trajectory without one; by default ``topology.pdb`` beside it.
     jobs : int or str, optional
-        Processes, or a cluster, see `molflow.md.farm.Farm`; by default one per core.
+        Processes, or a cluster, see `molflow.farm.Farm`; by default one per core.
         The labels do not depend on it.
     progress : bool
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from molflow.analysis.graph import with_bonds
 from molflow.analysis.reactions import changed_bonds
+from molflow.farm import Jobs
 from molflow.files import write_arrays
 from molflow.md.energies import EnergyWorkers, checked_positions, sensible_jobs
-from molflow.md.farm import Jobs
 from molflow.parts import kept_arrays
 from molflow.progress import track
 from molflow.systems import MolecularSystem
@@ -69,7 +69,7 @@ def label_frames(
     positions : ndarray, (n, n_atoms, 3)
         nm.
     jobs : int or str, optional
-        Processes, or a cluster, see `molflow.md.farm.Farm`; by default one per core.
+        Processes, or a cluster, see `molflow.farm.Farm`; by default one per core.
     parts : Path, optional
         Folder for finished parts, which are taken from there the next time.
     what : str

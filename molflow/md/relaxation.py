@@ -10,12 +10,12 @@ import openmm
 from openmm import unit
 
 from molflow.errors import MolflowError
+from molflow.farm import Farm, Jobs
 from molflow.md.build import build, make_integrator
 from molflow.md.energies import fitting_platform
-from molflow.md.farm import Farm, Jobs
-from molflow.md.workers import number_of_jobs
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem
+from molflow.workers import number_of_jobs
 
 #: Walkers below which starting processes costs more than it saves.
 _SERIAL_SIZE = 64

@@ -16,9 +16,9 @@ from molflow.errors import MolflowError
 from molflow.md.bias import TorsionBias, load_bias
 from molflow.md.metadynamics import Metadynamics, built_bias
 from molflow.md.replica import Replica, ReplicaPlan, ended_path
-from molflow.md.workers import caller_not_rerun, end_with_parent, spawning
 from molflow.progress import Lines
 from molflow.systems import MolecularSystem
+from molflow.workers import caller_not_rerun, end_with_parent, spawning
 
 #: Seconds between looks at the folders.
 _POLL = 0.5

@@ -15,9 +15,9 @@ from molflow.errors import MolflowError
 from molflow.md.folder import begin, finish, remove_parts, replica_plans
 from molflow.md.plan import BUILDING, CAP, plan_of
 from molflow.md.runner import run_metadynamics, run_replicas
-from molflow.md.workers import number_of_jobs
 from molflow.parts import at_work_in
 from molflow.systems import MolecularSystem, load_system
+from molflow.workers import number_of_jobs
 
 
 def simulate(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from molflow.farm import Farm, Jobs
 from molflow.files import write_arrays
-from molflow.md.farm import Farm, Jobs
 from molflow.parts import kept_arrays
 from molflow.progress import track
 from molflow.refinement.walkers import PIECE, Walk, Walked, Walker

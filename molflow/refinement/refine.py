@@ -12,8 +12,8 @@ import numpy as np
 from molflow.analysis.atom_matching import match_atoms
 from molflow.analysis.ensemble import EnsembleFile, read_ensemble
 from molflow.errors import MolflowError
+from molflow.farm import Jobs
 from molflow.files import writable_folder, write_arrays
-from molflow.md.farm import Jobs
 from molflow.parts import alone, claim_parts, finished, write_record
 from molflow.refinement.pieces import refine_positions
 from molflow.refinement.walkers import Walk, Walked
@@ -70,7 +70,7 @@ def refine(
     seed : int
         Of velocities and thermostats.
     jobs : int or str, optional
-        Processes, or a cluster, see `molflow.md.farm.Farm`; by default one per core.
+        Processes, or a cluster, see `molflow.farm.Farm`; by default one per core.
         The result does not depend on it.
     progress : bool
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from molflow import clusters
 from molflow.errors import MolflowError
-from molflow.md import farm as module
-from molflow.md.farm import Farm
+from molflow.farm import Farm
 from molflow.md.label import label
 from molflow.systems import load_system
 
@@ -142,12 +142,12 @@ def test_what_is_no_cluster_is_said(tmp_path, text, sentence):
 
 
 def test_a_scheduler_that_does_not_answer_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_PATIENCE", 0.5)
+    monkeypatch.setattr(clusters, "_PATIENCE", 0.5)
     with pytest.raises(MolflowError, match="no Dask scheduler answers there: start one"):
         Farm(partial(Squares, tmp_path), "tcp://127.0.0.1:9")
 
 
 def test_without_dask_it_is_said_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(clusters, "find_spec", lambda name: None)
     with pytest.raises(MolflowError, match=r"pip install 'molflow\[cluster\]'"):
         Farm(partial(Squares, tmp_path), "tcp://127.0.0.1:9")

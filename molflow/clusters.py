@@ -1,27 +1,23 @@
-"""Tasks in processes that each keep one object built: on this machine, or on a Dask cluster."""
+"""Dask clusters: those that run somewhere, by address, and those that a file describes."""
 
 from __future__ import annotations
 
 import threading
+import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from molflow.errors import MolflowError
-from molflow.md.workers import caller_not_rerun, end_with_parent, number_of_jobs, spawning
 from molflow.system_files import read_yaml
 
-T = TypeVar("T")
-K = TypeVar("K")
-
-#: Where tasks are done: a number of processes, one per core if None, or a Dask cluster.
-Jobs = int | str | None
 #: Seconds in which a scheduler answers.
 _PATIENCE = 20
+#: Seconds after which its workers are counted again.
+_COUNT_EVERY = 2.0
 _ADDRESSES = ("tcp://", "tls://", "ucx://", "ws://", "wss://")
 _CLUSTERS = {
     "slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster",
@@ -29,114 +25,21 @@ _CLUSTERS = {
 }  # fmt: skip
 
 
-class Farm(Generic[T]):
-    """Processes that each make one object, once, and call its methods.
-
-    What comes back depends on the tasks alone. Use it as a context: processes start with the first
-    tasks and end with it.
+class Cluster:
+    """A Dask cluster, of which every thread of a worker keeps the object that is made there.
 
     Parameters
     ----------
+    where : str
+        Address of a scheduler, or a YAML file, see `molflow.farm.Farm`.
     make : callable
-        Makes the object, in each process; it has to be pickled, such as a `functools.partial`.
-    jobs : int or str, optional
-        Processes of this machine, by default one per core; one is the caller's own. Or the address
-        of a Dask scheduler, ``tcp://HOST:PORT``, or a YAML file that says what cluster to start:
-        ``cluster`` (``local``, ``slurm``, ``pbs``, ``lsf``, ``sge``, ``htcondor``), ``jobs``, and
-        keywords of that cluster's class in ``distributed`` or ``dask_jobqueue``.
-    tasks : int
-        At most so many processes have work.
+        Makes the object.
 
     Raises
     ------
     MolflowError
-        If `jobs` is none of these, Dask is not installed, or its scheduler does not answer.
+        If it is neither, Dask is not installed, or the scheduler does not answer.
     """
-
-    def __init__(self, make: Callable[[], T], jobs: Jobs, tasks: int = 1_000_000):
-        self.make = make
-        self.cluster = _Cluster(jobs, make) if isinstance(jobs, str) else None
-        self.jobs = None if isinstance(jobs, str) else number_of_jobs(jobs, tasks)
-        self._made: T | None = None
-        self._pool: Executor | None = None
-
-    def __enter__(self) -> Farm[T]:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-        if self.cluster is not None:
-            self.cluster.close()
-        self._pool = self._made = None
-
-    def each(self, method: str, tasks: Mapping[K, tuple]) -> Iterator[tuple[K, Any]]:
-        """Yield the key of every task and what the object's method returned, in any order.
-
-        Parameters
-        ----------
-        method : str
-            Name of a method of the object.
-        tasks : mapping
-            Arguments by key.
-
-        Raises
-        ------
-        MolflowError
-            If a cluster is lost meanwhile.
-        """
-        if self.jobs == 1:
-            if tasks:
-                self._made = self.make() if self._made is None else self._made
-            for key, arguments in tasks.items():
-                yield key, getattr(self._made, method)(*arguments)
-            return
-        with caller_not_rerun():
-            submitted = {self._submit(method, *task): key for key, task in tasks.items()}
-        try:
-            for done in as_completed(submitted):
-                yield submitted[done], self._result(done)
-        finally:
-            for future in submitted:
-                future.cancel()
-
-    def _submit(self, method: str, *arguments):
-        if self.cluster is not None:
-            return self.cluster.submit(method, *arguments)
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                self.jobs, mp_context=spawning, initializer=_prepare, initargs=(self.make,)
-            )
-        return self._pool.submit(_work, method, *arguments)
-
-    def _result(self, future):
-        try:
-            return future.result()
-        except BrokenProcessPool as error:
-            raise MolflowError(
-                "a process died at its work, perhaps for lack of memory: give fewer jobs, and run "
-                "the same command again to resume."
-            ) from error
-        except Exception as error:
-            if self.cluster is None:
-                raise
-            raise self.cluster.explained(error) from error
-
-
-_prepared: list[Any] = []
-
-
-def _prepare(make: Callable[[], Any]) -> None:
-    end_with_parent()
-    _prepared[:] = [make()]
-
-
-def _work(method: str, *arguments):
-    return getattr(_prepared[0], method)(*arguments)
-
-
-class _Cluster:
-    """A Dask cluster, of which every thread of a worker keeps the object."""
 
     def __init__(self, where: str, make: Callable[[], Any]):
         if find_spec("distributed") is None:
@@ -158,10 +61,19 @@ class _Cluster:
             ) from error
         self.executor = self.client.get_executor(pure=False)
         self.key = uuid.uuid4().hex
+        self._threads, self._counted = 0, -_COUNT_EVERY
         # Sent once, however many tasks there are.
         self.make = self.client.scatter(make, hash=False)
 
-    def submit(self, method: str, *arguments):
+    def workers(self) -> int:
+        """Return how many tasks it does at once, as it is now; for those on their way one."""
+        now = time.monotonic()
+        if now - self._counted > _COUNT_EVERY:
+            self._threads, self._counted = sum(self.client.nthreads().values()), now
+        return max(1, self._threads)
+
+    def submit(self, method: str, *arguments) -> Future:
+        """Have a worker call a method of the object."""
         return self.executor.submit(_work_there, self.make, self.key, method, *arguments)
 
     def explained(self, error: Exception) -> Exception:
@@ -182,6 +94,7 @@ class _Cluster:
         return error
 
     def close(self) -> None:
+        """Leave it; one that was started here ends."""
         self.client.close()
         if self.own is not None:
             self.own.close()
