@@ -24,7 +24,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,12 +37,14 @@ from molflow.files import read_json, write_json
 
 HERE = Path(__file__).parent
 PACKAGE = str(Path(molflow.__file__).parent)
+MOLECULES = HERE.parent / "tests/data/molecules"
 SYSTEM = "alanine_dipeptide"
 #: Seconds, and bytes of memory, that a reader may take.
 SECONDS, MEMORY = 10, 4 << 30
 #: Inputs a child reads before another is begun, and of formats that are looked at in a process of
 #: their own for every input.
 BATCH, SLOW_BATCH = 200, 10
+_LATE = f"more than {SECONDS} s", "no end, and no answer to an alarm"
 _SPECIAL = (0, 1, 127, 128, 255, 256, 32767, 65535, 2**31 - 1, 2**31, 2**32 - 1)
 _VALUES = (
     None, True, 0, -1, 1, 2**31, 10**400, 1e308, float("nan"), "", "x", "\x00", "../../x", [], {},
@@ -57,6 +59,11 @@ class Target:
     name: str
     files: tuple[str, ...]
     read: Callable[[Path], object]
+
+    @property
+    def slow(self) -> bool:
+        """Whether each file is looked at in a process of its own."""
+        return self.files[0].endswith((".xtc", ".trr", ".h5"))
 
 
 def _ensemble(name: str):
@@ -105,9 +112,25 @@ def _configuration(folder: Path) -> object:
     return load_configuration([folder / "training.yaml"], ())
 
 
+def _parameters(function: str, *names: str):
+    def read(folder: Path) -> object:
+        from molflow.setup import parameters
+
+        return getattr(parameters, function)(*(folder / name for name in names))
+
+    return read
+
+
+def _charmm(folder: Path) -> object:
+    from molflow.setup.parameters import from_charmm
+
+    return from_charmm(folder / "m.psf", [folder / "m.prm"], folder / "m.pdb")
+
+
 TARGETS = [
     *(Target(name, (name,), _ensemble(name)) for name in (
-        "a.dcd", "a.xtc", "a.trr", "a.nc", "a.pdb", "a.gro", "a.xyz", "a.mdcrd", "a.lammpstrj",
+        "a.dcd", "a.xtc", "a.trr", "a.nc", "a.h5", "a.pdb", "a.gro", "a.cif", "a.xyz", "a.mdcrd",
+        "a.lammpstrj",
     )),
     Target("topology.pdb", ("topology.pdb",), _topology("topology.pdb")),
     Target("record", ("b.json", "b.npz"), _ensemble("b.dcd")),
@@ -125,6 +148,13 @@ TARGETS = [
                             "train_forces.npz"), _paths),
     Target("system", ("system.yaml", "structure.pdb"), _system),
     Target("configuration", ("training.yaml",), _configuration),
+    Target("bias", ("bias.npz",), _call("molflow.md.bias", "load_bias", "bias.npz")),
+    Target("structure", ("s.pdb",), _call("molflow.setup.structures", "read_structure", "s.pdb")),
+    Target("drawn", ("m.sdf",), _call("molflow.setup.small_molecules", "from_file", "m.sdf")),
+    Target("AMBER", ("m.prmtop", "m.inpcrd"), _parameters("from_amber", "m.prmtop", "m.inpcrd")),
+    Target("CHARMM", ("m.psf", "m.prm", "m.pdb"), _charmm),
+    Target("GROMACS", ("m.top", "m.gro"), _parameters("from_gromacs", "m.top", "m.gro")),
+    Target("System", ("m.xml", "m.pdb"), _parameters("from_system_xml", "m.xml", "m.pdb")),
     Target("checkpoint", ("model.json", "model.safetensors", "topology.pdb"),
            _call("molflow.training.checkpoint", "load_checkpoint")),
 ]  # fmt: skip
@@ -182,8 +212,30 @@ def seeds(folder: Path) -> None:
     for name in ("system.yaml", "structure.pdb"):
         shutil.copy(place / name, folder / "system" / name)
     shutil.copy(place / "training.yaml", folder / "configuration")
+    _seed_molecules(folder, made[0])
     for name in ("model.json", "model.safetensors", "topology.pdb"):
         shutil.copy(place / "checkpoint-beads5" / name, folder / "checkpoint" / name)
+
+
+def _seed_molecules(folder: Path, frame) -> None:
+    """Write what systems are made of, and a bias on one."""
+    from rdkit import Chem
+    from rdkit.Chem import AllChem
+
+    from molflow.md.bias import TorsionBias
+
+    torsion, table = (4, 6, 8, 14), np.cos(np.linspace(0, 6, 24))
+    TorsionBias(((torsion,),), (table,)).save(folder / "bias/bias.npz")
+    frame.save_pdb(str(folder / "structure/s.pdb"))
+    drawn = Chem.AddHs(Chem.MolFromSmiles("C[C@H](N)C(=O)O"))
+    AllChem.EmbedMolecule(drawn, randomSeed=1)
+    (folder / "drawn/m.sdf").write_text(Chem.MolToMolBlock(drawn) + "$$$$\n")
+    for target, molecule in (
+        ("AMBER", "leucine_dipeptide"), ("CHARMM", "alanine_charmm"),
+        ("GROMACS", "alanine_gromacs"), ("System", "aspirin"),
+    ):  # fmt: skip
+        for path in MOLECULES.glob(f"{molecule}[._]*"):
+            shutil.copy(path, folder / target / f"m{path.suffix}")
 
 
 def mutated(data: bytes, name: str, rng: random.Random, other: bytes) -> bytes:
@@ -267,7 +319,7 @@ def _lines_of(read: Callable[[], object]) -> tuple[str, str, set]:
     except MolflowError:
         end = "sentence"
     except _TooLong:
-        end, told = "finding", f"more than {SECONDS} s"
+        end, told = "finding", _LATE[0]
     except BaseException:
         end, told = "finding", traceback.format_exc()[-2000:]
     finally:
@@ -284,18 +336,26 @@ def _late(number, frame):
     raise _TooLong
 
 
-def _batch(target: Target, corpus: list[dict[str, bytes]], seed: int, work: Path, sender) -> None:
-    """Mutate and read a batch in this child; tell of each input before and after it."""
+def _mutations(
+    target: Target, corpus: list[dict[str, bytes]], seed: int
+) -> Iterator[dict[str, bytes]]:
+    """Yield the files of a batch: some of the corpus, one of them changed."""
+    rng = random.Random(seed)
+    for _ in range(SLOW_BATCH if target.slow else BATCH):
+        base, other = rng.choice(corpus), rng.choice(corpus)
+        name = rng.choice(target.files)
+        yield dict(base) | {name: mutated(base[name], name, rng, other[name])}
+
+
+def _read_all(target: Target, inputs: Iterable[dict[str, bytes]], work: Path, sender) -> None:
+    """Read inputs in this child; tell of each before and after it."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY + (4 << 30), MEMORY + (4 << 30)))
     signal.signal(signal.SIGALRM, _late)
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
-    rng, known = random.Random(seed), set()
-    for _ in range(SLOW_BATCH if target.name in ("a.xtc", "a.trr") else BATCH):
-        base, other = rng.choice(corpus), rng.choice(corpus)
-        name = rng.choice(target.files)
-        files = dict(base) | {name: mutated(base[name], name, rng, other[name])}
+    known: set = set()
+    for files in inputs:
         for file, data in files.items():
             (work / file).write_bytes(data)
         sender.send(("begins", files))
@@ -303,7 +363,7 @@ def _batch(target: Target, corpus: list[dict[str, bytes]], seed: int, work: Path
         fresh = bool(lines - known)
         known |= lines
         sender.send(("ended", end, told, sorted(lines) if fresh else []))
-        if end == "finding" and told.startswith("more"):
+        if told in _LATE:
             break
     sender.send(("done",))
 
@@ -311,30 +371,61 @@ def _batch(target: Target, corpus: list[dict[str, bytes]], seed: int, work: Path
 class Fuzzing:
     """A corpus for each reader, what was tried and what was found."""
 
-    def __init__(self, work: Path, seed: int):
+    def __init__(self, work: Path, seed: int, targets: list[Target]):
         self.work, self.path = work, work / "state.json"
         self.state = read_json(self.path) if self.path.exists() else {
-            "seed": seed, "inputs": 0, "core_seconds": 0.0, "batches": 0, "ends": {},
-            "findings": [], "kept": {},
+            "seed": seed, "inputs": 0, "core_seconds": 0.0, "batches": 0, "readers": {},
+            "findings": [],
         }  # fmt: skip
-        if not (work / "seeds").exists():
-            seeds(work / "seeds")
-        self.corpus = {
-            t.name: [{f: (work / "seeds" / t.name / f).read_bytes() for f in t.files}]
-            for t in TARGETS
-        }
-        self.lines: dict[str, set] = {t.name: set() for t in TARGETS}
+        shutil.rmtree(work / "seeds", ignore_errors=True)
+        seeds(work / "seeds")
+        self.lines: dict[str, set] = {target.name: set() for target in targets}
+        self.corpus: dict[str, list[dict[str, bytes]]] = {}
+        for target in targets:
+            kept = sorted((work / "corpus" / target.name).glob("*"))
+            self.corpus[target.name] = [
+                {file: (folder / file).read_bytes() for file in target.files}
+                for folder in [work / "seeds" / target.name, *kept]
+            ]
+            for _, _, _, lines in self._read(target, self.corpus[target.name]):
+                self.lines[target.name] |= set(lines)
+            self._look_again(target)
 
     def batch(self, target: Target) -> None:
-        """Run one batch in a child."""
+        """Read one batch of new inputs."""
+        seed = 1_000_003 * self.state["seed"] + self.state["batches"]
+        start = time.process_time() + _children()
+        own = self.state["readers"].setdefault(
+            target.name, {"read": 0, "sentence": 0, "finding": 0, "kept": 0, "core_seconds": 0.0}
+        )
+        corpus = self.corpus[target.name]
+        for files, end, told, lines in self._read(target, _mutations(target, corpus, seed)):
+            if told in _LATE:  # or the machine was: once more
+                end, told = next(self._read(target, [files]))[1:3]
+            self.state["inputs"] += 1
+            own[end] += 1
+            if end == "finding":
+                self._finding(target, files, told)
+            if set(lines) - self.lines[target.name]:
+                self.lines[target.name] |= set(lines)
+                _put(files, self.work / "corpus" / target.name / f"{len(corpus):05d}")
+                corpus.append(files)
+        used = time.process_time() + _children() - start
+        own["kept"], own["core_seconds"] = len(corpus), own["core_seconds"] + used
+        self.state["batches"] += 1
+        self.state["core_seconds"] += used
+        write_json(self.path, self.state)
+
+    def _read(
+        self, target: Target, inputs: Iterable[dict[str, bytes]]
+    ) -> Iterator[tuple[dict[str, bytes], str, str, list]]:
+        """Yield inputs, how reading them in a child ended, what it told and which lines it saw."""
         folder = self.work / "now" / target.name
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self.work / "seeds" / target.name, folder)
         receiver, sender = multiprocessing.Pipe(duplex=False)
-        seed = 1_000_003 * self.state["seed"] + self.state["batches"]
-        start = time.process_time() + _children()
         child = multiprocessing.get_context("fork").Process(
-            target=_batch, args=(target, self.corpus[target.name], seed, folder, sender)
+            target=_read_all, args=(target, inputs, folder, sender)
         )
         child.start()
         sender.close()
@@ -343,47 +434,49 @@ class Fuzzing:
             try:
                 if not receiver.poll(10 * SECONDS):
                     child.kill()
-                    self._finding(target, files, "no end, and no answer to an alarm")
+                    yield files, "finding", _LATE[1], []
                     break
                 word, *rest = receiver.recv()
             except EOFError:
                 child.join()
-                self._finding(target, files, f"the process ends ({child.exitcode})")
+                yield files, "finding", f"the process ends ({child.exitcode})", []
                 break
             if word == "done":
                 break
             if word == "begins":
                 files = rest[0]
-                continue
-            end, told, lines = rest
-            self.state["inputs"] += 1
-            ends = self.state["ends"].setdefault(target.name, {})
-            ends[end] = ends.get(end, 0) + 1
-            if end == "finding":
-                self._finding(target, files, told)
-            if set(lines) - self.lines[target.name]:
-                self.lines[target.name] |= set(lines)
-                self.corpus[target.name].append(files)
+            else:
+                yield files, *rest
         child.join()
-        self.state["batches"] += 1
-        self.state["core_seconds"] += time.process_time() + _children() - start
-        self.state["kept"][target.name] = len(self.corpus[target.name])
-        write_json(self.path, self.state)
+
+    def _look_again(self, target: Target) -> None:
+        """Mark the findings of a reader that have been mended since."""
+        for number, found in enumerate(self.state["findings"]):
+            if found["reader"] == target.name:
+                kept = self.work / "findings" / f"{number:04d}"
+                files = {file: (kept / file).read_bytes() for file in target.files}
+                ends = [end for _, end, _, _ in self._read(target, [files])]
+                found["open"] = "finding" in ends
 
     def _finding(self, target: Target, files: dict[str, bytes], told: str) -> None:
         last = told.strip().splitlines()[-1][:200] if told.strip() else "?"
         place = [x.strip() for x in told.splitlines() if "/molflow/" in x][-1:]
         key = f"{target.name}: {last.partition(':')[0]} at {place[0] if place else '?'}"
-        if any(found["key"] == key for found in self.state["findings"]):
+        if any(found["key"] == key and found["open"] for found in self.state["findings"]):
             return
         number = len(self.state["findings"])
         kept = self.work / "findings" / f"{number:04d}"
-        kept.mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            (kept / name).write_bytes(data)
+        _put(files, kept)
         (kept / "told.txt").write_text(told)
-        self.state["findings"].append({"key": key, "last": last, "reader": target.name})
+        found = {"key": key, "last": last, "reader": target.name, "open": True}
+        self.state["findings"].append(found)
         print(f"finding {number}: {key}: {last}", flush=True)
+
+
+def _put(files: dict[str, bytes], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
 
 
 def _children() -> float:
@@ -397,8 +490,9 @@ def summarised(state: dict) -> dict:
         "inputs": state["inputs"],
         "core_hours": round(state["core_seconds"] / 3600, 3),
         "findings": len(state["findings"]),
-        "readers": len(TARGETS),
-        "kept_inputs": sum(state["kept"].values()),
+        "open": sum(found["open"] for found in state["findings"]),
+        "readers": len(state["readers"]),
+        "kept_inputs": sum(own["kept"] for own in state["readers"].values()),
     }
 
 
@@ -415,8 +509,8 @@ def main() -> None:
     from killing import preload
 
     preload()
-    fuzzing = Fuzzing(options.work.resolve(), options.seed)
     targets = [target for target in TARGETS if target.name in options.readers]
+    fuzzing = Fuzzing(options.work.resolve(), options.seed, targets)
     end = fuzzing.state["core_seconds"] + 60 * options.minutes
     while fuzzing.state["core_seconds"] < end:
         for target in targets:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +16,8 @@ from molflow.errors import MolflowError
 
 #: What tells numerical libraries how many threads to use.
 _THREADS = "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
+#: PR_SET_PDEATHSIG of the Linux kernel.
+_PARENT_DEATH_SIGNAL = 1
 #: The start method of every worker.
 spawning = multiprocessing.get_context("spawn")
 
@@ -61,10 +65,17 @@ def caller_not_rerun() -> Iterator[None]:
 def end_with_parent() -> None:
     """Make this worker end as soon as its parent does, even if the parent was killed.
 
-    A worker left behind would write into a folder that a resumed run is writing too.
+    A worker left behind would write into a folder that a resumed run is writing too. On Linux the
+    kernel ends it, whatever it is at (with the thread that started it, which waits for it);
+    elsewhere a thread of its own does.
     """
     parent = multiprocessing.parent_process()
     if parent is None:
+        return
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != parent.pid:  # it was gone before
+            os._exit(1)
         return
 
     def watch() -> None:

@@ -1,5 +1,6 @@
 """Damaged and hostile files: one sentence that names the file, whatever is in it."""
 
+import pickle
 import random
 import shutil
 import sys
@@ -12,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "analysis"))
 from synthetic import reference, trajectory
 
-from molflow.analysis import formats
+from molflow.analysis import decoding
 from molflow.analysis.ensemble import read_ensemble
 from molflow.analysis.reference import load_reference
 from molflow.analysis.weight_files import read_log_weights
@@ -86,17 +87,44 @@ def test_weights_with_a_garbled_header_are_a_sentence(tmp_path):
 
 @pytest.mark.parametrize(
     ("code", "words"),
-    [("import os; os.kill(os.getpid(), 11)", "ends the process that reads it .signal 11"),
-     ("import time; time.sleep(60)", "comes to no end")],
+    [("import os; os.kill(os.getpid(), 11)", "ends the process that reads it .status -11"),
+     ("while True: pass", "comes to no end")],
 )  # fmt: skip
 def test_files_that_would_end_the_process_end_another(code, words, tmp_path, monkeypatch):
-    monkeypatch.setattr(formats, "_LOOK", code)
-    monkeypatch.setattr(formats, "_PATIENCE", 1.0 if "sleep" in code else 60.0)
+    start = "from molflow.analysis import decoding; decoding._PATIENCE = 1; decoding._limit(0)\n"
+    monkeypatch.setattr(decoding, "_PROGRAM", start + code)
     made = trajectory(3)
     made.save_xtc(str(tmp_path / "a.xtc"))
     made[0].save_pdb(str(tmp_path / "topology.pdb"))
     with pytest.raises(MolflowError, match=f"a.xtc' is damaged: .*{words}"):
         read_ensemble(tmp_path / "a.xtc", None)
+
+
+class Gadget:
+    def __reduce__(self):
+        return exec, ("open('pickled', 'w').close()",)
+
+
+@pytest.mark.parametrize("place", ["attribute", "weights"])
+def test_nothing_pickled_in_hdf5_is_run(place, tmp_path, monkeypatch):
+    """PyTables unpickles attributes that end in a dot, and arrays of objects."""
+    tables = pytest.importorskip("tables")
+    monkeypatch.chdir(tmp_path)
+    trajectory(3).save_hdf5("a.h5")
+    whole = read_ensemble("a.h5", None)
+    with tables.open_file("a.h5", "a") as file:
+        if place == "attribute":
+            gadget = np.bytes_(pickle.dumps(Gadget(), 0))
+            file.root.coordinates._v_attrs.units, file.root.time._v_attrs.units = gadget, gadget
+        else:
+            file.create_vlarray("/", "log_weights", tables.ObjectAtom()).append(Gadget())
+    with pytest.raises(MolflowError, match="a.h5' cannot be read"):
+        read_ensemble("a.h5", None)
+    assert whole.n == 3 and not Path("pickled").exists()
+    with tables.open_file("a.h5") as file:  # it would have been
+        assert place == "weights" or file.root.time._v_attrs.units is None
+        assert place == "attribute" or file.root.log_weights[:] == [None]
+    assert Path("pickled").exists()
 
 
 def test_a_reader_tells_what_it_stumbled_over():
@@ -120,8 +148,9 @@ def fuzz():
 
 
 READERS = [
-    "a.dcd", "a.pdb", "a.gro", "topology.pdb", "record", "weights.npz", "weights.txt",
+    "a.dcd", "a.pdb", "a.gro", "a.cif", "topology.pdb", "record", "weights.npz", "weights.txt",
     "weights.npy", "reference", "simulation", "training set", "system", "configuration",
+    "bias", "structure", "drawn", "AMBER", "CHARMM", "GROMACS", "System",
 ]  # fmt: skip
 
 

@@ -16,7 +16,8 @@ from molflow.analysis.formats import (
     COMPLETE,
     HELD,
     format_of,
-    look_at,
+    opened,
+    read_topology,
     readable,
     whole_frames,
 )
@@ -120,7 +121,7 @@ class EnsembleFile:
         # For reading, a topology need not know the order of the atoms, only their number.
         bare = format_of(self.path) in BARE
         top = (self.in_file or self.topology,) if bare else ()
-        with readable(self.path) as plain, mdtraj.open(str(plain)) as file:
+        with opened(self.path) as file:
             for start in range(0, self.n, size):  # not to the end, which may be a part of a frame
                 yield file.read_as_traj(*top, n_frames=min(size, self.n - start))
 
@@ -242,7 +243,6 @@ def _open(path: Path, top: str | Path | None) -> EnsembleFile:
     if not path.is_file():
         raise MolflowError(f"the ensemble '{path}' is a folder: give a file in it.")
     check_hdf5(path)
-    look_at(path)
     topology, stamp = None, _stamp(path)
     if kind in BARE:
         source = Path(top) if top is not None else path.with_name("topology.pdb")
@@ -251,9 +251,7 @@ def _open(path: Path, top: str | Path | None) -> EnsembleFile:
                 f"the topology '{source}' of the ensemble '{path}' does not exist: "
                 "give a file with the same atoms (PDB, PSF, PRMTOP or GRO) as 'top'."
             )
-        look_at(source)
-        with readable(source) as plain:
-            topology = mdtraj.load_topology(str(plain))
+        topology = read_topology(source)
     bare = {} if topology is None else {"top": topology}
     if kind in HELD:
         with readable(path) as plain:
@@ -262,8 +260,7 @@ def _open(path: Path, top: str | Path | None) -> EnsembleFile:
     else:
         n, flaws = whole_frames(path)
         if topology is None:
-            with readable(path) as plain, mdtraj.open(str(plain)) as file:
-                topology = file.topology
+            topology = read_topology(path)
         found = EnsembleFile(topology, n, path, flaws=flaws, stamp=stamp)
         if n:
             next(found.chunks(1))
@@ -345,10 +342,8 @@ def stored_log_weights(found: EnsembleFile) -> np.ndarray | None:
     """
     if found.path is None or format_of(found.path) not in (".h5", ".hdf5"):
         return None
-    import tables
-
-    with readable(found.path), tables.open_file(str(found.path)) as file:
-        if "/log_weights" not in file:
-            return None
-        stored = file.root.log_weights[:]
+    with opened(found.path) as file:
+        stored = file.array("log_weights")
+    if stored is None:
+        return None
     return checked_log_weights(stored, found.n, f"the ensemble '{found.path.name}'")

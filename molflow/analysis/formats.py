@@ -2,80 +2,30 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import struct
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import mdtraj
 
+from molflow.analysis.decoding import FRAGILE, DecodedFile
 from molflow.errors import MolflowError
 from molflow.files import ascii_path
 
 #: Read in pieces with a topology from elsewhere, and in pieces with their own.
-_STREAMED = (".dcd", ".xtc", ".trr", ".nc", ".ncdf", ".netcdf"), (".h5", ".hdf5")
+_STREAMED = (".dcd", ".xtc", ".trr", ".nc", ".ncdf", ".netcdf"), (".h5", ".hdf5", ".lh5")
 #: Read at once, because they are text or rare: without a topology, and with their own.
 _HELD = (
     (".mdcrd", ".crd", ".xyz", ".xyz.gz", ".lammpstrj", ".ncrst", ".rst7", ".inpcrd", ".restrt"),
     (".pdb", ".pdb.gz", ".gro", ".cif", ".cif.gz", ".mmcif", ".mmcif.gz", ".pdbx", ".pdbx.gz",
-     ".lh5", ".arc"),
+     ".arc"),
 )  # fmt: skip
 #: Trajectory formats that need a topology, those that bring their own, and those read at once.
 BARE, COMPLETE, HELD = _STREAMED[0] + _HELD[0], _STREAMED[1] + _HELD[1], _HELD[0] + _HELD[1]
-
-
-#: Reads a trajectory to its end, piece by piece.
-_LOOK = """
-import sys, warnings, mdtraj
-warnings.simplefilter("ignore")
-with mdtraj.open(sys.argv[1]) as file:
-    getattr(file, "topology", None)
-    while len(file.read(n_frames=1000)[0]):
-        pass
-"""
-#: Formats whose readers in C can end the process when a file is damaged.
-_FRAGILE = (".xtc", ".trr", ".h5", ".hdf5", ".lh5")
-#: Seconds that looking may take, and bytes for which there is one more.
-_PATIENCE, _SPEED = 60, 5_000_000
-
-
-def look_at(path: Path) -> None:
-    """Read a file in a process of its own first, if a damaged one could end this process.
-
-    Raises
-    ------
-    MolflowError
-        If it ends that process, or takes too long. What else is wrong with it is told by those who
-        read it here.
-    """
-    if format_of(path) in _FRAGILE:
-        stat = path.stat()
-        _look_at(path.absolute(), stat.st_size, stat.st_mtime_ns)
-
-
-@functools.lru_cache
-def _look_at(path: Path, size: int, changed: int) -> None:
-    try:
-        with ascii_path(path) as plain:
-            status = subprocess.run(
-                [sys.executable, "-c", _LOOK, str(plain)], stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                timeout=_PATIENCE + size / _SPEED,
-            ).returncode  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise MolflowError(
-            f"the trajectory '{path}' is damaged: its reader comes to no end."
-        ) from error
-    if status < 0:
-        raise MolflowError(
-            f"the trajectory '{path}' is damaged: it ends the process that reads it (signal "
-            f"{-status})."
-        )
 
 
 def format_of(path: str | Path) -> str:
@@ -83,6 +33,7 @@ def format_of(path: str | Path) -> str:
     path = Path(path)
     last = path.suffix.lower()
     return Path(path.stem).suffix.lower() + last if last == ".gz" else last
+
 
 #: How mdtraj says that a file has other atoms than its topology.
 _COUNTS = re.compile(r"xyz must be shape \(Any, (\d+), 3\)\. You supplied\s+\(\d+, (\d+), 3\)")
@@ -124,6 +75,36 @@ def readable(path: Path) -> Iterator[Path]:
         ) from error
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Yield an open trajectory file that can be read in pieces.
+
+    Raises
+    ------
+    MolflowError
+        If it cannot be opened or read.
+    """
+    with readable(path) as plain:
+        fragile = format_of(path) in FRAGILE
+        with DecodedFile(plain, path) if fragile else mdtraj.open(str(plain)) as file:
+            yield file
+
+
+def read_topology(path: Path) -> mdtraj.Topology:
+    """Return the topology that a file holds.
+
+    Raises
+    ------
+    MolflowError
+        If it cannot be read.
+    """
+    if format_of(path) in FRAGILE:
+        with opened(path) as file:
+            return file.topology
+    with readable(path) as plain:
+        return mdtraj.load_topology(str(plain))
+
+
 def whole_frames(path: Path) -> tuple[int, list[str]]:
     """Return how many whole frames a file that is read in pieces holds, and what to note.
 
@@ -135,7 +116,7 @@ def whole_frames(path: Path) -> tuple[int, list[str]]:
     kind, size = format_of(path), path.stat().st_size
     claimed: int | None = None
     rest = False
-    with readable(path) as plain, mdtraj.open(str(plain)) as file:
+    with opened(path) as file:
         if kind == ".trr":  # mdtraj does not count the frames of one that is cut short
             n, rest = _trr_frames(path, size)
         else:
