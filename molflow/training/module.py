@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import lightning
@@ -17,6 +18,7 @@ from molflow.training.clock import TrainingClock
 from molflow.training.loss_weight import LossWeight
 from molflow.training.optimisation import Optimisation
 from molflow.training.schedule import learning_rate_factor
+from molflow.training.soap import Soap
 from molflow.training.transfer import moved
 
 
@@ -146,12 +148,12 @@ class FlowMapTraining(lightning.LightningModule):
         )
 
     def configure_optimizers(self):
-        """Adam with a warm-up, a plateau and a final cosine decay."""
-        optimizer = torch.optim.AdamW(
-            self.parameters_to_train(),
-            lr=self.settings.learning_rate,
-            betas=(0.9, 0.99),
-            weight_decay=0.0,
+        """Adam or SOAP with a warm-up, a plateau and a final cosine decay."""
+        rules: dict[str, Callable[..., torch.optim.Optimizer]] = {
+            "adam": torch.optim.Adam, "soap": Soap,
+        }  # fmt: skip
+        optimizer = rules[self.settings.optimiser](
+            self.parameters_to_train(), lr=self.settings.learning_rate, betas=(0.9, 0.99)
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_factor(self.clock.reached(step), self.settings)

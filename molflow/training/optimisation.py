@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from molflow.section import Section
@@ -16,6 +18,11 @@ class Optimisation(Section):
         gt=0,
         description="wall-clock time of all sessions together, after which training ends where it "
         "is; rates then fall by whatever is further, steps or time",
+    )
+    optimiser: Literal["adam", "soap"] = Field(
+        "adam",
+        description="what moves the weights; soap is Adam in the eigenbasis of the gradients' "
+        "second moments: dearer by a tenth for small networks, and in fewer steps as far",
     )
     learning_rate: float = Field(1e-3, gt=0)
     learning_rate_warmup: int = Field(200, ge=0, description="steps")

@@ -71,14 +71,16 @@ def test_a_run_leaves_a_map_that_can_be_used(springs, tmp_path, empty, kind):
     assert named <= set(rows[0].split(","))
 
 
-def test_a_run_in_two_parts_ends_where_one_in_one_does(springs, tmp_path, empty):
+@pytest.mark.parametrize("optimiser", ["adam", "soap"])
+def test_a_run_in_two_parts_ends_where_one_in_one_does(springs, tmp_path, empty, optimiser):
     """Rollouts go on too: they are part of what is resumed."""
-    whole = run(springs, tmp_path / "whole", empty, "steps=9")
-    run(springs, tmp_path / "parts", empty, "steps=6", "learning_rate_decay=0")
+    rule = f"optimiser={optimiser}"
+    whole = run(springs, tmp_path / "whole", empty, rule, "steps=9")
+    run(springs, tmp_path / "parts", empty, rule, "steps=6", "learning_rate_decay=0")
     with safe_open(tmp_path / "parts/state/last.safetensors", framework="pt") as file:
         state = {name.rpartition(".")[2]: file.get_tensor(name) for name in file.keys()}
     assert state["ages"].max() > 0 and state["rollouts"].abs().max() > 0.01
-    parts = run(springs, tmp_path / "parts", empty, "steps=9", "learning_rate_decay=3")
+    parts = run(springs, tmp_path / "parts", empty, rule, "steps=9", "learning_rate_decay=3")
     one, two = weights(whole), weights(parts)
     assert all(torch.equal(one[name], two[name]) for name in one)
 
