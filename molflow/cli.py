@@ -14,10 +14,12 @@ import molflow
 from molflow.cli_arguments import (
     CheckpointName,
     Device,
+    Farmed,
     Quiet,
     Seed,
     SystemName,
     Threads,
+    jobs_of,
     whole_numbers,
 )
 from molflow.cli_verb import app, verb
@@ -104,9 +106,7 @@ def simulate(
         str | None,
         typer.Option(help="OpenMM platform: Reference, CPU, CUDA, OpenCL. Default: the fastest."),
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Replicas that run at once. Default: one a core.")
-    ] = None,
+    jobs: Farmed = None,
     seed: Seed = 0,
     threads: Threads = None,
     quiet: Quiet = False,
@@ -132,7 +132,7 @@ def simulate(
         seed=seed,
         frame_interval=frame_interval,
         platform=platform,
-        jobs=jobs,
+        jobs=jobs_of(jobs),
         equilibration=equilibration,
         progress=not quiet,
     )

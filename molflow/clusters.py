@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from molflow.system_files import read_yaml
 
 #: Seconds in which a scheduler answers.
 _PATIENCE = 20
-#: Seconds after which its workers are counted again.
-_COUNT_EVERY = 2.0
+#: Tasks that are handed out to it at least, and seconds after which its workers are counted again.
+_FEWEST, _COUNT_EVERY = 64, 2.0
 _ADDRESSES = ("tcp://", "tls://", "ucx://", "ws://", "wss://")
 _CLUSTERS = {
     "slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster",
@@ -66,11 +67,13 @@ class Cluster:
         self.make = self.client.scatter(make, hash=False)
 
     def workers(self) -> int:
-        """Return how many tasks it does at once, as it is now; for those on their way one."""
+        """Return how many tasks it may do at once: others than are there now may come."""
         now = time.monotonic()
-        if now - self._counted > _COUNT_EVERY:
-            self._threads, self._counted = sum(self.client.nthreads().values()), now
-        return max(1, self._threads)
+        if now - self._counted > _COUNT_EVERY and self.client.status == "running":
+            self._counted = now
+            with suppress(OSError):  # it is lost: tasks say so
+                self._threads = sum(self.client.nthreads().values())
+        return max(_FEWEST, self._threads)
 
     def submit(self, method: str, *arguments) -> Future:
         """Have a worker call a method of the object."""

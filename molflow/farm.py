@@ -176,7 +176,8 @@ class Farm(Generic[T]):
             raise self.cluster.explained(error) from error
 
 
-_prepared: list[Any] = []
+_making: list[Callable[[], Any]] = []
+_made: list[Any] = []
 
 
 def _prepare(make: Callable[[], Any], gpus: Sequence[str], numbers: Any) -> None:
@@ -186,8 +187,10 @@ def _prepare(make: Callable[[], Any], gpus: Sequence[str], numbers: Any) -> None
         with numbers.get_lock():
             number, numbers.value = numbers.value, numbers.value + 1
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
-    _prepared[:] = [make()]
+    _making[:] = [make]
 
 
 def _work(method: str, *arguments):
-    return getattr(_prepared[0], method)(*arguments)
+    if not _made:  # with the first task, so that its caller is told what goes wrong
+        _made.append(_making[0]())
+    return getattr(_made[0], method)(*arguments)

@@ -13,6 +13,7 @@ from molflow import clusters
 from molflow.errors import MolflowError
 from molflow.farm import Farm
 from molflow.md.label import label
+from molflow.md.simulate import simulate
 from molflow.systems import load_system
 
 distributed = pytest.importorskip("distributed")
@@ -151,3 +152,49 @@ def test_without_dask_it_is_said_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(clusters, "find_spec", lambda name: None)
     with pytest.raises(MolflowError, match=r"pip install 'molflow\[cluster\]'"):
         Farm(partial(Squares, tmp_path), "tcp://127.0.0.1:9")
+
+
+def test_tasks_follow_each_other_and_more_are_asked_for_when_there_is_room(jobs, tmp_path):
+    asked, found = [], {k: [] for k in range(20)}
+
+    def tasks():
+        for k in found:
+            asked.append(k)
+            yield k, (k + 2,)
+
+    def then(k, value):
+        found[k].append(value)
+        return (value,) if value < 100 else None
+
+    with Farm(partial(Squares, tmp_path), jobs) as farm:
+        for count, (_, _) in enumerate(farm.each("square", tasks(), then, ahead=1)):
+            if isinstance(jobs, int):
+                assert len(asked) <= jobs + count
+    # Squares of squares, up to the first that is not below 100.
+    expected = [[(k + 2) ** 2] for k in range(20)]
+    for chain in expected:
+        while chain[-1] < 100:
+            chain.append(chain[-1] ** 2)
+    assert list(found.values()) == expected
+
+
+def assert_same_files(first, second):
+    """But for the record, which holds times of the clock."""
+    names = sorted(path.name for path in first.iterdir())
+    assert names == sorted(path.name for path in second.iterdir()) and len(names) >= 3
+    for name in names:
+        if not name.endswith(".json"):
+            assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+def test_simulations_are_those_of_one_process_bit_by_bit(cluster, tmp_path):
+    """Three replicas under a bias, on two workers that take turns."""
+    settings = {
+        "time": "2.2ps", "replicas": 3, "frame_interval": "10fs", "equilibration": "0.2ps",
+        "platform": "Reference", "flatten": "phi", "building": "2ps", "progress": False,
+    }  # fmt: skip
+    for name, jobs in (("one", 1), ("cluster", cluster.scheduler_address)):
+        simulate("alanine_dipeptide", out=tmp_path / name, jobs=jobs, **settings)
+    assert_same_files(tmp_path / "one", tmp_path / "cluster")
+    with pytest.raises(MolflowError, match="seconds is 9 and jobs is 'tcp://.* Give one of them"):
+        simulate("alanine_dipeptide", out=tmp_path / "other", jobs="tcp://x", seconds=9, **settings)

@@ -9,7 +9,7 @@ import numpy as np
 from molflow.analysis.statistics import torsion_inefficiency
 from molflow.errors import MolflowError
 from molflow.files import ascii_path, read_arrays, replacing, write_arrays
-from molflow.md.replica import ReplicaPlan
+from molflow.md.replica import ReplicaPlan, segment_path
 from molflow.md.torsions import backbone_torsions, torsion
 from molflow.systems import MolecularSystem
 from molflow.trajectories import finish_dcd
@@ -24,7 +24,7 @@ def segments(folder: Path, plan: ReplicaPlan, n_atoms: int):
         If a segment is missing, damaged or does not hold what the plan says.
     """
     for index in range(plan.segments):
-        path = folder / f"segment-{index:05d}.npz"
+        path = segment_path(folder, index)
         arrays = read_arrays(path)
         count = min(plan.segment_frames, plan.frames - index * plan.segment_frames)
         if arrays["positions"].shape != (count, n_atoms, 3) or len(arrays["energies"]) != count:

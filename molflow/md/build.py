@@ -149,6 +149,18 @@ def make_simulation(
     return simulation
 
 
+def start_anew(
+    system: MolecularSystem, simulation: app.Simulation, temperature: float, seed: int
+) -> None:
+    """Put a simulation where `make_simulation` with this temperature and seed has it."""
+    simulation.integrator.setTemperature(temperature * unit.kelvin)
+    for random in (simulation.integrator, *simulation.system.getForces()):
+        if isinstance(random, (openmm.Integrator, openmm.MonteCarloBarostat)):
+            random.setRandomNumberSeed(seed % (2**31 - 1) + 1)
+    simulation.context.reinitialize()  # OpenMM seeds its generators when a context is made
+    simulation.context.setPositions(system.start_positions())
+
+
 def fastest_platform(system: MolecularSystem, seconds: float = 0.3) -> tuple[str, dict[str, float]]:
     """Time every OpenMM platform for a moment and name the fastest; Reference for a potential.
 

@@ -124,7 +124,6 @@ class EnergyWorkers:
         self.farm = Farm(partial(_Evaluator, system), jobs)
         #: Batches are divided among so many; those of a cluster come and go.
         self.shares = self.farm.jobs or _SHARES
-        self._known_good = False
 
     def __enter__(self) -> EnergyWorkers:
         return self
@@ -165,9 +164,6 @@ class EnergyWorkers:
         )
 
     def _map(self, method: str, positions: np.ndarray, *arguments) -> list:
-        if not self._known_good and self.farm.jobs != 1:
-            build(self.system)  # what is wrong with the system is told here, not by a dead worker
-        self._known_good = True
         shares = np.array_split(positions, min(self.shares, max(1, len(positions))))
         found = dict(
             self.farm.each(method, {k: (part, *arguments) for k, part in enumerate(shares)})

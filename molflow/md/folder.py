@@ -27,7 +27,7 @@ from molflow.md.build import fastest_platform
 from molflow.md.energies import potential_energies
 from molflow.md.exchange import unpacked
 from molflow.md.flattening import names_of
-from molflow.md.replica import ReplicaPlan, ended_path
+from molflow.md.replica import ReplicaPlan, checkpoint_path, ended_path, segment_path, segments_done
 from molflow.md.runner import part_folder
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem
@@ -93,9 +93,9 @@ def replica_plans(draft: ReplicaPlan, manifest: dict) -> list[ReplicaPlan]:
 
 def _check_parts(system: MolecularSystem, plan: ReplicaPlan, folder: Path) -> None:
     """Refuse a part folder without a manifest unless its content can only be of this plan."""
-    if not (folder / "checkpoint.npz").exists():
+    if not (checkpoint_path(folder)).exists():
         return
-    text = unpacked(read_arrays(folder / "checkpoint.npz"))
+    text = unpacked(read_arrays(checkpoint_path(folder)))
     frames = plan.equilibration_frames + min(text["segment"] * plan.segment_frames, plan.frames)
     consistent = (
         len(text["states"]) == len(plan.temperatures)
@@ -105,7 +105,7 @@ def _check_parts(system: MolecularSystem, plan: ReplicaPlan, folder: Path) -> No
         and plan.flattening is None
     )
     if consistent and text["segment"]:
-        first = read_arrays(folder / "segment-00000.npz")
+        first = read_arrays(segment_path(folder, 0))
         consistent = first["positions"].shape[1:] == system.start_positions().shape
         if consistent:
             found = potential_energies(system, first["positions"][:5], jobs=1)
@@ -145,8 +145,8 @@ def _as_far_as_it_went(plan: ReplicaPlan, folder: Path) -> ReplicaPlan:
     """Return the plan with the frames that a replica has which ended early."""
     if not ended_path(folder).exists():
         return plan
-    last = unpacked(read_arrays(folder / "checkpoint.npz"))["segment"] - 1
-    frames = len(read_arrays(folder / f"segment-{last:05d}.npz")["energies"])
+    last = segments_done(read_arrays(checkpoint_path(folder))) - 1
+    frames = len(read_arrays(segment_path(folder, last))["energies"])
     return replace(plan, frames=last * plan.segment_frames + frames)
 
 

@@ -17,11 +17,12 @@ import numpy as np
 from openmm import unit
 
 from molflow.errors import MolflowError
-from molflow.files import read_arrays, write_arrays
+from molflow.files import read_arrays
 from molflow.md.bias import TorsionBias, TorsionForces, group_of
-from molflow.md.build import make_simulation
+from molflow.md.build import make_simulation, start_anew
 from molflow.md.flattening import FlatteningPlan
 from molflow.md.minimise import minimise
+from molflow.md.replica import Arrays, segment_path
 from molflow.md.torsions import torsion
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem
@@ -49,83 +50,63 @@ def gaussian(centre: np.ndarray, width: float, grid: int) -> np.ndarray:
 
 
 class Metadynamics:
-    """Metadynamics in a folder: the tables after every segment, and one checkpoint."""
+    """Metadynamics, a segment at a time.
 
-    def __init__(
-        self,
-        system: MolecularSystem,
-        plan: FlatteningPlan,
-        folder: str | Path,
-        seed: int,
-        platform: str,
-    ):
-        self.system, self.plan, self.folder, self.seed = system, plan, Path(folder), seed
-        self.folder.mkdir(parents=True, exist_ok=True)
+    Parameters
+    ----------
+    system : MolecularSystem
+    plan : FlatteningPlan
+    platform : str
+    """
+
+    def __init__(self, system: MolecularSystem, plan: FlatteningPlan, platform: str):
+        self.system, self.plan, self.platform = system, plan, platform
         self.kt = thermal_energy(system.temperature)
-        self.tables = [np.zeros((plan.grid,) * len(term)) for term in plan.terms]
+        self.tables = self._flat()
         self.bias = TorsionForces(plan.terms, self.tables)
         self.simulation = make_simulation(
-            system,
-            system.temperature,
-            derive_seed(seed, "metadynamics", bits=31),
-            platform,
-            self.bias.forces,
+            system, system.temperature, 1, platform, self.bias.forces
         )
         self.steps = round(plan.frame_interval * 1e3 / system.timestep)
-        # The cap and the contrast come in only when the bias is made of the tables.
-        built = {k: v for k, v in asdict(plan).items() if k not in ("cap", "contrast")}
-        text = json.dumps([built, seed, platform, system.ensemble_hash])
-        self.name = np.frombuffer(hashlib.sha256(text.encode()).digest(), dtype=np.uint8)
 
-    @property
-    def checkpoint_path(self) -> Path:
-        """File that is rewritten after each segment."""
-        return self.folder / "checkpoint.npz"
+    def _flat(self) -> list[np.ndarray]:
+        return [np.zeros((self.plan.grid,) * len(term)) for term in self.plan.terms]
 
-    def segment_path(self, index: int) -> Path:
-        """File of the tables after a segment."""
-        return self.folder / f"segment-{index:05d}.npz"
-
-    def run(self) -> None:
-        """Run to the end of the plan, from the checkpoint if there is one."""
+    def advance(
+        self, seed: int, stored: Arrays | None, deadline: float = float("inf")
+    ) -> tuple[Arrays | None, Arrays]:
+        """Make the next segment, or the start, as `Replica.advance` does; it knows no deadline."""
         plan, context = self.plan, self.simulation.context
-        if self.checkpoint_path.exists():
-            stored = read_arrays(self.checkpoint_path)
-            if not np.array_equal(stored.get("name", np.zeros(0)), self.name):
-                raise MolflowError(
-                    f"'{self.folder}' holds another metadynamics: choose another folder."
-                )
+        done = 0
+        if stored is None:
+            self.tables = self._flat()
+            self.bias.change(context, self.tables)
+            start_anew(
+                self.system, self.simulation, self.system.temperature,
+                derive_seed(seed, "metadynamics", bits=31),
+            )  # fmt: skip
+            minimise(self.system, context)
+            context.setVelocitiesToTemperature(
+                self.system.temperature * unit.kelvin,
+                derive_seed(seed, "metadynamics velocities", bits=30),
+            )
+        else:
             self.tables = [stored[f"table_{index}"] for index in range(len(self.tables))]
             self.bias.change(context, self.tables)
             context.loadCheckpoint(stored["context"].tobytes())
             done = int(stored["done"])
-        else:
-            minimise(self.system, context)
-            context.setVelocitiesToTemperature(
-                self.system.temperature * unit.kelvin,
-                derive_seed(self.seed, "metadynamics velocities", bits=30),
-            )
-            done = 0
-        while done < plan.frames:
-            segment, count = done // plan.segment_frames, plan.segment_frames
-            for _ in range(min(count, plan.frames - done)):
+            for _ in range(min(plan.segment_frames, plan.frames - done)):
                 self._deposit()
                 done += 1
-            tables = {f"table_{index}": table for index, table in enumerate(self.tables)}
             if not all(np.isfinite(table).all() for table in self.tables):
-                raise MolflowError(
-                    f"the metadynamics in '{self.folder}' blew up: check the structure and the "
-                    "time step."
-                )
-            write_arrays(self.segment_path(segment), **tables)
-            checkpoint = np.frombuffer(context.createCheckpoint(), dtype=np.uint8)
-            write_arrays(
-                self.checkpoint_path,
-                context=checkpoint,
-                done=np.array(done),
-                name=self.name,
-                **tables,
-            )
+                raise MolflowError("it blew up: check the structure and the time step.")
+        tables = {f"table_{index}": table for index, table in enumerate(self.tables)}
+        left = {
+            "context": np.frombuffer(context.createCheckpoint(), dtype=np.uint8),
+            "done": np.array(done),
+            "name": _name_of(self.system, plan, seed, self.platform),
+        }
+        return None if stored is None else tables, tables | left
 
     def _deposit(self) -> None:
         plan, context = self.plan, self.simulation.context
@@ -140,6 +121,31 @@ class Metadynamics:
         self.bias.change(context, self.tables)
 
 
+def deposited_segments(plan: FlatteningPlan, stored: Arrays) -> int:
+    """Return how many segments there are, of what the last has left behind."""
+    return -(-int(stored["done"]) // plan.segment_frames)
+
+
+def check_metadynamics(
+    folder: Path, stored: Arrays, system: MolecularSystem, plan: FlatteningPlan, seed: int,
+    platform: str,
+) -> None:  # fmt: skip
+    """Raise `MolflowError` if what a folder holds is of another metadynamics."""
+    name = _name_of(system, plan, seed, platform)
+    if not np.array_equal(stored.get("name", np.zeros(0)), name):
+        raise MolflowError(f"'{folder}' holds another metadynamics: choose another folder.")
+
+
+def _name_of(
+    system: MolecularSystem, plan: FlatteningPlan, seed: int, platform: str
+) -> np.ndarray:
+    """Return what tells one metadynamics from another."""
+    # The cap and the contrast come in only when the bias is made of the tables.
+    built = {k: v for k, v in asdict(plan).items() if k not in ("cap", "contrast")}
+    text = json.dumps([built, seed, platform, system.ensemble_hash])
+    return np.frombuffer(hashlib.sha256(text.encode()).digest(), dtype=np.uint8)
+
+
 def built_bias(plan: FlatteningPlan, folder: str | Path) -> TorsionBias:
     """Return the static bias that finished metadynamics gives.
 
@@ -148,7 +154,7 @@ def built_bias(plan: FlatteningPlan, folder: str | Path) -> TorsionBias:
     """
     segments = -(-plan.frames // plan.segment_frames)
     stored = [
-        read_arrays(Path(folder) / f"segment-{index:05d}.npz")
+        read_arrays(segment_path(Path(folder), index))
         for index in range(segments // 2, segments)
     ]
     tables = []

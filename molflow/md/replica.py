@@ -1,4 +1,4 @@
-"""One independent replica: plain MD, tempering or a static bias, in resumable segments."""
+"""Independent replicas: plain MD, tempering or a static bias, in segments."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from openmm import unit
 from openmm.app import ReplicaExchangeSampler
 
 from molflow.errors import MolflowError
-from molflow.files import read_arrays, write_arrays, write_text
 from molflow.md.bias import TorsionBias
-from molflow.md.build import make_simulation
+from molflow.md.build import make_simulation, start_anew
 from molflow.md.exchange import packed, restore, unpacked
 from molflow.md.flattening import FlatteningPlan
 from molflow.md.minimise import minimise
@@ -26,6 +25,8 @@ from molflow.units import thermal_energy
 _FEWEST, _EQUILIBRATION = 30, 0.2
 #: Iterations of the descent at the start of such a replica under a potential.
 _DESCENT = 60
+
+Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -48,98 +49,107 @@ class ReplicaPlan:
         return -(-self.frames // self.segment_frames)
 
 
+def segment_path(folder: Path, index: int) -> Path:
+    """Return the file of one segment in a replica's folder."""
+    return folder / f"segment-{index:05d}.npz"
+
+
+def checkpoint_path(folder: Path) -> Path:
+    """Return the file in a replica's folder that is rewritten after each segment."""
+    return folder / "checkpoint.npz"
+
+
 def ended_path(folder: Path) -> Path:
     """Return the file in a replica's folder that says that it has ended early."""
     return folder / "ended"
 
 
 class Replica:
-    """A replica in a folder: segments of frames, and one checkpoint after each segment.
+    """One simulation built, on which replicas of a plan are carried on, a segment at a time.
 
     Plain MD is parallel tempering with one temperature. The frames are those of the first
-    temperature, taken before the exchange that follows them. The checkpoint holds the states of
-    all walkers, the context's own checkpoint (for the random numbers of the thermostat) and the
-    state of the generator that decides exchanges, so that a resumed run makes the same frames.
+    temperature, taken before the exchange that follows them. What a segment leaves behind holds
+    the states of all walkers, the context's own checkpoint (for the random numbers of the
+    thermostat) and the state of the generator that decides exchanges: any process that has built
+    the same makes the same frames of it.
 
     Under a static bias V the energies are those of the system without it, and every frame has the
     logarithm of its weight, V / kT.
 
-    With a `deadline` (of `time.time`) it ends where it is then, with 30 frames at least, and the
-    file ``ended`` says so; equilibration gets a fifth of the time that is left at the start.
+    Parameters
+    ----------
+    system : MolecularSystem
+    plan : ReplicaPlan
+        Of all replicas; they differ by their seeds.
+    bias : TorsionBias, optional
     """
 
-    def __init__(
-        self,
-        system: MolecularSystem,
-        plan: ReplicaPlan,
-        folder: Path,
-        bias: TorsionBias | None = None,
-        deadline: float | None = None,
-    ):
-        self.system, self.plan, self.folder, self.bias = system, plan, Path(folder), bias
-        self.deadline = float("inf") if deadline is None else deadline
-        self.begun = time.time()
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, system: MolecularSystem, plan: ReplicaPlan, bias: TorsionBias | None = None):
+        self.system, self.plan, self.bias = system, plan, bias
         self.simulation = make_simulation(
-            system,
-            plan.temperatures[0],
-            derive_seed(plan.seed, "thermostat", bits=31),
-            plan.platform,
-            () if bias is None else bias.forces(),
+            system, plan.temperatures[0], 1, plan.platform, () if bias is None else bias.forces()
         )
-        interval = plan.frame_interval / plan.exchanges_per_frame
-        steps = round(interval * 1e3 / system.timestep)
-        states = [{"temperature": value * unit.kelvin} for value in plan.temperatures]
-        self.sampler = ReplicaExchangeSampler(states, self.simulation, steps)
 
-    @property
-    def ended_path(self) -> Path:
-        """File of a replica that has ended early."""
-        return ended_path(self.folder)
+    def advance(
+        self, seed: int, stored: Arrays | None, deadline: float = float("inf")
+    ) -> tuple[Arrays | None, Arrays]:
+        """Make the next segment of a replica, or its start.
 
-    @property
-    def checkpoint_path(self) -> Path:
-        """File that is rewritten after each segment."""
-        return self.folder / "checkpoint.npz"
+        Parameters
+        ----------
+        seed : int
+            Of the replica.
+        stored : dict of arrays, optional
+            What the segment before left behind; without it the replica is relaxed and equilibrated.
+        deadline : float
+            Of `time.time`: a segment ends where it is then, with 30 frames of the replica at
+            least, and equilibration gets a fifth of what is left at the start.
 
-    def segment_path(self, index: int) -> Path:
-        """File of one segment."""
-        return self.folder / f"segment-{index:05d}.npz"
-
-    def run(self) -> None:
-        """Run to the end of the plan, from the checkpoint if there is one."""
-        segment = self._restore() if self.checkpoint_path.exists() else self._start()
-        while segment < self.plan.segments:
+        Returns
+        -------
+        recorded : dict of arrays, or None
+            The frames; None after the start.
+        stored : dict of arrays
+            What the next segment begins with.
+        """
+        outside = random.getstate()
+        try:
+            if stored is None:
+                return None, self._start(seed, deadline)
+            segment = self._restore(stored)
             done = segment * self.plan.segment_frames
             count = min(self.plan.segment_frames, self.plan.frames - done)
-            recorded = self._record(count, self.deadline, max(1, _FEWEST - done))
-            write_arrays(self.segment_path(segment), **recorded)
-            segment += 1
-            self._save(segment)
-            if time.time() > self.deadline:
-                write_text(self.ended_path, "")
-                return
+            recorded = self._record(count, deadline, max(1, _FEWEST - done))
+            return recorded, self._stored(segment + 1)
+        finally:
+            random.setstate(outside)
 
-    def _start(self) -> int:
+    def _start(self, seed: int, deadline: float) -> Arrays:
+        begun, simulation = time.time(), self.simulation
+        lowest = self.plan.temperatures[0]
+        start_anew(self.system, simulation, lowest, derive_seed(seed, "thermostat", bits=31))
         # ReplicaExchangeSampler draws its exchanges from Python's global generator.
-        random.seed(derive_seed(self.plan.seed, "exchange"))
-        simulation = self.simulation
-        costly = self.system.potential is not None and self.deadline < float("inf")
+        random.seed(derive_seed(seed, "exchange"))
+        costly = self.system.potential is not None and deadline < float("inf")
         minimise(self.system, simulation.context, iterations=_DESCENT if costly else 0)
         simulation.context.setVelocitiesToTemperature(
-            self.plan.temperatures[0] * unit.kelvin,
-            derive_seed(self.plan.seed, "velocities", bits=30),
+            lowest * unit.kelvin, derive_seed(seed, "velocities", bits=30)
         )
-        state = simulation.context.getState(
-            positions=True, velocities=True, parameters=True, integratorParameters=True
+        self.sampler = self._sampler()
+        self._record(
+            self.plan.equilibration_frames, begun + _EQUILIBRATION * (deadline - begun)
         )
-        self.sampler.replicaConformation = [state] * len(self.plan.temperatures)
-        left = self.deadline - self.begun
-        self._record(self.plan.equilibration_frames, self.begun + _EQUILIBRATION * left)
-        self._save(0)
-        return 0
+        return self._stored(0)
 
-    def _record(self, frames: int, deadline: float, fewest: int = 0) -> dict[str, np.ndarray]:
+    def _sampler(self) -> ReplicaExchangeSampler:
+        """Return a sampler whose walkers are all where the simulation is."""
+        plan = self.plan
+        interval = plan.frame_interval / plan.exchanges_per_frame
+        steps = round(interval * 1e3 / self.system.timestep)
+        states = [{"temperature": value * unit.kelvin} for value in plan.temperatures]
+        return ReplicaExchangeSampler(states, self.simulation, steps)
+
+    def _record(self, frames: int, deadline: float, fewest: int = 0) -> Arrays:
         sampler = self.sampler
         positions: list[np.ndarray] = []
         energies: list[float] = []
@@ -164,8 +174,8 @@ class Replica:
                 )
         if not np.all(np.isfinite(energies)):
             raise MolflowError(
-                f"the simulation in '{self.folder}' blew up (its energy is not finite): "
-                "check the structure and the time step."
+                "the simulation blew up (its energy is not finite): check the structure and the "
+                "time step."
             )
         weights = {}
         if self.bias is not None:
@@ -194,16 +204,22 @@ class Replica:
         energies.append(energy)
         walkers.append(walker)
 
-    def _save(self, segment: int) -> None:
+    def _stored(self, segment: int) -> Arrays:
         bias = None if self.bias is None else self.bias.digest
-        write_arrays(self.checkpoint_path, **packed(self.sampler, segment=segment, bias=bias))
+        return packed(self.sampler, segment=segment, bias=bias)
 
-    def _restore(self) -> int:
-        stored = read_arrays(self.checkpoint_path)
-        text = unpacked(stored)
-        if text.get("bias") != (None if self.bias is None else self.bias.digest):
-            raise MolflowError(
-                f"'{self.folder}' was begun under another bias: choose another folder."
-            )
+    def _restore(self, stored: Arrays) -> int:
+        self.sampler = self._sampler()
         restore(self.sampler, stored)
-        return text["segment"]
+        return segments_done(stored)
+
+
+def segments_done(stored: Arrays) -> int:
+    """Return how many segments a replica has, of what the last left behind."""
+    return unpacked(stored)["segment"]
+
+
+def check_replica(folder: Path, stored: Arrays, bias: TorsionBias | None) -> None:
+    """Raise `MolflowError` if what a replica has left behind is of one under another bias."""
+    if unpacked(stored).get("bias") != (None if bias is None else bias.digest):
+        raise MolflowError(f"'{folder}' was begun under another bias: choose another folder.")

@@ -1,27 +1,32 @@
-"""Run the parts of a simulation in processes of their own, with progress."""
+"""Carry the parts of a simulation on, a segment at a time, in processes or on a cluster."""
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 from molflow.errors import MolflowError
+from molflow.farm import Farm, Jobs
+from molflow.files import read_arrays, write_arrays, write_text
 from molflow.md.bias import TorsionBias, load_bias
-from molflow.md.metadynamics import Metadynamics, built_bias
-from molflow.md.replica import Replica, ReplicaPlan, ended_path
+from molflow.md.metadynamics import Metadynamics, built_bias, check_metadynamics, deposited_segments
+from molflow.md.replica import (
+    Arrays,
+    Replica,
+    ReplicaPlan,
+    check_replica,
+    checkpoint_path,
+    ended_path,
+    segment_path,
+    segments_done,
+)
 from molflow.progress import Lines
 from molflow.systems import MolecularSystem
-from molflow.workers import caller_not_rerun, end_with_parent, spawning
-
-#: Seconds between looks at the folders.
-_POLL = 0.5
 
 
 def part_folder(out: Path, replica: int) -> Path:
@@ -31,37 +36,76 @@ def part_folder(out: Path, replica: int) -> Path:
 
 @dataclass(frozen=True)
 class _Part:
-    """What runs in one process: its name, folder, plan, and what makes the object that runs."""
+    """What is carried on by itself.
+
+    Attributes
+    ----------
+    name : str
+    folder : Path
+        Of its segments and of what the last has left behind.
+    plan
+        With `frames`, `segment_frames` and `frame_interval`.
+    seed : int
+    counted : callable
+        How many segments there are, of what the last has left behind.
+    """
 
     name: str
     folder: Path
     plan: Any
-    make: Callable
+    seed: int
+    counted: Callable[[Arrays], int]
+
+    @property
+    def segments(self) -> int:
+        """How many it is to have."""
+        return -(-self.plan.frames // self.plan.segment_frames)
+
+    def stored(self) -> Arrays | None:
+        """Return what its last segment has left behind."""
+        path = checkpoint_path(self.folder)
+        return read_arrays(path) if path.exists() else None
+
+    def keep(self, recorded: Arrays | None, stored: Arrays) -> None:
+        """Write what `advance` has returned."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if recorded is not None:
+                index = self.counted(stored) - 1
+                write_arrays(segment_path(self.folder, index), **recorded)
+            write_arrays(checkpoint_path(self.folder), **stored)
+        except OSError as error:
+            raise MolflowError(
+                f"{self.name} failed: cannot write in '{self.folder}' ({error.strerror or error})."
+            ) from error
 
 
-def _work(part: _Part, failure) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C for all
-    end_with_parent()
-    try:
-        part.make().run()
-    except MolflowError as error:
-        failure.send(str(error))
-    except OSError as error:
-        failure.send(f"cannot write in '{part.folder}' ({error.strerror or error}).")
-    except Exception as error:  # whatever OpenMM raises has to reach the caller as well
-        failure.send(f"{type(error).__name__}: {error}")
+class _Carrier:
+    """What carries parts on in a process, with errors that name the part."""
+
+    def __init__(self, make: Callable[[], Any]):
+        self.carried = make()
+
+    def advance(self, name: str, *arguments) -> tuple[Arrays | None, Arrays]:
+        """Make the next segment of a part."""
+        try:
+            return self.carried.advance(*arguments)
+        except MolflowError as error:
+            raise MolflowError(f"{name} failed: {error}") from error
+        except Exception as error:  # whatever OpenMM raises
+            raise MolflowError(f"{name} failed: {type(error).__name__}: {error}") from error
 
 
 def run_replicas(
     system: MolecularSystem,
     plans: list[ReplicaPlan],
     out: Path,
-    jobs: int,
+    jobs: Jobs,
     progress: bool,
     bias: TorsionBias | None = None,
     seconds: float | None = None,
 ) -> None:
-    """Run every replica to its end, at most `jobs` at once.
+    """Run every replica to its end.
 
     With `seconds` of wall-clock time each gets its share of them, and ends early where it does not
     get further.
@@ -69,19 +113,27 @@ def run_replicas(
     Raises
     ------
     MolflowError
-        If a replica fails or its process dies.
+        If a replica fails, its process dies or the cluster is lost.
     """
     parts = [
-        _Part(f"replica {replica}", folder, plan, partial(Replica, system, plan, folder, bias))
+        _Part(f"replica {replica}", folder, plan, plan.seed, segments_done)
         for replica, plan in enumerate(plans)
         for folder in [part_folder(out, replica)]
         if not ended_path(folder).exists()
     ]
-    _run(parts, jobs, progress, "simulating", seconds)
+    for part in parts:
+        if (stored := part.stored()) is not None:
+            check_replica(part.folder, stored, bias)
+    _run(partial(Replica, system, plans[0], bias), parts, jobs, progress, "simulating", seconds)
 
 
 def run_metadynamics(
-    system: MolecularSystem, draft: ReplicaPlan, platform: str, out: Path, progress: bool
+    system: MolecularSystem,
+    draft: ReplicaPlan,
+    platform: str,
+    out: Path,
+    jobs: Jobs,
+    progress: bool,
 ) -> TorsionBias:
     """Return the bias of a simulation, from its file or from metadynamics that builds it now.
 
@@ -100,70 +152,64 @@ def run_metadynamics(
     path, plan, folder = out / "bias.npz", draft.flattening, out / "metadynamics"
     assert plan is not None, "only a draft with a flattening has a bias"
     if not path.exists():
-        make = partial(Metadynamics, system, plan, folder, draft.seed, platform)
-        _run([_Part("the metadynamics", folder, plan, make)], 1, progress, "building the bias")
+        counted = partial(deposited_segments, plan)
+        part = _Part("the metadynamics", folder, plan, draft.seed, counted)
+        if (stored := part.stored()) is not None:
+            check_metadynamics(folder, stored, system, plan, draft.seed, platform)
+        make = partial(Metadynamics, system, plan, platform)
+        _run(make, [part], jobs, progress, "building the bias")
         built_bias(plan, folder).save(path)
     return load_bias(path)
 
 
 def _run(
-    parts: list[_Part], jobs: int, progress: bool, title: str, seconds: float | None = None
+    make: Callable[[], Any],
+    parts: list[_Part],
+    jobs: Jobs,
+    progress: bool,
+    title: str,
+    seconds: float | None = None,
 ) -> None:
-    """Run parts to their end, at most `jobs` at once, each in a process of its own.
+    """Carry parts on to their end, every process at one of them at a time.
 
-    One process a part, because OpenMM's Reference platform and Python's ``random`` keep one
-    generator a process. On any exception, Ctrl-C included, the workers are ended first.
-
-    Raises
-    ------
-    MolflowError
-        If a part fails or its process dies.
+    Parameters
+    ----------
+    make : callable
+        Makes what has ``advance(seed, stored, deadline)``, as `Replica` has.
     """
-    waiting = list(parts)
-    end = None if seconds is None else time.time() + seconds
-    running: dict[str, tuple] = {}
-    try:
-        with _progress(parts, progress, title) as update:
-            while waiting or running:
-                while waiting and len(running) < jobs:
-                    # So many rounds are left, this one too, for those that wait.
-                    rounds = -(-len(waiting) // jobs)
-                    part = waiting.pop(0)
-                    if end is not None:
-                        now = time.time()
-                        share = max(0.0, end - now) / rounds
-                        part = replace(part, make=partial(part.make, deadline=now + share))
-                    receiver, sender = spawning.Pipe(duplex=False)
-                    process = spawning.Process(target=_work, args=(part, sender))
-                    with caller_not_rerun():
-                        process.start()
-                    sender.close()
-                    running[part.name] = process, receiver
-                wait([process.sentinel for process, _ in running.values()], timeout=_POLL)
-                update()
-                for name in [n for n, (p, _) in running.items() if p.exitcode is not None]:
-                    process, receiver = running.pop(name)
-                    _check(name, process, receiver)
-    finally:
-        for process, _ in running.values():
-            process.terminate()
-        for process, _ in running.values():
-            process.join()
+    known = {part.name: part for part in parts}
+    end = float("inf") if seconds is None else time.time() + seconds
+    deadlines: dict[str, float] = {}
 
+    def next_of(part: _Part, stored: Arrays | None) -> tuple | None:
+        segments = 0 if stored is None else part.counted(stored)
+        if segments == part.segments or ended_path(part.folder).exists():
+            return None
+        return part.name, part.seed, stored, deadlines[part.name]
 
-def _check(name: str, process, receiver) -> None:
-    message = None
-    try:
-        message = receiver.recv() if receiver.poll() else None
-    except EOFError:
-        pass  # the worker closed its end without a word
-    if message:
-        raise MolflowError(f"{name} failed: {message}")
-    if process.exitcode != 0:
-        raise MolflowError(
-            f"the process of {name} died (exit code {process.exitcode}), perhaps for "
-            "lack of memory: run the same command again to resume."
-        )
+    def starts(farm: Farm) -> Iterator[tuple[str, tuple]]:
+        for place, part in enumerate(parts):
+            # So many rounds are left, this one too, for those that wait.
+            rounds = 1 if seconds is None else -(-(len(parts) - place) // farm.workers)
+            now = time.time()
+            deadlines[part.name] = now + max(0.0, end - now) / rounds
+            task = next_of(part, part.stored())
+            if task is not None:
+                yield part.name, task
+
+    def then(name: str, found: tuple) -> tuple | None:
+        return next_of(known[name], found[1])
+
+    with (
+        _progress(parts, progress, title) as update,
+        Farm(partial(_Carrier, make), jobs, len(parts)) as farm,
+    ):
+        for name, found in farm.each("advance", starts(farm), then, ahead=1):
+            part = known[name]
+            part.keep(*found)
+            if found[0] is not None and time.time() > deadlines[name]:
+                write_text(ended_path(part.folder), "")
+            update()
 
 
 @contextmanager

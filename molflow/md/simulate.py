@@ -12,6 +12,7 @@ import openmm
 
 from molflow.data.enough import of_simulation
 from molflow.errors import MolflowError
+from molflow.farm import Jobs
 from molflow.md.folder import begin, finish, remove_parts, replica_plans
 from molflow.md.plan import BUILDING, CAP, plan_of
 from molflow.md.runner import run_metadynamics, run_replicas
@@ -32,7 +33,7 @@ def simulate(
     seed: int = 0,
     frame_interval="1ps",
     platform: str | None = None,
-    jobs: int | None = None,
+    jobs: Jobs = None,
     equilibration="100ps",
     progress: bool = True,
     seconds: float | None = None,
@@ -69,8 +70,9 @@ def simulate(
         Time between frames; time thrown away first.
     platform : str, optional
         OpenMM platform; by default the fastest here, or what the folder was begun with.
-    jobs : int, optional
-        Replicas that run at once; by default one per core.
+    jobs : int or str, optional
+        Processes, or a cluster, see `molflow.farm.Farm`, that each carry a replica on; by default
+        one per core. The frames do not depend on it.
     progress : bool
         Show a bar and messages on stderr.
     seconds : float, optional
@@ -97,7 +99,13 @@ def simulate(
     for value, name, least in ((replicas, "replicas", 1), (seed, "seed", 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise MolflowError(f"{name} is {value!r}: give a whole number, {least} or more.")
-    jobs = number_of_jobs(jobs, replicas)
+    if not isinstance(jobs, str):
+        number_of_jobs(jobs, replicas)
+    elif seconds is not None:
+        raise MolflowError(
+            f"seconds is {seconds:g} and jobs is '{jobs}': replicas wait for workers of a cluster, "
+            "so that a time that ends cannot be shared out. Give one of them."
+        )
     _check_platform(platform)
     draft = plan_of(
         system,
@@ -126,7 +134,9 @@ def simulate(
         start = clock.monotonic()
         bias = None
         if draft.flattening is not None:
-            bias = run_metadynamics(system, draft, manifest["platform"], out, progress)
+            # One part, which no second process could share.
+            at_it = jobs if isinstance(jobs, str) else 1
+            bias = run_metadynamics(system, draft, manifest["platform"], out, at_it, progress)
         run_replicas(system, plans, out, jobs, progress, bias, seconds)
         manifest["seconds_of_last_session"] = round(clock.monotonic() - start, 1)
         return finish(system, plans, out, manifest)

@@ -16,9 +16,10 @@ from molflow.md.bias import TorsionBias, TorsionForces, load_bias
 from molflow.md.build import make_simulation
 from molflow.md.energies import potential_energies
 from molflow.md.flattening import FlatteningPlan, parse_flatten
-from molflow.md.metadynamics import Metadynamics, built_bias, gaussian
+from molflow.md.metadynamics import Metadynamics, built_bias, check_metadynamics, gaussian
 from molflow.md.plan import plan_of
-from molflow.md.replica import Replica
+from molflow.md.replica import Replica, segment_path
+from molflow.md.runner import part_folder, run_replicas
 from molflow.md.simulate import simulate
 from molflow.md.torsions import torsion
 from molflow.systems import load_system
@@ -237,9 +238,9 @@ def test_stored_weights_are_the_bias_at_the_frame(tmp_path):
     plan = plan_of(
         system, "1ps", frame_interval="100fs", equilibration="0ps", flatten="phi,psi", seed=5
     )
-    replica = Replica(system, plan, tmp_path, bias)
-    replica.run()
-    arrays = read_arrays(replica.segment_path(0))
+    replica = Replica(system, plan, bias)
+    _, start = replica.advance(plan.seed, None)
+    arrays, _ = replica.advance(plan.seed, start)
     # The last frame is where the context still is, in double precision.
     at = replica.simulation.context.getState(positions=True).getPositions(asNumpy=True)._value
     value = spline(bias.tables[0], *(torsion(at[None], list(atoms))[0] for atoms in PHI_PSI))
@@ -252,10 +253,12 @@ def test_stored_weights_are_the_bias_at_the_frame(tmp_path):
     assert arrays["energies"][-1] == pytest.approx(energy, abs=1e-8)
     found = potential_energies(system, arrays["positions"], jobs=1)
     assert np.abs(found - arrays["energies"]).max() < 0.05
-    with pytest.raises(MolflowError, match="begun under another bias"):
-        Replica(system, plan, tmp_path, random_bias((PHI_PSI,), 1)).run()
-    with pytest.raises(MolflowError, match="begun under another bias"):
-        Replica(system, plan, tmp_path).run()
+    run_replicas(system, [plan], tmp_path, 1, False, bias)
+    kept = read_arrays(segment_path(part_folder(tmp_path, 0), 0))
+    assert all(np.array_equal(kept[name], values) for name, values in arrays.items())
+    for other in (random_bias((PHI_PSI,), 1), None):
+        with pytest.raises(MolflowError, match="begun under another bias"):
+            run_replicas(system, [plan], tmp_path, 1, False, other)
 
 
 SCRIPT = """
@@ -295,14 +298,17 @@ def test_resume_after_kills_is_bitwise_the_same(chain, tmp_path):
 
 def test_metadynamics_of_another_plan_is_refused(chain, tmp_path):
     plan = FlatteningPlan(parse_flatten(chain, "bond:1"), 30.0, 4, segment_frames=2)
-    Metadynamics(chain, plan, tmp_path, 1, "Reference").run()
-    table = read_arrays(tmp_path / "segment-00001.npz")["table_0"]
+    builder, stored = Metadynamics(chain, plan, "Reference"), None
+    for _ in range(3):  # the start and two segments
+        tables, stored = builder.advance(1, stored)
+    table = tables["table_0"]
     # Four Gaussians of at most the first height, and never less than the tempered one.
     assert plan.height < table.max() <= 4 * plan.height
+    check_metadynamics(tmp_path, stored, chain, plan, 1, "Reference")
     other = FlatteningPlan(plan.terms, 30.0, 4, segment_frames=2, width=0.2)
     for wrong in ((plan, 2), (other, 1)):
         with pytest.raises(MolflowError, match="holds another metadynamics"):
-            Metadynamics(chain, wrong[0], tmp_path, wrong[1], "Reference").run()
+            check_metadynamics(tmp_path, stored, chain, *wrong, "Reference")
 
 
 @pytest.mark.parametrize(

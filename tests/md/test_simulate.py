@@ -16,8 +16,7 @@ from molflow.files import read_arrays, read_json
 from molflow.md.build import make_simulation
 from molflow.md.energies import potential_energies
 from molflow.md.plan import parse_tempering, plan_of
-from molflow.md.replica import Replica
-from molflow.md.runner import part_folder
+from molflow.md.runner import part_folder, run_replicas
 from molflow.md.simulate import simulate
 from molflow.seeds import derive_seed
 from molflow.systems import load_system
@@ -178,7 +177,7 @@ def test_parts_without_manifest_are_adopted(whole, system, tmp_path):
         equilibration="3ps",
         seed=derive_seed(3, "replica", 0),
     )
-    Replica(system, plan, part_folder(tmp_path, 0)).run()
+    run_replicas(system, [plan], tmp_path, 1, progress=False)
     wrong = SETTINGS | {"tempering": "300K:400K:3"}
     with pytest.raises(MolflowError, match="parts of another simulation"):
         simulate(system, out=tmp_path, progress=False, **wrong)
