@@ -35,10 +35,10 @@ from molflow.nn.registry import build_network, network_configuration
 from molflow.sde.reverse_diffusion import ReverseDiffusion
 from molflow.systems import load_system
 
-#: Of 32,000 draws without a density.
-STRATA = {"beta": 300, "alpha_r": 300, "alpha_l": 500}
-DRAWS = 32_000
-FRAMES, WALK = 64, "10ps"
+#: Of 48,000 draws without a density.
+STRATA = {"beta": 400, "alpha_r": 400, "alpha_l": 900}
+DRAWS = 48_000
+FRAMES, WALK = 160, "20ps"
 
 
 def scored(trajectory: mdtraj.Trajectory, log_weights: np.ndarray, reference: str) -> dict:

@@ -253,6 +253,13 @@ def sample(
             "--flow", help="Follow the probability flow that the map contains, without paths."
         ),
     ] = False,
+    eta: Annotated[
+        float | None,
+        typer.Option(
+            help="Stochasticity, of a map that was trained with it as an input (map.etas); 1 is "
+            "the ancestral map, 0 the deterministic one. Default: map.eta."
+        ),
+    ] = None,
     weights: Annotated[
         bool,
         typer.Option(
@@ -314,7 +321,7 @@ def sample(
 
     Example: `molflow sample alanine_dipeptide --steps 4 -n 10000 --out ensemble.dcd`
     """
-    others: dict[str, object] = {"--refine": refine, "--flow": flow}
+    others: dict[str, object] = {"--refine": refine, "--flow": flow, "--eta": eta is not None}
     if weights:
         from molflow.exact.weighted import sample_and_tell
 
@@ -366,6 +373,7 @@ def sample(
         energies=energies,
         refine=refine,
         flow=flow,
+        eta=eta,
         progress=not quiet,
         load=False,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mdtraj
 import numpy as np
@@ -15,7 +15,8 @@ from molflow.analysis.torsions import phi_psi, phi_psi_indices
 from molflow.errors import MolflowError
 from molflow.files import write_arrays
 from molflow.maps.denoiser.draw import BLOCK, start_positions
-from molflow.maps.denoiser.probability_flow import ProbabilityFlow, flow_times
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap
+from molflow.maps.denoiser.probability_flow import ProbabilityFlow, flow_times, without_paths
 from molflow.parts import kept_arrays
 from molflow.progress import track
 from molflow.seeds import derive_seed
@@ -47,10 +48,10 @@ def parse_strata(text: str) -> dict[str, int]:
     return found
 
 
-def end_of(checkpoint: Checkpoint, flow: ProbabilityFlow, stop: float | None, x: torch.Tensor):
+def end_of(flow: ProbabilityFlow, stop: float | None, x: torch.Tensor):
     """Return where a flow ends and the molecule that the map sees there, both like x."""
     y = flow(x)
-    return y, denoised(checkpoint.flow_map, flow.times[-1], stop, y)
+    return y, denoised(flow.flow_map, flow.times[-1], stop, y)
 
 
 def denoised(flow_map: Any, end: float, stop: float | None, y: torch.Tensor) -> torch.Tensor:
@@ -105,7 +106,7 @@ def strata_of(
         phi_psi_indices(topology)
     except MolflowError as error:
         raise MolflowError(f"strata are the basins of φ and ψ. {error}") from error
-    flow_map: Any = checkpoint.flow_map  # of a kind that samples
+    flow_map = without_paths(cast(DenoiserFlowMap, checkpoint.flow_map))  # it samples
     flow = ProbabilityFlow(flow_map, flow_times(flow_map, steps, stop))
     device = next(flow_map.parameters()).device
     blocks, found, seconds = -(-n // BLOCK), [], 0.0
@@ -117,7 +118,7 @@ def strata_of(
             seeds = [derive_seed(path_seed, "block", k) for k in range(first, first + _BLOCKS)]
             x = [start_positions(flow_map, BLOCK, checkpoint.n_atoms, seed) for seed in seeds]
             with torch.no_grad():
-                _, guess = end_of(checkpoint, flow, stop, torch.cat(x).to(device))
+                _, guess = end_of(flow, stop, torch.cat(x).to(device))
             positions = checkpoint.scale * guess.double().cpu().numpy()
             kept = {"basins": basin_numbers(positions, topology)}
             kept["seconds"] = np.array(time.process_time() - began)

@@ -16,7 +16,7 @@ from molflow.exact.physics import BoltzmannLaw
 from molflow.exact.strata import denoised
 from molflow.maps.denoiser.draw import BLOCK, start_positions
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
-from molflow.maps.denoiser.probability_flow import ProbabilityFlow, flow_times
+from molflow.maps.denoiser.probability_flow import ProbabilityFlow, flow_times, without_paths
 from molflow.maps.denoiser.tangent_mean import TangentMean
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem
@@ -69,7 +69,7 @@ class WeightedPieces:
 
     def __init__(self, checkpoint: Checkpoint, wanted: Wanted):
         self.checkpoint, self.wanted = checkpoint, wanted
-        self.flow_map = cast(DenoiserFlowMap, checkpoint.flow_map)  # of a kind that samples
+        self.flow_map = without_paths(cast(DenoiserFlowMap, checkpoint.flow_map))  # it samples
         times = flow_times(self.flow_map, wanted.steps, wanted.stop)
         self.flow = ProbabilityFlow(self.flow_map, times)
         self.mean = TangentMean(self.flow_map, wanted.recorded, wanted.compiled)

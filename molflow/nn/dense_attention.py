@@ -128,6 +128,8 @@ class DenseAttention(EquivariantNetwork):
         whose statistics of distances should be set before training.
     outputs : int
         Vectors returned for each atom.
+    setting : bool
+        Whether steps have a number from 0 to 1 besides, see `StepEmbedding`.
     """
 
     configuration = DenseConfig
@@ -145,10 +147,11 @@ class DenseAttention(EquivariantNetwork):
         pair_width: int = 32,
         sigma_max: float = 10.0,
         outputs: int = 1,
+        setting: bool = False,
     ):
         super().__init__()
         n = graph.n_atoms
-        self.step = StepEmbedding(duration, 64)
+        self.step = StepEmbedding(duration, 64, setting=setting)
         self.identity = nn.Parameter(torch.randn(n, scalars))
         self.element = nn.Embedding(120, scalars)
         self.register_buffer("elements", torch.tensor(graph.elements), persistent=False)
@@ -174,10 +177,15 @@ class DenseAttention(EquivariantNetwork):
         self.pairs.set_statistics(mean.reshape(n, n), sd.reshape(n, n))
 
     def vectors_and_scalars(
-        self, positions: Tensor, noise: Tensor, s: Tensor, t: Tensor
+        self,
+        positions: Tensor,
+        noise: Tensor,
+        s: Tensor,
+        t: Tensor,
+        setting: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return a vector and features for each atom, see `EquivariantNetwork`."""
-        step = self.step(s, t)
+        step = self.step(s, t, setting)
         inputs = torch.cat([positions.unsqueeze(-1), noise], dim=-1)
         k = inputs.shape[-1]
         scale_in, scale_out = (

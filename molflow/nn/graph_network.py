@@ -42,6 +42,8 @@ class GraphNetwork(EquivariantNetwork):
         Width of the noise on the positions at time 0 in units of the data.
     outputs : int
         Vectors returned for each atom.
+    setting : bool
+        Whether steps have a number from 0 to 1 besides, see `StepEmbedding`.
     """
 
     #: Features of the step.
@@ -62,11 +64,12 @@ class GraphNetwork(EquivariantNetwork):
         neighbours: int,
         sigma_max: float,
         outputs: int,
+        setting: bool,
     ):
         super().__init__()
         self.kinds = {name: k for k, name in enumerate(sorted(set(kinds_of(graph))), start=1)}
         count = 1 + len(self.kinds)
-        self.step = StepEmbedding(duration, self.STEP)
+        self.step = StepEmbedding(duration, self.STEP, setting=setting)
         self.edges = EdgeFeatures(count, 1 + inputs, neighbours, edge_width, self.STEP, sigma_max)
         self.dihedrals = GraphDihedrals(count, edge_width, self.STEP, scalars, vectors)
         own = Molecules.from_batch(Batch.from_data_list([self.molecule(graph)]))
@@ -113,18 +116,29 @@ class GraphNetwork(EquivariantNetwork):
         self.own_sd.copy_(sd)
 
     def vectors_and_scalars(
-        self, positions: Tensor, noise: Tensor, s: Tensor, t: Tensor
+        self,
+        positions: Tensor,
+        noise: Tensor,
+        s: Tensor,
+        t: Tensor,
+        setting: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return a vector and features for each atom, see `EquivariantNetwork`."""
         b, n, _ = positions.shape
         own = Molecules(*(getattr(self, f"own_{name}") for name in Molecules._fields))
         vectors, scalars = self.of_molecules(
-            own.copies(b), positions.flatten(0, 1), noise.flatten(0, 1), s, t
+            own.copies(b), positions.flatten(0, 1), noise.flatten(0, 1), s, t, setting
         )
         return vectors.reshape(b, n, *vectors.shape[1:]), scalars.reshape(b, n, -1)
 
     def of_molecules(
-        self, molecules: Molecules, positions: Tensor, noise: Tensor, s: Tensor, t: Tensor
+        self,
+        molecules: Molecules,
+        positions: Tensor,
+        noise: Tensor,
+        s: Tensor,
+        t: Tensor,
+        setting: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return a vector and features for each atom of a batch of different molecules.
 
@@ -136,6 +150,8 @@ class GraphNetwork(EquivariantNetwork):
             Of about unit size; the centre of each molecule does not matter.
         noise : Tensor, (N, 3, inputs)
         s, t : Tensor, (M,)
+        setting : Tensor, (M,), optional
+            As of `EquivariantNetwork.forward`.
 
         Returns
         -------
@@ -146,7 +162,7 @@ class GraphNetwork(EquivariantNetwork):
         centres = scatter(positions, molecule, dim_size=len(s), reduce="mean")
         positions = positions - centres.index_select(0, molecule)
         inputs = torch.cat([positions.unsqueeze(-1), noise], dim=-1)
-        step = self.step(s, t)
+        step = self.step(s, t, setting)
         edges = self.edges(molecules, inputs, step, s)
         k = inputs.shape[-1]
         by_atom = self.first_step(step).index_select(0, molecule).unsqueeze(1)

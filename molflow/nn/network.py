@@ -27,9 +27,21 @@ class EquivariantNetwork(nn.Module, ABC):
 
     configuration: ClassVar[type[Section]]
 
-    def forward(self, positions: Tensor, noise: Tensor, s: Tensor, t: Tensor) -> Tensor:
-        """Return the vectors alone; shapes as in `vectors_and_scalars`."""
-        return self.vectors_and_scalars(positions, noise, s, t)[0]
+    def forward(
+        self,
+        positions: Tensor,
+        noise: Tensor,
+        s: Tensor,
+        t: Tensor,
+        setting: Tensor | None = None,
+    ) -> Tensor:
+        """Return the vectors alone; shapes as in `vectors_and_scalars`.
+
+        Networks that are built for it are given a number from 0 to 1 besides, `setting` of shape
+        (batch,); the others need not know of it.
+        """
+        own = () if setting is None else (setting,)
+        return self.vectors_and_scalars(positions, noise, s, t, *own)[0]
 
     @abstractmethod
     def vectors_and_scalars(

@@ -40,6 +40,7 @@ def build_network(
     duration: float,
     sigma_max: float,
     outputs: int = 1,
+    setting: bool = False,
 ) -> EquivariantNetwork:
     """Return an untrained network of a configuration.
 
@@ -57,7 +58,11 @@ def build_network(
         Width of the noise on the positions at time 0 in units of the data; 0 for none at all.
     outputs : int
         Vectors returned for each atom.
+    setting : bool
+        Whether steps have a number from 0 to 1 besides; other networks need not know of it.
     """
     sizes = config.model_dump(exclude={"kind"})
+    if setting:
+        sizes["setting"] = True
     network = NETWORKS[config.kind]
     return network(graph, inputs, duration, sigma_max=sigma_max, outputs=outputs, **sizes)

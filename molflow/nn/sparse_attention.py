@@ -153,9 +153,11 @@ class SparseAttention(GraphNetwork):
         recompute: bool = False,
         sigma_max: float = 10.0,
         outputs: int = 1,
+        setting: bool = False,
     ):
         super().__init__(
-            graph, inputs, duration, scalars, vectors, edge_width, neighbours, sigma_max, outputs
+            graph, inputs, duration, scalars, vectors, edge_width, neighbours, sigma_max, outputs,
+            setting,
         )
         self.recompute = recompute
         self.blocks = nn.ModuleList(

@@ -178,11 +178,13 @@ class TensorProductNetwork(GraphNetwork):
         recompute: bool = False,
         sigma_max: float = 10.0,
         outputs: int = 1,
+        setting: bool = False,
     ):
         parsed = even_irreps(irreps)
         scalars, vectors = parsed.count("0e"), parsed.count("1e")
         super().__init__(
-            graph, inputs, duration, scalars, vectors, edge_width, neighbours, sigma_max, outputs
+            graph, inputs, duration, scalars, vectors, edge_width, neighbours, sigma_max, outputs,
+            setting,
         )
         self.recompute, self.dim = recompute, parsed.dim
         harmonics = Irreps([(1, (degree, 1)) for degree in range(parsed.lmax + 1)])

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ import torch
 from molflow.errors import MolflowError
 from molflow.files import replacing, sha256_of, writable_folder, write_arrays, write_json
 from molflow.maps.denoiser.draw import BLOCK, draw_blocks, flow_blocks
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.parts import alone, claim_parts, finished, kept_array
 from molflow.progress import track
 from molflow.refinement.pieces import refine_positions
@@ -45,6 +47,7 @@ def sample(
     refine: int | None = None,
     load: bool = True,
     flow: bool = False,
+    eta: float | None = None,
 ):
     """Draw conformations from a trained flow map.
 
@@ -83,6 +86,9 @@ def sample(
     flow : bool
         Whether to follow the probability flow that the map contains (`ProbabilityFlow`) and not
         Brownian paths: a smooth function of the start.
+    eta : float, optional
+        Stochasticity, of maps that were trained with it as an input (``map.etas``); by default
+        ``map.eta``. 1 is the ancestral map, 0 the deterministic one.
 
     Returns
     -------
@@ -102,6 +108,8 @@ def sample(
             raise MolflowError(f"{name} is {value!r}: it must be a whole number, at least 1.")
     checkpoint = open_checkpoint(checkpoint, device)
     checkpoint.check_use("sample")
+    if eta is not None:
+        eta = _other_eta(checkpoint, eta, flow)
     walk = None if refine is None else _walk(checkpoint, refine, path_seed)
     topology = checkpoint.topology()
     batch = -(-batch_size // BLOCK)
@@ -115,6 +123,8 @@ def sample(
     }
     if flow:
         plan["flow"] = True
+    if eta is not None:
+        plan["eta"] = eta
     if walk is not None:
         plan["refine"] = plan_of(walk)
     if not load and out is None:
@@ -158,6 +168,18 @@ def sample(
     return out if found is None else found
 
 
+def _other_eta(checkpoint: Checkpoint, eta: float, flow: bool) -> float | None:
+    """Return eta if samples are to have another than the checkpoint's own."""
+    if flow:
+        raise MolflowError(
+            f"eta is {eta} and flow is True: the flow is the map at eta = 0 already. Give one."
+        )
+    flow_map = checkpoint.flow_map
+    if not isinstance(flow_map, DenoiserFlowMap):
+        raise MolflowError(f"eta is {eta}, and the checkpoint is of a kind of map that has none.")
+    return None if flow_map.at(eta) is flow_map else float(eta)
+
+
 def _walk(checkpoint: Checkpoint, steps: int, path_seed: int):
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise MolflowError(f"refine is {steps!r}: it must be a whole number of steps, at least 1.")
@@ -171,6 +193,9 @@ def _draw_all(checkpoint, plan, parts, progress) -> list[np.ndarray | Path]:
     """Draw all batches, and return them, or the files in `parts` that hold them."""
     steps, n, batch = (plan[name] for name in ("steps", "n", "blocks_per_batch"))
     drawing = flow_blocks if plan.get("flow") else draw_blocks
+    flow_map = cast(DenoiserFlowMap, checkpoint.flow_map)  # of a kind that samples
+    if "eta" in plan:
+        flow_map = flow_map.at(plan["eta"])
     blocks = -(-n // BLOCK)
     pieces: list[np.ndarray | Path] = []
     starts = range(0, blocks, batch)
@@ -180,7 +205,7 @@ def _draw_all(checkpoint, plan, parts, progress) -> list[np.ndarray | Path]:
         if kept_array(part, BLOCK * len(wanted)) is None:
             with torch.no_grad():
                 blocks_drawn = drawing(
-                    checkpoint.flow_map, wanted, steps, plan["path_seed"], checkpoint.n_atoms
+                    flow_map, wanted, steps, plan["path_seed"], checkpoint.n_atoms
                 )
             drawn = (checkpoint.scale * blocks_drawn).cpu().numpy().astype(np.float32)
             if part is not None:

@@ -118,7 +118,7 @@ def train(
         pairs = network.measured_pairs().numpy()
         network.set_statistics(*distance_statistics(training.train / training.scale, pairs))
     else:
-        flow_map.load_state_dict(origin.flow_map.state_dict())
+        _start_from(flow_map, origin)
     if compiled and ingredients.derivatives:
         raise MolflowError(
             f"{ingredients.derivatives} needs derivatives that a compiled network does not have: "
@@ -200,6 +200,18 @@ def _check_start(origin: Checkpoint, graph: MolecularGraph, settings: TrainingCo
                 f"start is '{origin.folder}', with {name} = {had}, and the configuration says "
                 f"{has}: make them equal, or train from random weights."
             )
+
+
+def _start_from(flow_map: FlowMap, origin: Checkpoint) -> None:
+    """Take the weights of a checkpoint; what is zero at the beginning may be missing there."""
+    own, given = flow_map.state_dict(), origin.flow_map.state_dict()
+    differ = sorted(set(given) - set(own)) + [k for k in own if k not in given and own[k].any()]
+    if differ:
+        raise MolflowError(
+            f"start is '{origin.folder}', whose map and the one to be trained do not have the same "
+            f"weights ({', '.join(differ)}): make the configurations equal, as map.etas."
+        )
+    flow_map.load_state_dict(given, strict=False)
 
 
 _FEATURES = "features of an increment (map.order, and one more unless map.eta is 0)"

@@ -90,6 +90,8 @@ class StepBatches(Dataset):
         Sum to 1; frames are drawn in proportion, so that the local objective has the minimiser of
         frames of equal weight from the law that the weighted ones stand for. Steps are objectives
         point by point: there it only says where the effort goes.
+    etas : (float, float), optional
+        Range from which η is drawn for each batch, of maps that have it as an input.
     """
 
     def __init__(
@@ -102,16 +104,17 @@ class StepBatches(Dataset):
         seed: int,
         epoch: Epoch,
         weights: np.ndarray | None = None,
+        etas: tuple[float, float] | None = None,
     ):
         self.positions, self.law, self.features = positions, law, features
         self.batch_size, self.local = batch_size, local
-        self.seed, self.epoch = seed, epoch
+        self.seed, self.epoch, self.etas = seed, epoch, etas
         self.reach = None if weights is None else torch.from_numpy(np.cumsum(weights))
 
     def __len__(self) -> int:
         return len(self.local)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor | int]:
+    def __getitem__(self, index: int) -> dict[str, Tensor | float]:
         generator = seeds.generator(self.seed, "batch", *self.epoch.names(index))
         local = self.local[index]
         rows = self._rows(generator)
@@ -121,7 +124,7 @@ class StepBatches(Dataset):
         shape = (2, self.batch_size - local, self.features, *clean.shape[1:])
         halves = centre(torch.randn(shape, generator=generator)).movedim(2, -1)
         times = self.law.local(local, generator)
-        return {
+        batch: dict[str, Tensor | float] = {
             "clean": clean,
             "normal": normal,
             "local_time": times,
@@ -133,6 +136,10 @@ class StepBatches(Dataset):
             # Where objectives divide a step that may be divided anywhere.
             "share": torch.rand(len(start), generator=generator),
         }
+        if self.etas is not None:
+            low, high = self.etas
+            batch["eta"] = low + (high - low) * float(torch.rand((), generator=generator))
+        return batch
 
     def _rows(self, generator: torch.Generator) -> Tensor:
         if self.reach is None:

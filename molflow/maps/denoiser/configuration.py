@@ -18,6 +18,11 @@ class DenoiserConfig(Section):
     eta: float = Field(
         1.0, ge=0, description="stochasticity; 1 is the ancestral diffusion, 0 the probability flow"
     )
+    etas: tuple[float, float] | None = Field(
+        None,
+        description="with eta as an input of the network: the range, in 0 to 1, from which each "
+        "training step draws it, as [0, 1]; eta is then the one that samples have by default",
+    )
     order: int = Field(4, ge=1, description="Legendre coefficients per step")
     focus: float = Field(0.4, gt=0, description="noise level at which basins are decided")
     focus_weight: float = Field(
@@ -28,6 +33,12 @@ class DenoiserConfig(Section):
     def _ordered(self):
         if self.sigma_min >= self.sigma_max:
             raise ValueError("sigma_min must be below sigma_max")
+        if self.etas is not None:
+            low, high = self.etas
+            if not 0 <= low < high <= 1:
+                raise ValueError(f"etas is {low:g} to {high:g}: give a range in 0 to 1, as [0, 1]")
+            if not self.eta or not low <= self.eta <= high:
+                raise ValueError(f"eta is {self.eta:g}: with etas it is positive, in their range")
         return self
 
 

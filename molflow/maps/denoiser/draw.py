@@ -14,7 +14,7 @@ from molflow.devices import upload
 from molflow.flow_map.centring import centre
 from molflow.flow_map.rollout import rollout
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
-from molflow.maps.denoiser.probability_flow import ProbabilityFlow, flow_times
+from molflow.maps.denoiser.probability_flow import ProbabilityFlow, flow_times, without_paths
 from molflow.seeds import derive_seed
 
 #: Samples that share one seeded generator. Batches are made of whole blocks, so that sample i is
@@ -87,6 +87,7 @@ def flow_blocks(
     device = next(flow_map.parameters()).device
     seeds = [derive_seed(seed, "block", block) for block in blocks]
     x = torch.cat([start_positions(flow_map, BLOCK, n_atoms, value) for value in seeds]).to(device)
+    flow_map = without_paths(flow_map)
     return ProbabilityFlow(flow_map, flow_times(flow_map, steps))(x)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor, nn
 
+from molflow.errors import MolflowError
 from molflow.flow_map.base import FlowMap
 from molflow.flow_map.centring import centre
 from molflow.maps.denoiser.clock import StepClock
@@ -34,6 +37,10 @@ class DenoiserFlowMap(FlowMap):
         Number of Legendre coefficients of the increments.
     clock : StepClock, optional
         On which a sample's jumps are equally long; by default equally long in log σ.
+    etas : (float, float), optional
+        The network is told η as well, and has learned it in this range; see `at`. What it sees of
+        a path is then multiplied by 2η/(η + η₀), η₀ being that of `sde`: nothing at η = 0, where
+        D̄ does not depend on the path, and at η₀ what a map without this input sees.
     """
 
     sde: ReverseDiffusion
@@ -45,20 +52,51 @@ class DenoiserFlowMap(FlowMap):
         sde: ReverseDiffusion,
         order: int,
         clock: StepClock | None = None,
+        etas: tuple[float, float] | None = None,
     ):
         super().__init__()
         self.network, self.sde = network, sde
         self.clock = StepClock(sde.duration) if clock is None else clock
         self.basis = sde.basis(order)
+        self.etas, self._own_eta = etas, sde.eta
+
+    def at(self, eta: float) -> DenoiserFlowMap:
+        """Return the map of the same network at another η.
+
+        Raises
+        ------
+        MolflowError
+            If η is not an input of the network, or outside of the range that it has learned.
+        """
+        if eta == self.sde.eta:
+            return self
+        if self.etas is None or not self.etas[0] <= eta <= self.etas[1]:
+            knows = f"{self._own_eta:g} alone, since its network is not told eta: map.etas=[0,1]"
+            if self.etas is not None:
+                knows = f"{self.etas[0]:g} to {self.etas[1]:g}: a wider map.etas"
+            raise MolflowError(
+                f"eta is {eta!r}, and the map has learned {knows} in training changes that."
+            )
+        order, sde = self.basis.order, dataclasses.replace(self.sde, eta=float(eta))
+        other = DenoiserFlowMap(self.network, sde, order, self.clock, self.etas)
+        other._own_eta = self._own_eta
+        return other.train(self.training)
 
     def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
         """Return D̄ of shape (batch, atoms, 3) for a centred state x at s."""
         sigma = self.sde.sigma(s).reshape(-1, 1, 1)
         scale = torch.rsqrt(1.0 + sigma.square())
         visible = torch.sqrt(-torch.expm1(-2.0 * (t - s))).reshape(-1, 1, 1, 1)
-        if not self.sde.eta:
+        eta = self.sde.eta
+        if not eta:
             visible = torch.zeros_like(visible)
-        out = self.network(scale * x, visible * whitened, s, t)
+        if self.etas is None:
+            out = self.network(scale * x, visible * whitened, s, t)
+        else:
+            seen = 2.0 * eta / (eta + self._own_eta) * visible * whitened
+            if not eta:  # The basis has no exponential feature, the network a place for it.
+                seen = nn.functional.pad(seen, (0, 1))
+            out = self.network(scale * x, seen, s, t, torch.full_like(s, eta))
         return centre(scale.square() * x + sigma * scale * out)
 
     def unit(self, s: Tensor) -> Tensor:

@@ -35,10 +35,12 @@ class DenoiserKind(MapKind):
         """Return an untrained map."""
         sde = ReverseDiffusion(config.sigma_max, config.sigma_min, config.eta)
         inputs = sde.basis(config.order).size
-        made = build_network(network, graph, inputs, sde.duration, sde.sigma_max)
+        made = build_network(
+            network, graph, inputs, sde.duration, sde.sigma_max, setting=config.etas is not None
+        )
         centre = math.log(config.sigma_max / config.focus)
         clock = StepClock(sde.duration, centre, config.focus_weight)
-        return DenoiserFlowMap(made, sde, config.order, clock)
+        return DenoiserFlowMap(made, sde, config.order, clock, config.etas)
 
     def recipe(self, material: Material) -> Recipe:
         """Return how conformations train such a map."""

@@ -38,16 +38,20 @@ class DenoiserObjective(nn.Module):
     ) -> list[Residuals]:
         """Return the residuals of one batch of `StepBatches`."""
         clean, normal, s = batch["clean"], batch["normal"], batch["local_time"]
-        local = len(s)
+        local, frozen = len(s), self.frozen
+        if "eta" in batch:
+            eta = float(batch["eta"])
+            flow_map, teacher = flow_map.at(eta), teacher.at(eta)
+            frozen = frozen.at(eta) if isinstance(frozen, DenoiserFlowMap) else frozen
         noisy = noised(clean[:local], flow_map.sde.sigma(s), normal[:local])
         values = matching_residual(flow_map, s, noisy, clean[:local], self.norm)
         found = [Residuals(values, s, s, {"local": local})]
         if len(batch["start"]):
-            found += self._steps(flow_map, teacher, batch, clean[local:], normal[local:])
+            found += self._steps(flow_map, teacher, frozen, batch, clean[local:], normal[local:])
         return found
 
     def _steps(
-        self, flow_map, teacher, batch: dict[str, Tensor], clean: Tensor, normal: Tensor
+        self, flow_map, teacher, frozen, batch: dict[str, Tensor], clean: Tensor, normal: Tensor
     ) -> list[Residuals]:
         s, t, k = batch["start"], batch["end"], int(batch["anchored"])
         x = noised(clean, flow_map.sde.sigma(s), normal)
@@ -64,7 +68,7 @@ class DenoiserObjective(nn.Module):
             ends.append(t[one])
             parts["anchor"] = k
         if k < len(s):
-            two, own = slice(k, None), {"average": teacher, "frozen": self.frozen}
+            two, own = slice(k, None), {"average": teacher, "frozen": frozen}
             u, end = self.family.times(s[two], t[two], duration, batch["share"][two])
             left = Increment.from_whitened(basis, u - s[two], batch["left"][two])
             right = Increment.from_whitened(basis, end - u, batch["right"][two])

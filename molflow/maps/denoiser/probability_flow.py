@@ -31,7 +31,8 @@ class ProbabilityFlow:
     of the network a jump, as for samples. (A call for D(x, s) doubles the calls, and at equal calls
     leaves the larger error.) The first jump has none before it; where σ is far above the spread of
     the data, D there is that of a Gaussian, x/(1 + σ²), and elsewhere it is asked for once. The
-    error of η² ε̂ is of first order in h. A map trained with η = 0 sees no path.
+    error of η² ε̂ is of first order in h. A map trained with η = 0, or taken there (see
+    `without_paths`), sees no path.
 
     The flow is deterministic and smooth whatever ε̂ is, so that it has a density; what is said
     above decides only how near that is to the density of the data with noise.
@@ -111,6 +112,12 @@ class ProbabilityFlow:
 
     def _mean(self, s: Tensor, t: Tensor, rows: Tensor, z: Tensor) -> Tensor:
         return self.flow_map.mean(s, t, rows[0], z[0]).unsqueeze(0)
+
+
+def without_paths(flow_map: DenoiserFlowMap) -> DenoiserFlowMap:
+    """Return the map at η = 0, which is the flow itself, where its network has learned that."""
+    etas = getattr(flow_map, "etas", None)  # Maps of others follow it too.
+    return flow_map.at(0.0) if etas is not None and etas[0] == 0.0 else flow_map
 
 
 def _feature(eta: float, h: float) -> float:

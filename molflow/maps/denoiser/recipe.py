@@ -40,8 +40,9 @@ class DenoiserRecipe(Recipe[DenoiserFlowMap]):
             local = local_counts(objective, settings.batch_size, epoch.first, epoch.count)
             size = flow_map.basis.size
             return StepBatches(
-                positions, law, size, settings.batch_size, local, settings.seed, epoch, weights
-            )
+                positions, law, size, settings.batch_size, local, settings.seed, epoch, weights,
+                getattr(flow_map, "etas", None),  # Maps of others train like this one.
+            )  # fmt: skip
 
         return Ingredients(
             DenoiserObjective(family, norm, material.frozen),
