@@ -7,8 +7,8 @@ training sets, descriptions of systems, configurations, checkpoints) by flipped 
 numbers at their limits, splices of two files and, for JSON and YAML, by values of other types
 anywhere. What reaches a line of `molflow` that none reached before is kept and mutated further.
 Each batch runs in a child with limited memory; whatever is not a sentence (a `MolflowError`) or a
-plain success, ends the child, or takes more than ten seconds is a finding, and its input is kept in
-the working folder. Writes ``results/fuzz.json``; goes on where it stopped.
+plain success, ends the child, or takes more than ten seconds of the processor is a finding, and its
+input is kept in the working folder. Writes ``results/fuzz.json``; goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ HERE = Path(__file__).parent
 PACKAGE = str(Path(molflow.__file__).parent)
 MOLECULES = HERE.parent / "tests/data/molecules"
 SYSTEM = "alanine_dipeptide"
-#: Seconds, and bytes of memory, that a reader may take.
-SECONDS, MEMORY = 10, 4 << 30
+#: Seconds of the processor, and bytes of memory, that a reader may take; seconds without a word.
+SECONDS, MEMORY, SILENCE = 10, 4 << 30, 300
 #: Inputs a child reads before another is begun, and of formats that are looked at in a process of
 #: their own for every input.
 BATCH, SLOW_BATCH = 200, 10
-_LATE = f"more than {SECONDS} s", "no end, and no answer to an alarm"
+_LATE = f"more than {SECONDS} s", f"no word for {SILENCE} s"
 _SPECIAL = (0, 1, 127, 128, 255, 256, 32767, 65535, 2**31 - 1, 2**31, 2**32 - 1)
 _VALUES = (
     None, True, 0, -1, 1, 2**31, 10**400, 1e308, float("nan"), "", "x", "\x00", "../../x", [], {},
@@ -312,7 +312,7 @@ def _lines_of(read: Callable[[], object]) -> tuple[str, str, set]:
         return watch
 
     end, told = "read", ""
-    signal.alarm(SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     sys.settrace(watch)
     try:
         read()
@@ -324,7 +324,7 @@ def _lines_of(read: Callable[[], object]) -> tuple[str, str, set]:
         end, told = "finding", traceback.format_exc()[-2000:]
     finally:
         sys.settrace(None)
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     return end, told, {hash(place) for place in seen}
 
 
@@ -350,7 +350,7 @@ def _mutations(
 def _read_all(target: Target, inputs: Iterable[dict[str, bytes]], work: Path, sender) -> None:
     """Read inputs in this child; tell of each before and after it."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY + (4 << 30), MEMORY + (4 << 30)))
-    signal.signal(signal.SIGALRM, _late)
+    signal.signal(signal.SIGPROF, _late)
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
@@ -432,7 +432,7 @@ class Fuzzing:
         files: dict[str, bytes] = {}
         while True:
             try:
-                if not receiver.poll(10 * SECONDS):
+                if not receiver.poll(SILENCE):
                     child.kill()
                     yield files, "finding", _LATE[1], []
                     break

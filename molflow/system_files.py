@@ -16,11 +16,13 @@ TRUST = "MOLFLOW_RUN_FORCEFIELD_SCRIPTS"
 #: Elements of OpenMM's force-field files that hold Python code.
 _CODE = {"Script", "InitializationScript"}
 #: Bytes that a description may have, and files that a force field may include.
-_LARGEST_YAML, _MOST_FILES = 1_000_000, 100
+_LARGEST_YAML, _MOST_FILES = 100_000, 100
+#: Brackets in brackets of a description, whose reading takes time with the square of them.
+_DEEPEST = 50
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases: nested ones make gigabytes of some hundred bytes."""
+    """YAML without aliases, of which nested ones make gigabytes of some hundred bytes."""
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
@@ -31,9 +33,14 @@ class _PlainLoader(yaml.SafeLoader):
             )
         return super().compose_node(parent, index)
 
+    def fetch_flow_collection_start(self, kind):
+        if self.flow_level == _DEEPEST:
+            raise yaml.YAMLError("it is nested too deep")
+        super().fetch_flow_collection_start(kind)
+
 
 def read_yaml(path: str | Path) -> dict:
-    """Read a YAML file that people write: one mapping, no aliases, at most 1 MB.
+    """Read a YAML file that people write: one mapping, no aliases, at most 100 kB.
 
     Raises
     ------
