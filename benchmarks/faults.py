@@ -106,7 +106,7 @@ SCENARIOS = [
                        "--jobs", "1", "-q"], 5, needs=("prepare",)),
     Scenario("train", ["train", MOLECULE, "--data", "{made}/prepare/out", "--out", "out",
                        *TRAINING, "-q"], 12, needs=("prepare",)),
-    Scenario("sample", ["sample", MOLECULE, "--steps", "2", "-n", "60", "--batch-size", "10",
+    Scenario("sample", ["sample", MOLECULE, "--steps", "2", "-n", "150", "--batch-size", "25",
                         "--out", "out/e.dcd", *_SHIPPED], 8),
     Scenario("sample-weights", ["sample", MOLECULE, "--steps", "2", "-n", "4", "--weights",
                                 "--jobs", "1", "--out", "out/e.dcd", *_SHIPPED], 3),
@@ -285,7 +285,7 @@ def inputs(campaign: Campaign) -> None:
     system = load_system(MOLECULE)
     campaign.made.mkdir(parents=True, exist_ok=True)
     shutil.copy(system.folder / "structure.pdb", campaign.work / "structure.pdb")
-    weights = np.random.default_rng(0).exponential(size=60)
+    weights = np.random.default_rng(0).exponential(size=150)
     np.savez(campaign.made / "weights.npz", weights=weights)
     _PLAN["ensemble_hash"] = system.ensemble_hash
 

@@ -182,6 +182,7 @@ _made: list[Any] = []
 
 def _prepare(make: Callable[[], Any], gpus: Sequence[str], numbers: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C for all
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which it ends those that it needs no more
     end_with_parent()
     if numbers is not None:  # before anything looks for GPUs
         with numbers.get_lock():

@@ -11,7 +11,7 @@ import pytest
 
 PARENT = """
 import ctypes, multiprocessing, os, time
-from molflow.md.workers import end_with_parent
+from molflow.workers import end_with_parent
 
 def work(pipe):
     end_with_parent()
