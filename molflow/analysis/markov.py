@@ -45,24 +45,30 @@ def estimate(counts: np.ndarray, lag: int) -> MarkovStateModelCollection:
     MolflowError
         If no states are connected to and fro.
     """
-    model = TransitionCountModel(counts, lagtime=lag).submodel_largest()
-    try:
-        return MaximumLikelihoodMSM(reversible=True).fit_fetch(model)
-    except ValueError as error:
+    model = _connected(counts, lag)
+    if model is None:
         raise MolflowError(
             f"in so few frames no state is left and come back to at a lag of {lag} frames: "
             "simulate longer, or choose a shorter lag or fewer states."
-        ) from error
+        )
+    return model
+
+
+def _connected(counts: np.ndarray, lag: int) -> MarkovStateModelCollection | None:
+    """Return the model of `estimate`, None where no states are connected, as a draw may have it."""
+    model = TransitionCountModel(counts, lagtime=lag).submodel_largest()
+    if not model.count_matrix.any():
+        return None
+    return MaximumLikelihoodMSM(reversible=True).fit_fetch(model)
 
 
 def _timescales(counts: np.ndarray, lag: int, processes: int) -> np.ndarray:
     """Return -lag / ln|eigenvalue| in frames, (processes,), NaN where there is none."""
     found = np.full(processes, np.nan)
-    if counts.sum() > 0:
-        model = estimate(counts, lag)
-        if model.n_states > 1:
-            values = np.asarray(model.timescales(min(processes, model.n_states - 1)))
-            found[: len(values)] = values
+    model = _connected(counts, lag)
+    if model is not None and model.n_states > 1:
+        values = np.asarray(model.timescales(min(processes, model.n_states - 1)))
+        found[: len(values)] = values
     return found
 
 
@@ -128,10 +134,10 @@ def implied_timescales(
             weights = draw_weights(len(members), _DRAWS, seed)
             draws = [_timescales(np.tensordot(w, parts, 1), lag, processes) for w in weights]
             ends = interval * _quantiles(draws)
-        model = estimate(whole, lag)
+        model = _connected(whole, lag)
         for process, value in enumerate(values):
             known = np.isfinite(value)
-            seen = crossings(runs, model, process) if known else 0
+            seen = crossings(runs, model, process) if known and model is not None else 0
             reason = _why_unknown(value, lag * interval, seen, ends is not None)
             rows.append({
                 "lag_ps": lag * interval, "process": process,
@@ -223,7 +229,9 @@ def _returns(first, later, lag: int, k: int, assignment: np.ndarray, sets: int) 
     """Return the probabilities to be back, (2, sets): predicted, estimated; NaN if unknown."""
     found = np.full((2, sets), np.nan)
     for row, (counts, power) in enumerate(((first, k), (later, 1))):
-        model = estimate(counts, lag)
+        model = _connected(counts, lag)
+        if model is None:
+            continue
         matrix = np.linalg.matrix_power(np.asarray(model.transition_matrix), power)
         groups = assignment[model.state_symbols()]
         for member in range(sets):

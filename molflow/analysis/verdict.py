@@ -225,18 +225,23 @@ def _energy(result: dict) -> dict:
         "bad": "Energies are not those of the reference",
         "unknown": f"Energies differ, and {_TOO_FEW} whether they are wrong",
     }[level]
-    text = f"{words}: the median is {abs(shift):.2f} kT {side} it"
+    text = f"{words}: the median is {_kt(abs(shift))} kT {side} it"
     parts = sides.get("by_force")
     if level != "good" and parts:
         common = parts["model"].keys() & parts["reference"].keys()
         moved = {name: parts["model"][name] - parts["reference"][name] for name in sorted(common)}
         most = max(moved, key=lambda name: abs(moved[name]))
-        text += f", the largest part of it ({moved[most]:+.2f} kT) in the {most}"
+        text += f", the largest part of it ({_kt(moved[most], '+')} kT) in the {most}"
     tail = result["metrics"]["energy_tail"]["value"]
     text += f", and {tail:.2%} of the samples lie above its 99.9 % quantile."
     if sides["not_finite"]:
         text += f" {sides['not_finite']} energies are not finite."
     return _check("Energies", level, text)
+
+
+def _kt(value: float, sign: str = "-") -> str:
+    """Return an energy for people to read: those of broken samples have a dozen digits."""
+    return f"{value:{sign}.2f}" if abs(value) < 1e5 else f"{value:{sign}.1e}"
 
 
 def _bonds(result: dict) -> dict:

@@ -9,7 +9,7 @@ import openmm
 from openmm import unit
 
 from molflow.analysis.stereo import stereocentres
-from molflow.analysis.torsion_list import torsion_list
+from molflow.analysis.torsion_list import residue_labels, torsion_list
 from molflow.errors import MolflowError
 from molflow.md.build import build, fastest_platform, make_integrator, total_charge
 from molflow.md.energies import fitting_platform
@@ -77,18 +77,23 @@ def understand(system: MolecularSystem) -> dict:
     topology = system.topology()
     built, _ = build(system)
     _check_bonds(system, topology, built)
-    torsions = torsion_list(topology)
+    torsions, labels = torsion_list(topology), residue_labels(topology)
     platform, seconds = cost_of_step(system)
     return {
         "atoms": topology.n_atoms,
         "chains": topology.n_chains,
         "residues": [residue.name for residue in topology.residues],
         "bonds": topology.n_bonds,
-        "stereocentres": [str(topology.atom(c[0])) for c in stereocentres(topology)],
+        "stereocentres": [_place(topology.atom(c[0]), labels) for c in stereocentres(topology)],
         "torsions": [torsion.name for torsion in torsions],
         "platform": platform,
         "seconds_a_step": seconds,
     }
+
+
+def _place(atom, labels: list[str]) -> str:
+    """Return the name of an atom, with its chain where several have such a residue."""
+    return str(atom) + labels[atom.residue.index].removeprefix(str(atom.residue))
 
 
 def cost_of_step(system: MolecularSystem) -> tuple[str, float]:

@@ -350,8 +350,8 @@ def test_an_own_force_field_is_copied_and_found(tmp_path, monkeypatch):
     assert potential_energies(system, shipped.start_positions()[None]) == pytest.approx(expected)
 
 
-def test_a_disulfide_and_a_d_residue_keep_what_they_are(tmp_path):
-    """Mirrored alanine: the other hand is kept, not put right."""
+def test_a_d_residue_keeps_its_hand(tmp_path):
+    """Mirrored alanine: the other hand is not put right."""
     shipped = load_system("alanine_dipeptide")
     mirrored = mdtraj.load(str(shipped.structure_path))
     mirrored.xyz[..., 2] *= -1
