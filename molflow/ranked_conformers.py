@@ -136,6 +136,11 @@ def conformers(
     order = np.random.default_rng(0).permutation(len(rows))  # so that any first part is like all
     rows, part = rows[order], None if part is None else part[order]
     minima, energies = run_down(system, positions[rows], seconds, progress)
+    if not len(minima):
+        raise MolflowError(
+            f"no conformation came down to its minimum in the {seconds:.3g} s that there were: "
+            "give more time."
+        )
     if len(minima) < len(rows):
         notes.append(f"{len(rows) - len(minima)} conformations were not reached in time.")
     rows, part = rows[: len(minima)], part_of(part, slice(len(minima)))
@@ -258,7 +263,7 @@ def run_down(
     positions : ndarray, (n, n_atoms, 3)
         nm.
     seconds : float, optional
-        After which no other is begun.
+        After which the one that is not there yet is given up.
     progress : bool
     """
     import time
@@ -278,10 +283,10 @@ def run_down(
     minima, energies = np.empty(positions.shape, np.float32), np.empty(len(positions))
     end = None if seconds is None else time.monotonic() + seconds
     for k in track(range(len(positions)), "running down to minima", progress):
-        if k and end is not None and time.monotonic() > end:
-            return minima[:k], energies[:k]
         context.setPositions(positions[k])
-        minimise(system, context, _TOLERANCE, _ITERATIONS)
+        left = None if end is None else end - time.monotonic()
+        if not minimise(system, context, _TOLERANCE, _ITERATIONS, left):
+            return minima[:k], energies[:k]
         state = context.getState(positions=True, energy=True)
         minima[k] = state.getPositions(asNumpy=True)._value
         energies[k] = state.getPotentialEnergy()._value

@@ -11,6 +11,7 @@ from molflow import cli
 from molflow.analysis.bond_orders import drawn_molecule, with_bond_orders
 from molflow.analysis.conformers import find_conformers
 from molflow.errors import MolflowError
+from molflow.md.minimise import minimise
 from molflow.ranked_conformers import conformers, for_small_molecules
 from molflow.setup import understanding
 from molflow.setup.init import init
@@ -114,12 +115,20 @@ def test_the_command_line_and_what_it_refuses(butane, tmp_path):
         assert not (tmp_path / "d.sdf").exists()
 
 
-def test_small_molecules_of_a_run_and_time_that_ends(butane, tmp_path):
+def test_small_molecules_of_a_run_and_time_that_ends(butane, tmp_path, monkeypatch):
     folder, _ = butane
     made = load_system(folder / "butane")
     options = folder / "butane.dcd", tmp_path / "a.sdf"
     found = for_small_molecules(made, *options, 0.0, False)
-    assert found["n"] == 1 and "59 conformations were not reached" in found["notes"][0]
+    assert found["notes"] == [
+        "There are no conformers: no conformation came down to its minimum in the 0 s that there "
+        "were: give more time."
+    ]  # fmt: skip
+    ends = iter([True, True, False])
+    with monkeypatch.context() as patch:
+        patch.setattr("molflow.md.minimise.minimise", lambda *_: minimise(*_) and next(ends))
+        found = for_small_molecules(made, *options, 60.0, False)
+    assert found["n"] == 2 and "58 conformations were not reached" in found["notes"][0]
     for name in ("alanine_dipeptide:heavy", "chignolin"):
         assert for_small_molecules(load_system(name), *options, 1.0, False) is None
     found = for_small_molecules(load_system("aspirin"), *options, 1.0, False)

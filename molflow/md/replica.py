@@ -21,10 +21,11 @@ from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem
 from molflow.units import thermal_energy
 
-#: The fewest frames of a replica that ends early, and the share of its time for equilibration.
-_FEWEST, _EQUILIBRATION = 30, 0.2
-#: Iterations of the descent at the start of such a replica under a potential.
-_DESCENT = 60
+#: The fewest frames of a replica that ends early, and the shares of its time for the descent at the
+#: start and for equilibration.
+FEWEST, _DESCENDING, _EQUILIBRATION = 30, 0.3, 0.2
+#: Iterations of the descent of such a replica under a potential.
+DESCENT = 60
 
 Arrays = dict[str, np.ndarray]
 
@@ -103,7 +104,8 @@ class Replica:
             What the segment before left behind; without it the replica is relaxed and equilibrated.
         deadline : float
             Of `time.time`: a segment ends where it is then, with 30 frames of the replica at
-            least, and equilibration gets a fifth of what is left at the start.
+            least; of what is left at the start the descent gets three tenths and equilibration a
+            fifth.
 
         Returns
         -------
@@ -119,7 +121,7 @@ class Replica:
             segment = self._restore(stored)
             done = segment * self.plan.segment_frames
             count = min(self.plan.segment_frames, self.plan.frames - done)
-            recorded = self._record(count, deadline, max(1, _FEWEST - done))
+            recorded = self._record(count, deadline, max(1, FEWEST - done))
             return recorded, self._stored(segment + 1)
         finally:
             random.setstate(outside)
@@ -130,15 +132,18 @@ class Replica:
         start_anew(self.system, simulation, lowest, derive_seed(seed, "thermostat", bits=31))
         # ReplicaExchangeSampler draws its exchanges from Python's global generator.
         random.seed(derive_seed(seed, "exchange"))
-        costly = self.system.potential is not None and deadline < float("inf")
-        minimise(self.system, simulation.context, iterations=_DESCENT if costly else 0)
+        left = deadline - begun
+        timed = left < float("inf")
+        costly = timed and self.system.potential is not None
+        minimise(
+            self.system, simulation.context, iterations=DESCENT if costly else 0,
+            seconds=_DESCENDING * left if timed else None,
+        )  # fmt: skip
         simulation.context.setVelocitiesToTemperature(
             lowest * unit.kelvin, derive_seed(seed, "velocities", bits=30)
         )
         self.sampler = self._sampler()
-        self._record(
-            self.plan.equilibration_frames, begun + _EQUILIBRATION * (deadline - begun)
-        )
+        self._record(self.plan.equilibration_frames, time.time() + _EQUILIBRATION * left)
         return self._stored(0)
 
     def _sampler(self) -> ReplicaExchangeSampler:

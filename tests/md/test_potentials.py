@@ -226,3 +226,20 @@ def test_a_torch_model_comes_in_from_outside(tmp_path, monkeypatch):
     result = simulate(system, "0.2ps", 1, tmp_path / "md", frame_interval="10fs",
                       equilibration="0ps", progress=False)  # fmt: skip
     assert result["status"] == "finished" and result["platform"] == "Reference"
+
+
+def test_a_descent_ends_by_the_clock(water, monkeypatch):
+    """After some iterations at least, wherever it is, and says so."""
+    monkeypatch.setattr("molflow.md.minimise._FEWEST", 2)
+    frame = water.start_positions().astype(float)
+    frame[1] += 0.03
+    built, _ = build(water)
+    context = openmm.Context(built, openmm.VerletIntegrator(0.001), fitting_platform(built))
+    energies = []
+    for seconds in (0.0, 60.0):
+        context.setPositions(frame)
+        assert minimise(water, context, tolerance=1e-4, seconds=seconds) == (seconds > 0)
+        energies.append(context.getState(energy=True).getPotentialEnergy()._value)
+    context.setPositions(frame)
+    start = context.getState(energy=True).getPotentialEnergy()._value
+    assert energies[1] < energies[0] < start - 10.0
