@@ -338,6 +338,8 @@ def _energies(
     """Return energies, or a function of positions that gives them and its parts; and notes."""
     if given.energies is not None:
         return given.energies, None, []
+    if system is None and "energies_left_out" in given.record:
+        return None, None, [str(given.record["energies_left_out"])]
     absent = "No energies: none are stored with the ensemble, and"
     if system is None and truth.ensemble_hash is None:
         return None, None, [f"{absent} the force field of '{truth.system}' is not known."]

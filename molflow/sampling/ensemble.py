@@ -21,6 +21,7 @@ from molflow.progress import track
 from molflow.refinement.pieces import refine_positions
 from molflow.refinement.refine import outcome, plan_of, walk_of, warn_of
 from molflow.sampling.energies import energies_of, energy_system
+from molflow.sampling.pace import Pace
 from molflow.seeds import derive_seed
 from molflow.training.checkpoint import TOPOLOGY, Checkpoint, open_checkpoint
 from molflow.trajectories import (
@@ -48,6 +49,7 @@ def sample(
     load: bool = True,
     flow: bool = False,
     eta: float | None = None,
+    seconds: float | None = None,
 ):
     """Draw conformations from a trained flow map.
 
@@ -89,6 +91,10 @@ def sample(
     eta : float, optional
         Stochasticity, of maps that were trained with it as an input (``map.etas``); by default
         ``map.eta``. 1 is the ancestral map, 0 the deterministic one.
+    seconds : float, optional
+        Of wall-clock time for drawing and energies, after which no further batch is begun: there
+        are fewer than `n` conformations then, one batch at least. Where even its energies would
+        take longer there are none, and the record says so.
 
     Returns
     -------
@@ -125,6 +131,8 @@ def sample(
         plan["flow"] = True
     if eta is not None:
         plan["eta"] = eta
+    if seconds is not None:
+        plan["timed"] = True
     if walk is not None:
         plan["refine"] = plan_of(walk)
     if not load and out is None:
@@ -149,8 +157,9 @@ def sample(
             return read_trajectory(out, topology) if load else out
         parts = claim_parts(out, plan)
     started = time.perf_counter()
-    pieces = _draw_all(checkpoint, plan, parts, progress)
-    seconds = time.perf_counter() - started
+    pace = None if seconds is None else Pace(seconds, checkpoint, energies)
+    pieces = _draw_all(checkpoint, plan, parts, progress, pace)
+    took, n = time.perf_counter() - started, min(n, BLOCK * batch * len(pieces))
     walked = None
     if walk is not None:
         positions = np.concatenate(list(_joined(pieces, n, n)))
@@ -158,7 +167,8 @@ def sample(
         warn_of(walked)
         pieces = [walked.positions]
     if out is not None:
-        _write(out, checkpoint, topology, pieces, plan, seconds, walked)
+        slow = "" if pace is None else pace.no_energies
+        _write(out, checkpoint, topology, pieces, n, plan, took, walked, slow)
     found = None
     if load:
         positions = np.concatenate(list(_joined(pieces, n, n)))
@@ -189,8 +199,10 @@ def _walk(checkpoint: Checkpoint, steps: int, path_seed: int):
     return walk_of(system, steps, seed=derive_seed(path_seed, "refine"))
 
 
-def _draw_all(checkpoint, plan, parts, progress) -> list[np.ndarray | Path]:
-    """Draw all batches, and return them, or the files in `parts` that hold them."""
+def _draw_all(
+    checkpoint, plan, parts, progress, pace: Pace | None
+) -> list[np.ndarray | Path]:
+    """Draw the batches there is time for, and return them, or the files in `parts` with them."""
     steps, n, batch = (plan[name] for name in ("steps", "n", "blocks_per_batch"))
     drawing = flow_blocks if plan.get("flow") else draw_blocks
     flow_map = cast(DenoiserFlowMap, checkpoint.flow_map)  # of a kind that samples
@@ -202,7 +214,8 @@ def _draw_all(checkpoint, plan, parts, progress) -> list[np.ndarray | Path]:
     for first in track(starts, f"sampling at {steps} network calls", progress):
         part = None if parts is None else parts / f"blocks-{first:07d}.npy"
         wanted = range(first, min(first + batch, blocks))
-        if kept_array(part, BLOCK * len(wanted)) is None:
+        drawn = kept_array(part, BLOCK * len(wanted))
+        if drawn is None:
             with torch.no_grad():
                 blocks_drawn = drawing(
                     flow_map, wanted, steps, plan["path_seed"], checkpoint.n_atoms
@@ -212,6 +225,8 @@ def _draw_all(checkpoint, plan, parts, progress) -> list[np.ndarray | Path]:
                 with replacing(part) as temporary:
                     np.save(temporary, drawn)
         pieces.append(drawn if part is None else part)
+        if pace is not None and pace.over(drawn):
+            break
     return pieces
 
 
@@ -229,22 +244,22 @@ def _joined(pieces: list[np.ndarray | Path], n: int, at_once: int) -> Iterator[n
             return
 
 
-def _write(out, checkpoint, topology, pieces, plan, seconds, walked) -> None:
+def _write(out, checkpoint, topology, pieces, n, plan, seconds, walked, slow: str) -> None:
     write_topology(out, checkpoint.folder / TOPOLOGY)
     at_once, stored = frames_at_once(topology.n_atoms), None
-    write_trajectory(out, _joined(pieces, plan["n"], at_once), topology)
+    write_trajectory(out, _joined(pieces, n, at_once), topology)
     digest = sha256_of(out)
-    if plan["energies"]:
+    if plan["energies"] and not slow:
         stored = None if walked is None else walked.energies
         if walked is None:
-            stored = energies_of(checkpoint, _joined(pieces, plan["n"], at_once))
+            stored = energies_of(checkpoint, _joined(pieces, n, at_once))
     if stored is None:
         # Energies of an earlier ensemble of this name would be taken for energies of this one.
         out.with_suffix(".npz").unlink(missing_ok=True)
     else:
         write_arrays(out.with_suffix(".npz"), energies=stored)
     description = checkpoint.description
-    absent = plan["energies"] and stored is None
+    absent = plan["energies"] and stored is None and not slow
     write_json(
         out.with_suffix(".json"),
         {
@@ -252,8 +267,9 @@ def _write(out, checkpoint, topology, pieces, plan, seconds, walked) -> None:
             "system_path": description.get("system_path"),
             "ensemble_hash": description["ensemble_hash"],
             **({"no_energies": energy_system(description)} if absent else {}),
+            **({"energies_left_out": slow} if slow else {}),
             "training_replicas": description["split"]["train"],
-            "n": plan["n"],
+            "n": n,
             "nfe": plan["steps"],
             "plan": plan,
             **({} if walked is None else {"refined": outcome(walked)}),

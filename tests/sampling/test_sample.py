@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import mdtraj
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from toy_maps import gaussian_map
 
+import molflow
 import molflow.sampling.ensemble as ensemble
 from molflow.analysis.ensemble import read_ensemble
 from molflow.errors import MolflowError
@@ -293,3 +295,41 @@ def test_flow_goes_from_the_same_starts_without_paths(tmp_path):
     assert np.allclose(flowed.xyz, wanted.numpy(), atol=1e-6)
     assert json.loads(out.with_suffix(".json").read_text())["plan"]["flow"] is True
     assert not np.allclose(take(checkpoint, 70).xyz, flowed.xyz, atol=1e-3)
+
+
+def test_no_batch_is_begun_that_time_has_no_room_for(tmp_path):
+    """One batch of 64 is drawn whatever it takes; they are the first of those without a clock."""
+    timed = {"batch_size": 64, "out": tmp_path / "some.dcd", "seconds": 1e-3}
+    assert take(FROZEN, 640, load=False, **timed) == tmp_path / "some.dcd"
+    some = take(FROZEN, 640, **timed)  # finished, and read
+    record = json.loads((tmp_path / "some.json").read_text())
+    assert record["n"] == len(some.xyz) == 64 and record["plan"]["n"] == 640
+    assert np.abs(some.xyz - take(FROZEN, 64).xyz).max() < 1e-6
+    assert len(take(FROZEN, 130, batch_size=64, seconds=600.0).xyz) == 130
+
+
+def test_energies_that_take_too_long_are_left_out_and_said(gaussian, tmp_path, monkeypatch):
+    def slow(system, positions, jobs=None):
+        clock[0] += 2.0 * len(positions)
+        return np.zeros(len(positions))
+
+    clock = [0.0]
+    dear = SimpleNamespace(potential="some")
+    monkeypatch.setattr("molflow.sampling.pace.force_field_of", lambda _: dear)
+    monkeypatch.setattr("molflow.sampling.pace.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr("molflow.md.energies.potential_energies", slow)
+    out = tmp_path / "a.dcd"
+    take(gaussian, 640, batch_size=64, out=out, seconds=100.0)
+    record = json.loads(out.with_suffix(".json").read_text())
+    assert record["energies_left_out"].startswith(
+        "Energies were left out: those of 64 conformations would take 128 s, and 100 s"
+    )
+    # Drawing takes no time by this clock, and without energies all of them fit in.
+    assert record["n"] == 640 and not out.with_suffix(".npz").exists()
+    assert "no_energies" not in record
+    monkeypatch.setattr("molflow.md.energies.EnergyWorkers", None)  # none are computed instead
+    judged = molflow.compare(out, "alanine_dipeptide", exact_transport=False)
+    assert record["energies_left_out"] in judged["notes"]
+    assert "energy_w1" not in judged["metrics"]
+    take(gaussian, 640, batch_size=64, out=tmp_path / "b.dcd", seconds=300.0)
+    assert json.loads((tmp_path / "b.json").read_text())["n"] == 128  # 128 s each
