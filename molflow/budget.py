@@ -97,7 +97,7 @@ def dynamics_of(seconds: float, seconds_a_step: float, timestep: float, jobs: in
     return Dynamics(round(frames * interval, 6), interval, round(equilibration, 6))
 
 
-def kept_for_the_end(seconds: float, load: float) -> float:
+def kept_for_the_end(seconds: float, load: float, least: float) -> float:
     """Return the seconds of a budget that are kept for sampling and the report.
 
     Parameters
@@ -106,8 +106,10 @@ def kept_for_the_end(seconds: float, load: float) -> float:
         The budget.
     load : float
         Wall-clock seconds that a second of processor time takes here now.
+    least : float
+        Seconds of the least of it.
     """
-    return min(MOST_END * seconds, max(END * seconds, LEAST_END * load))
+    return max(least, min(MOST_END * seconds, max(END * seconds, LEAST_END * load)))
 
 
 def network_words(network: tuple[int, int, int], atoms: int) -> tuple[str, ...]:

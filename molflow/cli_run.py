@@ -31,7 +31,8 @@ def run(
 
     Dynamics and training end by the clock, the network is chosen by what its training step costs
     here, and all ends in a report and what would help most. Can be interrupted: the same command
-    goes on. Holds its time to a tenth, and half a minute for starting.
+    goes on. Holds its time to a tenth, and half a minute for starting; what is too short for the
+    least that a run does is refused before any work, with the budget that it would take.
 
     Example: `molflow run aspirin --budget 1h --out result`
     """

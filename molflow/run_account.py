@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from molflow.files import read_json
 from molflow.systems import MolecularSystem
 
 #: Scores of a training by the first part of their name, and how they are told.
@@ -41,7 +42,7 @@ def account_of(
     interval = source["frame_interval_ps"]
     held = ", ".join(map(str, split["held_out"]))
     if "dynamics" in decided:
-        cost = decided["dynamics"]
+        cost = decided["least"]
         first = (
             f"Dynamics: {len(frames)} runs of {interval * min(frames):.3g} to "
             f"{interval * max(frames):.3g} ps, a frame each {interval:g} ps, "
@@ -57,13 +58,18 @@ def account_of(
         f"{manifest['frames']['validation']:,} to validate, runs {held} held out.",
         decided["training"]["why"],
         _training(decided, manifest, out / "training" / "metrics.csv"),
-        f"Sampling: {decided['samples']:,} conformations with {calls} network calls each.",
+        _sampling(read_json(out / "ensemble.json"), calls),
     ]
     if system.variant == "solute":
         said.insert(0, (
             "The whole box was simulated, and its solute learned: it has no energy of its own."
         ))  # fmt: skip
     return said
+
+
+def _sampling(record: dict, calls: int) -> str:
+    text = f"Sampling: {record['n']:,} conformations with {calls} network calls each."
+    return " ".join([text, record.get("energies_left_out", "")]).strip()
 
 
 def _training(decided: dict, manifest: dict, metrics: Path) -> str:

@@ -21,12 +21,13 @@ from molflow.budget import (
 )
 from molflow.errors import MolflowError
 from molflow.files import read_json, writable_folder, write_json
+from molflow.least_work import check_budget, measured
 from molflow.parts import alone_in
 from molflow.run_account import account_of, advice
 from molflow.systems import MolecularSystem, load_system
 
-#: Network calls for a conformation, conformations at most and at least, and those that are timed.
-_CALLS, _SAMPLES, _FEWEST, _PROBE = 8, 2000, 64, 64
+#: Network calls for a conformation, conformations at most and at least.
+_CALLS, _SAMPLES, _FEWEST = 8, 2000, 64
 #: The share of what is left that sampling is given; the report gets the rest.
 _SAMPLING = 0.4
 #: The share of the budget that the conformers of a small molecule may take.
@@ -59,7 +60,8 @@ def run(
     budget : str or float
         Wall-clock time such as ``"1h"`` or ``"20min"``; a float in seconds, of all calls together.
         Dynamics run for three tenths of it, and training until a part is left for sampling and the
-        report; each ends by the clock, not by what was expected of the machine.
+        report; each ends by the clock, not by what was expected of the machine. What the least of
+        each stage takes here is measured first, and a budget that is too short for it refused.
     seed : int
         Of everything random.
     jobs : int, optional
@@ -93,6 +95,16 @@ def run(
     clock = _kept_budget(out, system, seconds, data)
     jobs = jobs or os.cpu_count() or 1
     spent: dict[str, float] = {}
+    whole = None
+    if data is None:
+        whole = load_system(system.folder) if system.variant else system
+
+    def least_of_all() -> dict:
+        found = measured(system, whole, jobs, _FEWEST, _CALLS)
+        check_budget(system.label, seconds, found)
+        return found
+
+    least = clock.decided("least", least_of_all)
 
     def stage(name: str, work: Callable, *arguments, **options) -> Any:
         start = time.monotonic()
@@ -103,16 +115,16 @@ def run(
             clock.keep()
 
     if data is None:
-        stage("simulate", _simulate, system, out, clock, seed, jobs, progress)
+        stage("simulate", _simulate, whole, out, clock, least, seed, jobs, progress)
         data, reference = out / "data", out / "md"
         manifest = stage("prepare", _prepare, reference, data, system)
     else:
         data, manifest, reference = _given(data)
-    checkpoint = stage("train", _train, system, data, out, clock, seed, progress)
-    number = clock.decided("samples", lambda: _affordable(checkpoint, clock))
+    checkpoint = stage("train", _train, system, data, out, clock, least, seed, progress)
     stage(
-        "sample", sample, checkpoint, steps=_CALLS, n=number, out=out / "ensemble.dcd",
-        path_seed=seed, progress=progress, load=False,
+        "sample", sample, checkpoint, steps=_CALLS, n=_SAMPLES, out=out / "ensemble.dcd",
+        path_seed=seed, progress=progress, load=False, batch_size=_FEWEST,
+        seconds=_SAMPLING * clock.left,
     )  # fmt: skip
     account = account_of(system, manifest, clock.stored, out, _CALLS)
     judged = stage(
@@ -138,13 +150,17 @@ def run(
 
 
 def _kept_budget(out: Path, system: MolecularSystem, seconds: float, data) -> Budget:
-    """Return the clock of the folder, begun now or by an earlier call for the same."""
+    """Return the clock of the folder, begun by an earlier call for the same or now.
+
+    What is begun now is written down with the first decision: a budget that is refused leaves
+    nothing.
+    """
     clock = Budget(seconds, out / "plan.json")
     wanted = {
         "system": system.label, "ensemble_hash": system.ensemble_hash, "budget": seconds,
         "data": None if data is None else str(Path(data).resolve()),
     }  # fmt: skip
-    if clock.decided("of", lambda: wanted) != wanted:
+    if clock.stored.setdefault("of", wanted) != wanted:
         raise MolflowError(
             f"'{out}' was begun for another system, budget or training set: choose another folder, "
             "or give what it was begun with."
@@ -152,25 +168,26 @@ def _kept_budget(out: Path, system: MolecularSystem, seconds: float, data) -> Bu
     return clock
 
 
-def _simulate(system, out: Path, clock: Budget, seed: int, jobs: int, progress: bool) -> None:
+def _simulate(
+    system, out: Path, clock: Budget, least: dict, seed: int, jobs: int, progress: bool
+) -> None:
     from molflow.md.simulate import simulate
-    from molflow.setup.understanding import cost_of_step
 
-    whole = load_system(system.folder) if system.variant else system
-    end = SIMULATE * clock.seconds
+    # Where even the least of dynamics takes longer than their share, they take it.
+    end = max(SIMULATE * clock.seconds, least["dynamics"])
 
     def plan() -> dict:
-        platform, cost = cost_of_step(whole)
-        at_once = min(jobs, REPLICAS)
-        found = dynamics_of(max(1.0, end - clock.elapsed), cost, whole.timestep, at_once)
-        return asdict(found) | {"platform": platform, "seconds_a_step": cost}
+        found = dynamics_of(
+            max(1.0, end - clock.elapsed), least["seconds_a_step"], system.timestep,
+            min(jobs, REPLICAS),
+        )  # fmt: skip
+        return asdict(found)
 
-    chosen = clock.decided("dynamics", plan)
-    dynamics = Dynamics(**{key: chosen[key] for key in Dynamics.__dataclass_fields__})
+    dynamics = Dynamics(**clock.decided("dynamics", plan))
     simulate(
-        whole, dynamics.time, replicas=REPLICAS, out=out / "md", seed=seed,
+        system, dynamics.time, replicas=REPLICAS, out=out / "md", seed=seed,
         frame_interval=dynamics.frame_interval, equilibration=dynamics.equilibration, jobs=jobs,
-        platform=chosen["platform"], progress=progress, seconds=max(0.0, end - clock.elapsed),
+        platform=least["platform"], progress=progress, seconds=max(0.0, end - clock.elapsed),
     )  # fmt: skip
 
 
@@ -197,7 +214,9 @@ def _given(data: str | Path) -> tuple[Path, dict, Path]:
     return Path(data), manifest, Path(source)
 
 
-def _train(system, data: Path, out: Path, clock: Budget, seed: int, progress: bool) -> Path:
+def _train(
+    system, data: Path, out: Path, clock: Budget, least: dict, seed: int, progress: bool
+) -> Path:
     from molflow.training.cost import step_cost
     from molflow.training.run import train
     from molflow.training.run_folder import steps_done
@@ -207,7 +226,8 @@ def _train(system, data: Path, out: Path, clock: Budget, seed: int, progress: bo
     loads: list[float] = []
 
     def left() -> float:
-        end = clock.seconds - kept_for_the_end(clock.seconds, max(loads, default=1.0))
+        kept = kept_for_the_end(clock.seconds, max(loads, default=1.0), least["end"])
+        end = clock.seconds - kept
         return round(max(5.0, end - clock.elapsed), 1)
 
     def cost(words: Sequence[str]) -> float:
@@ -237,14 +257,3 @@ def _schedule(chosen: dict) -> tuple[str, ...]:
         f"objective.local_steps={int(_LOCAL * steps)}", "validate_every=6",
         "validation_samples=128",
     )  # fmt: skip
-
-
-def _affordable(checkpoint: Path, clock: Budget) -> int:
-    """Return how many conformations fit into what is left, by the time that a few take."""
-    from molflow.sampling.ensemble import sample
-
-    start = time.monotonic()
-    sample(checkpoint, steps=_CALLS, n=_PROBE, progress=False)
-    each = (time.monotonic() - start) / _PROBE
-    each += clock.stored.get("dynamics", {}).get("seconds_a_step", 0.0)  # its energy
-    return max(_FEWEST, min(_SAMPLES, int(_SAMPLING * clock.left / each)))

@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -10,7 +11,9 @@ from molflow.analysis.verdict import usability
 from molflow.budget import Budget, choose_network, dynamics_of, kept_for_the_end, parse_budget
 from molflow.errors import MolflowError
 from molflow.files import read_json, write_json, write_text
+from molflow.least_work import least_dynamics, made_up
 from molflow.run_account import advice
+from molflow.systems import load_system
 from molflow.training.cost import StepCost
 from molflow.whole_way import run
 
@@ -57,9 +60,11 @@ def test_the_largest_network_that_gets_enough_steps_is_taken():
 
 
 def test_a_busy_machine_gets_more_time_for_the_end():
-    assert kept_for_the_end(3600.0, 1.0) == pytest.approx(432.0)
-    assert kept_for_the_end(60.0, 1.0) == 15.0 and kept_for_the_end(60.0, 6.0) == 24.0
-    assert kept_for_the_end(300.0, 4.0) == 60.0
+    assert kept_for_the_end(3600.0, 1.0, 9.0) == pytest.approx(432.0)
+    assert kept_for_the_end(60.0, 1.0, 9.0) == 15.0 and kept_for_the_end(60.0, 6.0, 9.0) == 24.0
+    assert kept_for_the_end(300.0, 4.0, 9.0) == 60.0
+    # 64 conformations of a large molecule take what they take.
+    assert kept_for_the_end(120.0, 1.0, 70.0) == 70.0
 
 
 def test_a_clock_goes_on_and_keeps_what_was_decided(tmp_path):
@@ -95,13 +100,14 @@ def stages(monkeypatch):
         return out / "checkpoint"
 
     def sample(checkpoint, **options):
-        called.append(("sample", options["n"]))
+        called.append(("sample", options["n"], options["seconds"]))
+        write_json(options["out"].with_suffix(".json"), {"n": 320})
 
     def compare(ensemble, reference, out, **options):
         called.append(("compare", reference.name, options["account"]))
         return {"verdict": {"headline": "Poor."}, "statistics": {"reference_effective": 20.0}}
 
-    def step_cost(system, data, words):
+    def step_cost(system, data, words, enough=1.0):
         return StepCost(0.1, 64, 1000, 1.0)
 
     monkeypatch.setattr("molflow.md.simulate.simulate", simulate)
@@ -124,22 +130,22 @@ def stages(monkeypatch):
 def test_stages_follow_each_other_and_all_is_decided_once(stages, tmp_path):
     result = run("alanine_dipeptide:heavy", tmp_path / "out", "10min", jobs=2)
     names = [name for name, *_ in stages]
-    assert names == [
-        "simulate", "prepare", "train", "sample", "sample", "compare", "conformers"
-    ]  # fmt: skip
+    assert names == ["simulate", "prepare", "train", "sample", "compare", "conformers"]
     assert stages[0][1] == "alanine_dipeptide" and stages[1][1] == "alanine_dipeptide:heavy"
     assert stages[0][2] == pytest.approx(180.0, abs=5.0)
     words = dict(word.split("=") for word in stages[2][2])
     # An eighth short of the end at 600 s, as nothing was spent on dynamics.
     assert float(words["seconds"]) == pytest.approx(528.0, abs=5.0)
     assert int(words["steps"]) == pytest.approx(1.3 * 5280, rel=0.02)
-    assert stages[3] == ("sample", 64) and stages[4] == ("sample", 2000)
+    # Two fifths of all, as nothing was spent.
+    assert stages[3][1] == 2000 and stages[3][2] == pytest.approx(240.0, abs=5.0)
+    assert result["account"][-1].startswith("Sampling: 320 conformations with 8 network calls")
     learned = result["account"][2]
     assert "40 steps" in learned and "0.1 at first, 0.5 at last" in learned
     assert result["advice"][0].startswith("The held-out dynamics hold about 20 independent")
     assert read_json(tmp_path / "out/run.json") == result
     again = run("alanine_dipeptide:heavy", tmp_path / "out", "10min", jobs=2)
-    names = [name for name, *_ in stages[7:]]
+    names = [name for name, *_ in stages[6:]]
     assert names == ["simulate", "prepare", "sample", "compare", "conformers"]
     assert again["decided"] == result["decided"] | {"seconds": again["decided"]["seconds"]}
     with pytest.raises(MolflowError, match="was begun for another system, budget"):
@@ -160,7 +166,7 @@ def test_a_training_set_takes_the_place_of_dynamics(stages, tmp_path):
     }  # fmt: skip
     write_json(data / "manifest.json", manifest)
     result = run("alanine_dipeptide", tmp_path / "new", "10min", data=data)
-    assert [name for name, *_ in stages] == ["train", "sample", "sample", "compare", "conformers"]
+    assert [name for name, *_ in stages] == ["train", "sample", "compare", "conformers"]
     assert stages[-2][1] == "frames" and result["account"][0].startswith("Frames that were made")
     assert stages[-2][2][-1] == "few" and result["advice"][1] == "few"
     shutil.rmtree(source)
@@ -200,3 +206,41 @@ def test_an_ensemble_is_usable_or_not_for_a_reason():
     bad = {"level": "bad", "headline": "Do not.", "checks": checks}
     found = usability({"statistics": {"reference_effective": None}, "verdict": bad})
     assert found["headline"] == "Not usable because energies are off."
+
+
+def test_a_budget_that_is_too_short_for_the_least_is_refused_at_once(stages, tmp_path, monkeypatch):
+    """A training step of 9 s for 64 molecules: ten of them, and 512 calls of one molecule."""
+    dear = StepCost(9.0, 64, 1000, 3.0)
+    monkeypatch.setattr("molflow.training.cost.step_cost", lambda *_, **__: dear)
+    words = ["run", "alanine_dipeptide", "--out", str(tmp_path / "out"), "--jobs", "1"]
+    result = CliRunner().invoke(cli.app, [*words, "--budget", "2min"])
+    assert result.exit_code == 2 and not stages
+    # 90 and 9 s of training, 72 and 9 s of the end, and replicas that begin in 3 s.
+    assert "takes about 18" in result.stderr and "give 4min or more" in result.stderr
+    assert "6 runs of dynamics" in result.stderr and result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    result = CliRunner().invoke(cli.app, [*words, "--budget", "4min"])
+    assert result.exit_code == 0 and [name for name, *_ in stages][0] == "simulate"
+
+
+def test_the_least_of_dynamics_is_starts_descents_and_frames():
+    plain, dear = load_system("alanine_dipeptide"), load_system("alanine_dipeptide_gfn2")
+    steps = 31 * 5
+    assert least_dynamics(plain, 0.01, 2.0, 1) == pytest.approx(2.0 + 0.06 * (30 + steps))
+    assert least_dynamics(plain, 0.01, 2.0, 4) == pytest.approx(2.0 + 0.02 * (30 + steps))
+    assert least_dynamics(dear, 0.01, 2.0, 6) == pytest.approx(2.0 + 0.01 * (72 + steps))
+
+
+def test_dynamics_take_more_than_their_share_where_the_least_does(stages, tmp_path, monkeypatch):
+    monkeypatch.setattr("molflow.least_work.least_dynamics", lambda *_: 100.0)
+    run("alanine_dipeptide", tmp_path / "out", "3min", jobs=1)
+    assert stages[0][2] == pytest.approx(100.0, abs=5.0)  # and not 54 s
+    words = dict(word.split("=") for word in stages[2][2])
+    assert float(words["seconds"]) == pytest.approx(180.0 - 21.6, abs=5.0)
+
+
+def test_frames_that_are_made_up_are_of_what_is_learned():
+    data = made_up(load_system("alanine_dipeptide:heavy"))
+    assert data.train.shape == (64, 10, 3) and len(data.validation) == 0
+    assert np.abs(data.train.mean(axis=1)).max() < 1e-6
+    assert data.scale == pytest.approx(data.train.std(), rel=1e-5)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from molflow.data.dataset import load_training_data
+from molflow.data.dataset import TrainingData, load_training_data
 from molflow.nn.graph import MolecularGraph
 from molflow.systems import MolecularSystem
 from molflow.training.configuration import load_configuration
@@ -44,7 +44,7 @@ class StepCost:
 
 def step_cost(
     system: MolecularSystem,
-    data: str | Path,
+    data: str | Path | TrainingData,
     overrides: Sequence[str] = (),
     enough: float = 1.0,
     most: int = 10,
@@ -54,8 +54,8 @@ def step_cost(
     Parameters
     ----------
     system : MolecularSystem
-    data : path
-        Folder that `molflow.prepare` wrote.
+    data : path or TrainingData
+        Folder that `molflow.prepare` wrote, or what is in one.
     overrides : sequence of str
         ``key=value`` words of the configuration.
     enough : float
@@ -78,14 +78,17 @@ def step_cost(
     return StepCost(middle, settings.batch_size, parameters, max(1.0, load))
 
 
-def training_steps(system: MolecularSystem, data: str | Path, overrides: Sequence[str] = ()):
+def training_steps(
+    system: MolecularSystem, data: str | Path | TrainingData, overrides: Sequence[str] = ()
+):
     """Return an iterator that makes a training step with each item, settings and the map.
 
     The steps are those after `objective.local_steps`, which cost most; their loss is not weighted,
     and no average of the weights is kept.
     """
     settings = load_configuration((), overrides)
-    training, topology = load_training_data(data), system.topology()
+    training = data if isinstance(data, TrainingData) else load_training_data(data)
+    topology = system.topology()
     graph = MolecularGraph.from_topology(topology)
     recipe = settings.kind.recipe(Material(system, topology, graph, training, settings, None))
     with seeded(settings.seed):
