@@ -22,7 +22,7 @@ from molflow.nn.dihedral_features import DihedralFeatures
 from molflow.nn.embedding import StepEmbedding
 from molflow.nn.graph import MolecularGraph
 from molflow.nn.network import EquivariantNetwork
-from molflow.nn.pair_features import PairFeatures
+from molflow.nn.pair_features import PairFeatures, PairMessages
 from molflow.nn.vectors import mix
 from molflow.section import Section
 
@@ -36,7 +36,7 @@ class AttentionLayer(AtomUpdate):
         self.norm = nn.LayerNorm(scalars, elementwise_affine=False)
         self.step = nn.Linear(step_width, 4 * scalars + vectors)
         self.qkv = nn.Linear(scalars, 3 * scalars)
-        self.pair = nn.Linear(pair_width + PairFeatures.GIVEN, 2 * heads)
+        self.pair = nn.Linear(pair_width + PairMessages.GIVEN, 2 * heads)
         self.to_points = nn.Parameter(torch.randn(vectors, heads * self.points) / vectors**0.5)
         self.point_scale = nn.Parameter(torch.full((heads,), -2.0))
         self.to_values = nn.Parameter(torch.randn(vectors, 2 * vectors) / vectors**0.5)
@@ -93,10 +93,10 @@ class AttentionLayer(AtomUpdate):
         return self.update_atoms(scalars, vectors, scale2, shift2)
 
 
-class DenseConfig(Section):
-    """Dense equivariant attention over all pairs of atoms, for small molecules."""
+class AttentionConfig(Section):
+    """Sizes of networks of these layers."""
 
-    kind: Literal["dense"] = "dense"
+    kind: str
     scalars: int = Field(96, gt=0, description="scalar channels per atom")
     vectors: int = Field(48, gt=0, description="vector channels per atom")
     heads: int = Field(8, gt=0, description="attention heads; divides scalars and vectors")
@@ -108,6 +108,12 @@ class DenseConfig(Section):
         if self.scalars % self.heads or self.vectors % self.heads:
             raise ValueError("heads must divide scalars and vectors")
         return self
+
+
+class DenseConfig(AttentionConfig):
+    """Dense equivariant attention over all pairs of atoms, for small molecules."""
+
+    kind: Literal["dense"] = "dense"
 
 
 class DenseAttention(EquivariantNetwork):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
 
 from molflow.errors import MolflowError
 
 #: Bond-graph distances at or above this one share an embedding ("not connected" included).
 MAX_GRAPH_DISTANCE = 6
+#: Triple product of unit vectors above which an atom is no plane with its neighbours: 0.77 for a
+#: tetrahedron.
+_PYRAMID = 0.4
 
 
 @dataclass(frozen=True)
@@ -25,12 +30,17 @@ class MolecularGraph:
         Atom names; with residue index they identify atoms in messages and checks.
     bonds : tuple of (int, int)
         Pairs of atom indices.
+    hands : tuple of int
+        For each atom the sign of the triple product of the vectors to its first three neighbours in
+        the order of their indices, 0 where it has no lasting hand; empty if nobody looked. Graphs
+        are equal whatever their hands: most networks learn these from the data.
     """
 
     elements: tuple[int, ...]
     residues: tuple[str, ...]
     names: tuple[str, ...]
     bonds: tuple[tuple[int, int], ...]
+    hands: tuple[int, ...] = field(default=(), compare=False)
 
     def __post_init__(self):
         n = len(self.elements)
@@ -48,10 +58,10 @@ class MolecularGraph:
         return len(self.elements)
 
     @classmethod
-    def from_topology(cls, topology) -> MolecularGraph:
-        """Read an `mdtraj.Topology`."""
+    def from_topology(cls, topology, positions: np.ndarray | None = None) -> MolecularGraph:
+        """Read an `mdtraj.Topology`, and the hands from positions, (atoms, 3)."""
         atoms = list(topology.atoms)
-        return cls(
+        graph = cls(
             elements=tuple(atom.element.number if atom.element else 0 for atom in atoms),
             residues=tuple(atom.residue.name for atom in atoms),
             names=tuple(
@@ -61,6 +71,24 @@ class MolecularGraph:
                 sorted((min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds)
             ),
         )
+        return graph if positions is None else graph.seen_in(positions)
+
+    def seen_in(self, positions: np.ndarray) -> MolecularGraph:
+        """Return the graph with the hands that positions, (atoms, 3), show.
+
+        Atoms that are no plane with their neighbours have a lasting hand, but for a nitrogen with
+        three, which turns inside out.
+        """
+        hands = []
+        for atom, around in enumerate(self.neighbours()):
+            inverts = self.elements[atom] == 7 and len(around) == 3
+            if len(around) < 3 or inverts:
+                hands.append(0)
+                continue
+            arms = np.asarray(positions)[sorted(around)[:3]] - np.asarray(positions)[atom]
+            volume = np.linalg.det(arms / np.linalg.norm(arms, axis=1, keepdims=True))
+            hands.append(int(np.sign(volume)) if abs(volume) > _PYRAMID else 0)
+        return replace(self, hands=tuple(hands))
 
     def to_dict(self) -> dict:
         """Return a JSON-ready description."""
@@ -74,6 +102,7 @@ class MolecularGraph:
             residues=tuple(data["residues"]),
             names=tuple(data["names"]),
             bonds=tuple((int(i), int(j)) for i, j in data["bonds"]),
+            hands=tuple(data.get("hands", ())),
         )
 
     def neighbours(self) -> list[list[int]]:

@@ -23,9 +23,13 @@ class EquivariantNetwork(nn.Module, ABC):
     configuration : type[Section]
         The sizes that its constructor takes besides what `build_network` gives, checked and
         described; with a ``kind``, its name in the registry.
+    many : bool
+        Whether its weights belong to no molecule; then it has ``speak_of`` and ``of`` as
+        `SharedAttention` has them.
     """
 
     configuration: ClassVar[type[Section]]
+    many: ClassVar[bool] = False
 
     def forward(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +12,7 @@ from molflow.nn.graph import MAX_GRAPH_DISTANCE, MolecularGraph
 from molflow.nn.vectors import difference_products
 
 
-class PairFeatures(nn.Module):
+class PairMessages(nn.Module, ABC):
     """Invariant features of each pair: distance, noise along the bond, who the two atoms are.
 
     Bonds vary by a hundredth of the size of a molecule, too little for a basis that spans the
@@ -18,20 +20,71 @@ class PairFeatures(nn.Module):
     the data, q = (d − d̄) / sqrt(v² + 2σ²), where 2σ² is the variance that noise of width σ on
     both ends adds, and f = q sqrt(2) σ / sqrt(v² + 2σ²), what the denoiser of an isolated pair
     with Gaussian distances would move it by.
-
-    Parameters
-    ----------
-    graph : MolecularGraph
-    inputs : int
-        Vectors per atom, positions included.
-    width, step_width : int
-        Learned features per pair; features of the step.
-    sigma_max : float
-        The noise on the positions has the width ``sigma_max exp(-s)`` in units of the data.
     """
 
     #: Features that are not learned: q and f.
     GIVEN = 2
+
+    @abstractmethod
+    def forward(self, *arguments) -> Tensor:
+        """Return features of every pair, (batch, atoms, atoms, width + GIVEN)."""
+
+    def make_features(self, inputs: int, width: int, step_width: int, sigma_max: float) -> None:
+        """Make the parameters of `features`.
+
+        Parameters
+        ----------
+        inputs : int
+            Vectors per atom, positions included.
+        width, step_width : int
+            Learned features per pair; features of the step.
+        sigma_max : float
+            The noise on the positions has the width ``sigma_max exp(-s)`` in units of the data.
+        """
+        self.sigma_max = sigma_max
+        self.radial = GaussianBasis(0.0, 5.0, 16)
+        self.geometry = nn.Linear(16 + inputs + self.GIVEN, width)
+        self.step = nn.Linear(step_width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def features(
+        self, vectors: Tensor, step: Tensor, s: Tensor, identity: Tensor, mean: Tensor, sd: Tensor
+    ) -> Tensor:
+        """Return features of every pair.
+
+        Parameters
+        ----------
+        vectors : Tensor, (batch, atoms, 3, inputs)
+            Positions, scaled to unit size, are channel 0.
+        step : Tensor, (batch, step_width)
+        s : Tensor, (batch,)
+            Start of the step, for the noise on the positions.
+        identity : Tensor, (atoms, atoms, width)
+            Who the two atoms are.
+        mean, sd : Tensor, (atoms, atoms)
+            Of their distances in the data.
+        """
+        products = difference_products(vectors)
+        # The offset keeps derivatives finite where atoms coincide.
+        distance = torch.sqrt(products[..., 0].clamp(min=0.0) + 1e-6)
+        along = products / (distance.unsqueeze(-1) + 0.3)
+        sigma = (self.sigma_max * torch.exp(-s)).reshape(-1, 1, 1)
+        given = deviation(distance, mean, sd, sigma)
+        geometry = self.geometry(torch.cat([self.radial(distance), along, given], dim=-1))
+        scale, shift = self.step(step).unsqueeze(1).unsqueeze(1).chunk(2, dim=-1)
+        hidden = nn.functional.silu(torch.addcmul(identity + shift, geometry, 1.0 + scale))
+        return torch.cat([nn.functional.silu(self.out(hidden)), given], dim=-1)
+
+
+class PairFeatures(PairMessages):
+    """Features of the pairs of one molecule, whose atoms have tables of their own.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    inputs, width, step_width, sigma_max
+        See `make_features`.
+    """
 
     mean: Tensor
     sd: Tensor
@@ -42,13 +95,9 @@ class PairFeatures(nn.Module):
     ):
         super().__init__()
         n = graph.n_atoms
-        self.sigma_max = sigma_max
         self.register_buffer("mean", torch.zeros(n, n))
         self.register_buffer("sd", torch.ones(n, n))
-        self.radial = GaussianBasis(0.0, 5.0, 16)
-        self.geometry = nn.Linear(16 + inputs + self.GIVEN, width)
-        self.step = nn.Linear(step_width, 2 * width)
-        self.out = nn.Linear(width, width)
+        self.make_features(inputs, width, step_width, sigma_max)
         self.sender = nn.Parameter(torch.randn(n, width) * 0.1)
         self.receiver = nn.Parameter(torch.randn(n, width) * 0.1)
         self.connection = nn.Embedding(MAX_GRAPH_DISTANCE + 1, width)
@@ -60,35 +109,13 @@ class PairFeatures(nn.Module):
         self.sd.copy_(sd)
 
     def forward(self, vectors: Tensor, step: Tensor, s: Tensor) -> Tensor:
-        """Return features of every pair.
-
-        Parameters
-        ----------
-        vectors : Tensor, (batch, atoms, 3, inputs)
-            Positions, scaled to unit size, are channel 0.
-        step : Tensor, (batch, step_width)
-        s : Tensor, (batch,)
-            Start of the step, for the noise on the positions.
-
-        Returns
-        -------
-        Tensor, (batch, atoms, atoms, width + GIVEN)
-        """
-        products = difference_products(vectors)
-        # The offset keeps derivatives finite where atoms coincide.
-        distance = torch.sqrt(products[..., 0].clamp(min=0.0) + 1e-6)
-        along = products / (distance.unsqueeze(-1) + 0.3)
-        sigma = (self.sigma_max * torch.exp(-s)).reshape(-1, 1, 1)
-        given = deviation(distance, self.mean, self.sd, sigma)
-        geometry = self.geometry(torch.cat([self.radial(distance), along, given], dim=-1))
+        """Return features of every pair, see `features`."""
         identity = (
             self.receiver.unsqueeze(1)
             + self.sender.unsqueeze(0)
             + self.connection(self.graph_distance)
         )
-        scale, shift = self.step(step).unsqueeze(1).unsqueeze(1).chunk(2, dim=-1)
-        hidden = nn.functional.silu(torch.addcmul(identity + shift, geometry, 1.0 + scale))
-        return torch.cat([nn.functional.silu(self.out(hidden)), given], dim=-1)
+        return self.features(vectors, step, s, identity, self.mean, self.sd)
 
 
 def deviation(distance: Tensor, mean: Tensor, sd: Tensor, sigma: Tensor) -> Tensor:

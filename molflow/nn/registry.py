@@ -16,6 +16,7 @@ NETWORKS: Registry[type[EquivariantNetwork]] = Registry(
     "molflow.networks",
     {
         "dense": "molflow.nn.dense_attention:DenseAttention",
+        "shared": "molflow.nn.shared_attention:SharedAttention",
         "sparse": "molflow.nn.sparse_attention:SparseAttention",
         "tensor_product": "molflow.nn.tensor_product:TensorProductNetwork",
     },

@@ -17,7 +17,8 @@ from molflow.systems import load_system
 from molflow.testing import random_rotations
 
 S, T = torch.tensor([0.5, 3.0, 7.0]).double(), torch.tensor([2.0, 3.1, 8.0]).double()
-DIPEPTIDE = MolecularGraph.from_topology(load_system("alanine_dipeptide").topology())
+SYSTEM = load_system("alanine_dipeptide")
+DIPEPTIDE = MolecularGraph.from_topology(SYSTEM.topology(), SYSTEM.start_positions())
 ORDER = 3
 INPUTS = SDE.basis(ORDER).size
 
@@ -25,11 +26,19 @@ INPUTS = SDE.basis(ORDER).size
 def relabel(graph: MolecularGraph, order: list[int]) -> MolecularGraph:
     """Return the graph in which atom order[k] has become atom k."""
     place = {atom: k for k, atom in enumerate(order)}
+
+    def hand(atom: int) -> int:
+        """The same neighbours in another order, whose exchanges change the sign."""
+        around = sorted(graph.neighbours()[atom], key=place.__getitem__)
+        swaps = sum(a > b for k, a in enumerate(around) for b in around[k + 1 :])
+        return graph.hands[atom] * (-1) ** swaps
+
     return MolecularGraph(
         elements=tuple(graph.elements[i] for i in order),
         residues=tuple(graph.residues[i] for i in order),
         names=tuple(graph.names[i] for i in order),
         bonds=tuple(sorted(tuple(sorted((place[i], place[j]))) for i, j in graph.bonds)),
+        hands=tuple(hand(i) for i in order) if graph.hands else (),
     )
 
 
