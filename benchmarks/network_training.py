@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from molflow.analysis.stereo import handedness, stereocentres
 from molflow.data.dataset import TrainingData
+from molflow.data.distances import distance_statistics
 from molflow.files import replacing
 from molflow.maps.denoiser.batches import StepBatches, TimeLaw, scaled_positions
 from molflow.maps.denoiser.clock import StepClock
@@ -37,7 +38,6 @@ from molflow.training.averages import Averages
 from molflow.training.configuration import TrainingConfig
 from molflow.training.fit import Epoch
 from molflow.training.loss_weight import LossWeight
-from molflow.training.run import distance_statistics
 
 SYSTEM = "alanine_dipeptide"
 #: Share of the time after which long steps are trained too, and the rate falls.
@@ -70,9 +70,7 @@ class Step:
         norm = StiffNorm(sde, stiff_pairs(graph), part.stiffness, part.stiff_below)
         self.objective = DenoiserObjective(OBJECTIVES[part.family], norm)
         self.weight = LossWeight(sde.duration, part.least_variance)
-        self.averages = Averages(
-            self.flow_map, kept=config.ema_decay, teacher=config.teacher_decay
-        )
+        self.averages = Averages(self.flow_map, kept=config.ema_decay, teacher=config.teacher_decay)
         self.parameters = [*self.flow_map.parameters(), *self.weight.parameters()]
         self.optimiser = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, betas=(0.9, 0.99)
@@ -123,7 +121,8 @@ def train(
     topology = load_system(SYSTEM).topology()
     graph = MolecularGraph.from_topology(topology)
     pairs = network.measured_pairs().numpy()
-    network.set_statistics(*distance_statistics(data.train[::10] / data.scale, pairs))
+    found = distance_statistics(data.train[::10] / data.scale, pairs)
+    network.set_statistics(*(torch.from_numpy(part).float() for part in found))
     step = Step(network, config, scaled_positions(data.train, data.scale), graph)
     held = scaled_positions(data.validation, data.scale)
     spent, curve = 0.0, []

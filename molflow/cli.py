@@ -15,11 +15,13 @@ from molflow.cli_arguments import (
     CheckpointName,
     Device,
     Farmed,
+    Meant,
     Quiet,
     Seed,
     SystemName,
     Threads,
     jobs_of,
+    open_for,
     whole_numbers,
 )
 from molflow.cli_verb import app, verb
@@ -151,11 +153,21 @@ import molflow.cli_label  # noqa: E402, F401
 @verb
 def train(
     system: SystemName,
-    data: Annotated[Path, typer.Option(help="Training set that molflow prepare wrote.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            help="Training set that molflow prepare wrote. For several systems give it again for "
+            "each, in their order."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the run; resumes what is there.")],
-    overrides: Annotated[
+    others: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="Settings that replace the configuration's."),
+        typer.Argument(
+            metavar="[SYSTEM]... [KEY=VALUE]...",
+            help="More systems, which train one map together; settings that replace the "
+            "configuration's.",
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML file. Default: the system's own configuration.")
@@ -187,7 +199,7 @@ def train(
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train a strong flow map.
+    """Train a strong flow map, of one molecule or of several together.
 
     Can be interrupted: the same command goes on from the last checkpoint.
 
@@ -197,12 +209,14 @@ def train(
     from molflow.training.processes import first_process
     from molflow.training.run import train as run
 
+    words = others or []
+    more = [word for word in words if "=" not in word]
     checkpoint = run(
-        system,
+        [system, *more],
         data,
         out,
         config=config,
-        overrides=tuple(overrides or ()),
+        overrides=[word for word in words if "=" in word],
         start=start,
         compiled=compiled,
         progress=not quiet,
@@ -212,13 +226,15 @@ def train(
     )
     if not first_process():
         return
-    following = load_checkpoint(checkpoint).kind.use
-    typer.echo(f"Checkpoint in {checkpoint}. Next: molflow {following} {checkpoint}")
+    following = load_checkpoint(checkpoint, system=system).kind.use
+    meant = f" --system {system}" if more else ""
+    typer.echo(f"Checkpoint in {checkpoint}. Next: molflow {following} {checkpoint}{meant}")
 
 
 @verb
 def sample(
     checkpoint: CheckpointName,
+    system: Meant = None,
     steps: Annotated[
         int, typer.Option(help="Jumps from noise to molecule: network calls a sample.")
     ] = 4,
@@ -322,12 +338,13 @@ def sample(
     Example: `molflow sample alanine_dipeptide --steps 4 -n 10000 --out ensemble.dcd`
     """
     others: dict[str, object] = {"--refine": refine, "--flow": flow, "--eta": eta is not None}
+    opened = open_for(checkpoint, device, system)
     if weights:
         from molflow.exact.weighted import sample_and_tell
 
         _only("--weights", others | {"--reward": reward})
         told = sample_and_tell(
-            checkpoint,
+            opened,
             n,
             out,
             steps,
@@ -354,7 +371,7 @@ def sample(
 
         _only("--reward", others)
         _, steered = sample_steered(
-            checkpoint, reward, n, out, steps, path_seed=path_seed, device=device,
+            opened, reward, n, out, steps, path_seed=path_seed, device=device,
             progress=not quiet,
         )  # fmt: skip
         typer.echo(f"{n} conformations in {out}, log_weights in the .npz beside it.")
@@ -363,7 +380,7 @@ def sample(
     from molflow.sampling.ensemble import sample as run
 
     run(
-        checkpoint,
+        opened,
         steps=steps,
         n=n,
         out=out,
@@ -394,6 +411,7 @@ from molflow.cli_comparison import compare, conformers, resample  # noqa: E402, 
 @verb
 def check(
     checkpoint: CheckpointName,
+    system: Meant = None,
     steps: Annotated[int, typer.Option(help="Network calls a sample, as for sampling.")] = 4,
     n: Annotated[
         int, typer.Option("--n", "-n", help="Number of samples; it sets the size of all checks.")
@@ -419,7 +437,7 @@ def check(
     from molflow.checking.check import format_findings
 
     result = run(
-        checkpoint,
+        open_for(checkpoint, device, system),
         steps=steps,
         n=n,
         out=out,
@@ -437,6 +455,7 @@ def check(
 def study(
     checkpoint: CheckpointName,
     out: Annotated[Path, typer.Option(help="Folder for table and figure; resumes what is there.")],
+    system: Meant = None,
     steps: Annotated[
         str, typer.Option(metavar="NUMBERS", help="Network calls a sample, separated by commas.")
     ] = "1,2,4,8,16",
@@ -465,7 +484,7 @@ def study(
 
     numbers = whole_numbers(steps, "--steps", "numbers of steps", "1,2,4")
     result = run(
-        checkpoint,
+        open_for(checkpoint, device, system),
         out,
         steps=numbers,
         n=n,

@@ -36,6 +36,15 @@ CheckpointName = Annotated[
         help="A built-in system's name, or the folder of a checkpoint or of a run.",
     ),
 ]
+Meant = Annotated[
+    str | None,
+    typer.Option(
+        "--system",
+        metavar="SYSTEM",
+        help="The molecule, where the map speaks of many: one of those it was trained on or any "
+        "other.",
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Everything random follows from it.")]
 Device = Annotated[
     str,
@@ -59,6 +68,27 @@ Farmed = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+
+
+def open_for(checkpoint: str, device: str, system: str | None):
+    """Return a checkpoint of the molecule that is meant, and say how far that is from the others.
+
+    Raises
+    ------
+    MolflowError
+        If a molecule is named for a map of one.
+    """
+    from molflow.training.checkpoint import open_checkpoint
+
+    opened = open_checkpoint(checkpoint, device, system)
+    if system is not None and opened.bound_to is None:
+        raise MolflowError(
+            f"--system is {system}, but the map of '{checkpoint}' speaks of one molecule, "
+            f"{opened.description['system']}: leave it out."
+        )
+    if opened.bound_to is not None:
+        typer.echo(opened.description["molecule"]["sentence"])
+    return opened
 
 
 def whole_numbers(text: str, option: str, what: str, example: str) -> list[int]:

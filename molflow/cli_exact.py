@@ -11,10 +11,12 @@ from molflow.cli_arguments import (
     CheckpointName,
     Device,
     Farmed,
+    Meant,
     Quiet,
     Seed,
     Threads,
     jobs_of,
+    open_for,
     whole_numbers,
 )
 from molflow.cli_verb import verb
@@ -86,6 +88,7 @@ def estimate(
             "(of gyration).",
         ),
     ],
+    system: Meant = None,
     calls: Annotated[int, typer.Option(help="Network calls in all.")] = 200_000,
     steps: Annotated[
         str, typer.Option(metavar="NUMBERS", help="To choose levels from; the largest is finest.")
@@ -112,7 +115,7 @@ def estimate(
 
     numbers = whole_numbers(steps, "--steps", "numbers of steps", "1,2,4")
     result = run(
-        checkpoint,
+        open_for(checkpoint, device, system),
         name,
         calls=calls,
         out=out,
@@ -180,6 +183,7 @@ def reweight(
         Path,
         typer.Argument(metavar="ENSEMBLE", help="What molflow sample --weights wrote of the map."),
     ],
+    system: Meant = None,
     out: Annotated[
         Path, typer.Option(help="Trajectory to write: .dcd, .h5, .xtc (rounds) or .pdb.")
     ] = Path("reweighted.dcd"),
@@ -211,7 +215,8 @@ def reweight(
     from molflow.exact.reweight import reweight as run
 
     trajectory, found = run(
-        checkpoint, ensemble, out, frames, time, starts, seed, device, jobs, progress=not quiet
-    )
+        open_for(checkpoint, device, system), ensemble, out, frames, time, starts, seed, device,
+        jobs, progress=not quiet,
+    )  # fmt: skip
     typer.echo(f"{trajectory.n_frames} conformations in {out}, log_weights in the .npz beside it.")
     typer.echo(format_reweighted(found["record"]))

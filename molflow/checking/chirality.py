@@ -8,7 +8,6 @@ import numpy as np
 from molflow.analysis.stereo import handedness, stereocentres
 from molflow.checking.finding import INCONCLUSIVE, Finding, judge, share_interval
 from molflow.checking.subject import Subject
-from molflow.training.checkpoint import TOPOLOGY
 
 #: Largest share of samples with a stereocentre of the wrong hand.
 LIMIT = 0.001
@@ -26,7 +25,7 @@ def chirality(subject: Subject) -> Finding:
             "The atoms of this map carry no stereocentre: mirror images cannot be told from right "
             "samples.", None, LIMIT,
         )  # fmt: skip
-    structure = mdtraj.load(str(subject.checkpoint.folder / TOPOLOGY)).xyz
+    structure = mdtraj.load(str(subject.checkpoint.topology_path)).xyz
     right = handedness(structure, centres)[0]
     wrong = int(np.sum((handedness(subject.positions, centres) != right).any(axis=1)))
     n = len(subject.positions)

@@ -93,7 +93,7 @@ class BackwardPieces:
         with torch.no_grad():
             source = origin(pieces.flow, pieces.arrive, y, _TOLERANCE * stop)
             guess = denoised(pieces.flow_map, pieces.flow.times[-1], stop, y)
-        variance = 1.0 + pieces.flow_map.sde.sigma_max**2
+        variance = pieces.flow_map.start_variance
         log_density = log_normal(source.start, variance) - source.arrival.log_determinant
         # As the forward samples have them, after the rounding of the network's numbers.
         ends, guesses = (part.double().cpu().flatten(1).numpy() @ law.basis for part in (y, guess))

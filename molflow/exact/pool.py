@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from molflow.farm import Farm
+from molflow.systems import MolecularSystem
 from molflow.training.checkpoint import Checkpoint, open_checkpoint
 from molflow.workers import number_of_jobs
 
@@ -40,13 +41,17 @@ def pieces_of(
         return
     on_cpu = next(checkpoint.flow_map.parameters()).device.type == "cpu"
     jobs = number_of_jobs(jobs if on_cpu else 1, len(todo))
-    made: Callable[[], Any] = partial(_in_process, make, checkpoint.folder, wanted)
+    made: Callable[[], Any] = partial(
+        _in_process, make, checkpoint.folder, checkpoint.bound_to, wanted
+    )
     if jobs == 1:
         made = partial(make, checkpoint, wanted)  # the checkpoint that is here
     with Farm(made, jobs) as farm:
         yield from farm.each("piece", todo)
 
 
-def _in_process(make: Callable[..., Any], folder: Path, wanted: Any) -> Any:
+def _in_process(
+    make: Callable[..., Any], folder: Path, system: MolecularSystem | None, wanted: Any
+) -> Any:
     torch.set_num_threads(1)
-    return make(open_checkpoint(folder, "cpu"), wanted)
+    return make(open_checkpoint(folder, "cpu", system), wanted)

@@ -30,7 +30,7 @@ from molflow.parts import alone, claim_parts, finished, kept_arrays, write_recor
 from molflow.progress import track
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem, load_system
-from molflow.training.checkpoint import TOPOLOGY, Checkpoint, open_checkpoint
+from molflow.training.checkpoint import Checkpoint, open_checkpoint
 from molflow.trajectories import (
     check_extension,
     check_topology,
@@ -137,7 +137,7 @@ def reweight(
     energies = np.concatenate([forward.energies, *(side.energies for side in sides.values())])
     trajectory = mdtraj.Trajectory(positions, topology, time=np.arange(len(positions), dtype=float))
     if out is not None:
-        write_topology(out, checkpoint.folder / TOPOLOGY)
+        write_topology(out, checkpoint.topology_path)
         write_trajectory(out, positions, topology)
         write_arrays(
             out.with_suffix(".npz"), log_weights=log_weights, energies=energies, log_ratios=ratios

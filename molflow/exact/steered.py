@@ -26,7 +26,7 @@ from molflow.parts import alone, claim_parts, finished, kept_arrays, write_recor
 from molflow.progress import track
 from molflow.sampling.energies import energies_of
 from molflow.seeds import generator
-from molflow.training.checkpoint import TOPOLOGY, Checkpoint, open_checkpoint
+from molflow.training.checkpoint import Checkpoint, open_checkpoint
 from molflow.trajectories import (
     check_extension,
     check_topology,
@@ -43,9 +43,7 @@ FEWEST = 20
 #: More than the starts that a group can have.
 _STARTS = 1_000_000
 #: What the weighted conformations are of.
-STATEMENT = (
-    "the map's own law at these steps times exp(-E/kT): what the map has wrong stays wrong"
-)
+STATEMENT = "the map's own law at these steps times exp(-E/kT): what the map has wrong stays wrong"
 
 
 @alone
@@ -106,9 +104,7 @@ def sample_steered(
     """
     for name, value, least in (("n", n, 2), ("steps", steps, 1), ("moves", moves, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise MolflowError(
-                f"{name} is {value!r}: it must be a whole number, at least {least}."
-            )
+            raise MolflowError(f"{name} is {value!r}: it must be a whole number, at least {least}.")
     checkpoint = open_checkpoint(checkpoint, device)
     checkpoint.check_use("sample")
     function, origin = load_reward(reward) if isinstance(reward, str) else (reward, None)
@@ -171,7 +167,7 @@ def _groups(checkpoint: Checkpoint, reward: Reward, plan: dict, parts, progress)
         return energies
 
     steering = Steering(
-        flow_map, flow_map.clock.grid(plan["steps"]), (1 + flow_map.sde.sigma_max**2) ** 0.5,
+        flow_map, flow_map.clock.grid(plan["steps"]), flow_map.start_variance ** 0.5,
         energy, plan["moves"],
     )  # fmt: skip
     seed, count = plan["path_seed"], -(-plan["n"] // GROUP)
@@ -247,7 +243,7 @@ def _record(checkpoint: Checkpoint, groups: list[dict]) -> dict:
 
 
 def _write(out: Path, checkpoint: Checkpoint, found, plan, record, seconds: float) -> None:
-    write_topology(out, checkpoint.folder / TOPOLOGY)
+    write_topology(out, checkpoint.topology_path)
     write_trajectory(out, found["positions"], checkpoint.topology())
     energies = energies_of(checkpoint, [found["positions"]])
     kept = {name: found[name] for name in ("log_weights", "reward_energies", "ancestors")}

@@ -28,7 +28,7 @@ from molflow.maps.denoiser.probability_flow import flow_times
 from molflow.parts import alone, claim_parts, finished, kept_arrays, write_record
 from molflow.progress import track
 from molflow.systems import MolecularSystem
-from molflow.training.checkpoint import TOPOLOGY, Checkpoint, open_checkpoint
+from molflow.training.checkpoint import Checkpoint, open_checkpoint
 from molflow.trajectories import (
     check_extension,
     check_topology,
@@ -279,7 +279,7 @@ def _record(
 def _write(
     out: Path, checkpoint: Checkpoint, target: MolecularSystem, found, plan, record, seconds: float
 ) -> None:
-    write_topology(out, checkpoint.folder / TOPOLOGY)
+    write_topology(out, checkpoint.topology_path)
     write_trajectory(out, found["positions"], checkpoint.topology())
     kept = ("energies", "log_weights", "log_density", "log_factors")
     write_arrays(out.with_suffix(".npz"), **{name: found[name] for name in kept if name in found})

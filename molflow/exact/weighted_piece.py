@@ -95,7 +95,7 @@ class WeightedPieces:
         with torch.no_grad():
             x = self.starts(numbers)
             arrival = self.arrive(x)
-            variance = 1.0 + self.flow_map.sde.sigma_max**2
+            variance = self.flow_map.start_variance
             log_density = log_normal(x, variance) - arrival.log_determinant
             guess = denoised(
                 self.flow_map, self.flow.times[-1], self.wanted.stop, arrival.positions

@@ -9,10 +9,13 @@ import numpy as np
 
 from molflow.nn.bond_orders import bond_orders
 from molflow.nn.graph import MolecularGraph
-from molflow.nn.neighbourhoods import neighbourhoods, pair_names
+from molflow.nn.neighbourhoods import APART, furthest, neighbourhoods, pair_names
 
-#: Radii of the surroundings that are counted.
-RADIUS = 2
+#: Largest radius of the surroundings that are counted, in bonds.
+RADIUS = 3
+
+
+_UP_TO = ("the kind", *(f"the surroundings up to {k} bonds" for k in range(1, RADIUS + 1)))
 
 
 @dataclass(frozen=True)
@@ -99,18 +102,21 @@ class Chemistry:
         mean, known = np.zeros((n, n)), np.eye(n, dtype=bool)
         # On the diagonal a width that noise of the last step drowns.
         sd = np.full((n, n), 1e-3)
-        furthest = max((int(name) for name in self.distances if name.isdigit()), default=0)
+        last = furthest(self.distances)
         for (i, j), names in pair_names(graph).items():
             name = next((name for name in names if name in self.distances), None)
             if name is not None:
                 row = self.distances[name]
             else:
-                last = self.distances.get(str(furthest), (0.0, 0.0))
-                row = last[0] * (int(names[-1]) / max(furthest, 1)) ** 0.5, last[1]
+                row = self._beyond(names[-1], last)
             mean[i, j], sd[i, j] = row[0], max(row[1], 1e-3)
             mean[j, i], sd[j, i] = mean[i, j], sd[i, j]
             known[i, j] = known[j, i] = name is not None
         return mean, sd, known
+
+    def _beyond(self, name: str, last: int) -> tuple[float, float]:
+        mean, sd = self.distances.get(f"{last}{APART}", (0.0, 0.0))
+        return mean * (furthest([name]) / max(last, 1)) ** 0.5, sd
 
     def spread(self, graph: MolecularGraph) -> float:
         """Return the standard deviation of the centred coordinates, in units of `unit`.
@@ -223,16 +229,16 @@ class Novelty:
             fresh = [graph.names[atom] for atom in atoms if atom not in shown]
             shown.update(atoms)
             if atoms:
-                what = ("kinds of atom", "neighbours of an atom", "surroundings of two bonds")
+                what = _UP_TO[radius]
                 parts.append(
-                    f"the {what[radius]} for {len(atoms)} of {self.n_atoms} atoms"
+                    f"{what} of {len(atoms)} of its {self.n_atoms} atoms"
                     + (f" ({_some(fresh)})" if fresh else "")
                 )
         if self.residues:
             parts.append(f"the residue names {', '.join(self.residues)}")
         if not parts:
-            return "all its bonds and the surroundings of all its atoms up to two bonds were there"
-        return "new in it are " + ", ".join(parts)
+            return f"all its bonds, and {_UP_TO[-1]} of all its atoms, were there"
+        return "new are " + ", ".join(parts)
 
 
 def _some(names: list[str], most: int = 6) -> str:

@@ -92,7 +92,10 @@ class MolecularGraph:
 
     def to_dict(self) -> dict:
         """Return a JSON-ready description."""
-        return asdict(self)
+        described = asdict(self)
+        if not self.hands:
+            del described["hands"]  # of files from before they were looked at
+        return described
 
     @classmethod
     def from_dict(cls, data: dict) -> MolecularGraph:

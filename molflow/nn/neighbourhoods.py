@@ -10,6 +10,8 @@ from molflow.nn.graph import MolecularGraph
 
 #: Pairs up to so many bonds apart are told apart by their surroundings, others by elements alone.
 NEAR = 3
+#: Ends the names that say of a pair only how many bonds apart it is.
+APART = " bonds apart"
 
 
 def neighbourhoods(graph: MolecularGraph, radius: int, hands: bool = True) -> list[list[str]]:
@@ -62,7 +64,7 @@ def pair_names(graph: MolecularGraph) -> dict[tuple[int, int], tuple[str, ...]]:
     n = graph.n_atoms
     kinds, particular = neighbourhoods(graph, 1, hands=False)
     apart = bonds_between(graph)
-    names = {}
+    names: dict[tuple[int, int], tuple[str, ...]] = {}
     for i in range(n):
         for j in range(i + 1, n):
             g = apart[i][j]
@@ -73,11 +75,17 @@ def pair_names(graph: MolecularGraph) -> dict[tuple[int, int], tuple[str, ...]]:
                 ends = sorted((particular[i], particular[j]))
                 first = _short((str(g), *ends, *sorted(between)))
                 second = _short((str(g), *sorted((kinds[i], kinds[j]))))
-                names[i, j] = (first, second, str(g))
+                names[i, j] = (first, second, f"{g}{APART}")
             else:
-                ends = sorted((graph.elements[i], graph.elements[j]))
-                names[i, j] = (f"{g}/{ends[0]}/{ends[1]}", str(g))
+                low, high = sorted((graph.elements[i], graph.elements[j]))
+                names[i, j] = (f"{g}{APART}, {low} and {high}", f"{g}{APART}")
     return names
+
+
+def furthest(names: Iterable[str]) -> int:
+    """Return how many bonds apart are the pairs of the names that say no more, at most."""
+    ends = (name.removesuffix(APART) for name in names if name.endswith(APART))
+    return max(map(int, ends), default=0)
 
 
 def bonds_between(graph: MolecularGraph) -> list[list[int]]:

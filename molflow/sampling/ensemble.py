@@ -23,7 +23,7 @@ from molflow.refinement.refine import outcome, plan_of, walk_of, warn_of
 from molflow.sampling.energies import energies_of, energy_system
 from molflow.sampling.pace import Pace
 from molflow.seeds import derive_seed
-from molflow.training.checkpoint import TOPOLOGY, Checkpoint, open_checkpoint
+from molflow.training.checkpoint import Checkpoint, open_checkpoint
 from molflow.trajectories import (
     check_extension,
     check_topology,
@@ -245,7 +245,7 @@ def _joined(pieces: list[np.ndarray | Path], n: int, at_once: int) -> Iterator[n
 
 
 def _write(out, checkpoint, topology, pieces, n, plan, seconds, walked, slow: str) -> None:
-    write_topology(out, checkpoint.folder / TOPOLOGY)
+    write_topology(out, checkpoint.topology_path)
     at_once, stored = frames_at_once(topology.n_atoms), None
     write_trajectory(out, _joined(pieces, n, at_once), topology)
     digest = sha256_of(out)
@@ -266,6 +266,7 @@ def _write(out, checkpoint, topology, pieces, n, plan, seconds, walked, slow: st
             "system": description["system"],
             "system_path": description.get("system_path"),
             "ensemble_hash": description["ensemble_hash"],
+            **({"molecule": description["molecule"]} if "molecule" in description else {}),
             **({"no_energies": energy_system(description)} if absent else {}),
             **({"energies_left_out": slow} if slow else {}),
             "training_replicas": description["split"]["train"],

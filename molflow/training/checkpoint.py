@@ -28,9 +28,10 @@ from molflow.files import (
 from molflow.flow_map.base import FlowMap
 from molflow.nn.graph import MolecularGraph
 from molflow.nn.registry import network_configuration
-from molflow.systems import built_in_systems, load_system, systems_folder
+from molflow.systems import MolecularSystem, built_in_systems, load_system, systems_folder
 from molflow.training.configuration import TrainingConfig
 from molflow.training.kinds import MAPS, MapKind, map_configuration
+from molflow.training.molecules import of_one
 
 FORMAT_VERSION = 1
 WEIGHTS, DESCRIPTION, TOPOLOGY = "model.safetensors", "model.json", "topology.pdb"
@@ -53,12 +54,15 @@ class Checkpoint:
     residual : object, optional
         What was learned after the weights: of a map of dynamics that was trained along paths under
         the true force its `ResidualNoise`.
+    bound_to : MolecularSystem, optional
+        The molecule that is meant, where the weights speak of many.
     """
 
     flow_map: FlowMap
     description: dict[str, Any]
     folder: Path
     residual: Any = None
+    bound_to: MolecularSystem | None = None
 
     @property
     def scale(self) -> float:
@@ -77,8 +81,9 @@ class Checkpoint:
 
     @property
     def weights_hash(self) -> str:
-        """SHA-256 of the weights file."""
-        return self.description["weights_sha256"]
+        """Names the map: SHA-256 of the weights file, and the molecule if they speak of many."""
+        weights = self.description["weights_sha256"]
+        return weights if self.bound_to is None else f"{weights}-{self.bound_to.ensemble_hash}"
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -96,6 +101,12 @@ class Checkpoint:
         if self.kind.use != verb:
             raise MolflowError(f"the checkpoint '{self.folder}' {self.kind.description}.")
 
+    @property
+    def topology_path(self) -> Path:
+        """PDB of the molecule."""
+        own = self.folder / TOPOLOGY
+        return own if self.bound_to is None else self.bound_to.structure_path
+
     def topology(self):
         """Return the `mdtraj.Topology` of the molecule.
 
@@ -106,27 +117,31 @@ class Checkpoint:
         """
         import mdtraj
 
-        if not (self.folder / TOPOLOGY).is_file():
+        if not self.topology_path.is_file():
             raise MolflowError(f"the checkpoint '{self.folder}' is damaged: it lacks {TOPOLOGY}.")
-        return mdtraj.load_topology(str(self.folder / TOPOLOGY))
+        return mdtraj.load_topology(str(self.topology_path))
 
 
 def save_checkpoint(
     folder: str | Path,
     flow_map: FlowMap,
-    graph: MolecularGraph,
+    graph: MolecularGraph | None,
     config: TrainingConfig,
     description: dict[str, Any],
-    topology_pdb: str,
+    topology_pdb: str | None,
 ) -> None:
-    """Write a checkpoint folder; the description is written last and names the weights' hash."""
+    """Write a checkpoint folder; the description is written last and names the weights' hash.
+
+    Weights that speak of many molecules have neither graph nor topology, and name ``molecules``.
+    """
     folder = writable_folder(folder)
     weights = {
         name: value.detach().cpu().contiguous() for name, value in flow_map.state_dict().items()
     }
     with replacing(folder / WEIGHTS) as temporary:
         temporary.write_bytes(save(weights))
-    write_text(folder / TOPOLOGY, topology_pdb)
+    if topology_pdb is not None:
+        write_text(folder / TOPOLOGY, topology_pdb)
     versions = {
         "molflow": molflow.__version__,
         "torch": torch.__version__,
@@ -140,7 +155,7 @@ def save_checkpoint(
             "format_version": FORMAT_VERSION,
             **description,
             **config.kind.describe(flow_map),
-            "graph": graph.to_dict(),
+            **({} if graph is None else {"graph": graph.to_dict()}),
             "configuration": config.model_dump(),
             "parameters": sum(value.numel() for value in flow_map.parameters()),
             "weights_sha256": sha256_of(folder / WEIGHTS),
@@ -189,7 +204,9 @@ def _variant(folder: str) -> str:
 
 
 def open_checkpoint(
-    checkpoint: str | Path | Checkpoint, device: str | torch.device | None = None
+    checkpoint: str | Path | Checkpoint,
+    device: str | torch.device | None = None,
+    system: str | Path | MolecularSystem | None = None,
 ) -> Checkpoint:
     """Return a checkpoint by built-in name or path, or a loaded one, with its map on a device.
 
@@ -200,6 +217,8 @@ def open_checkpoint(
     device : str or torch.device, optional
         See `molflow.devices.find_device`. By default a loaded one stays where it is, and others go
         to a GPU if there is one.
+    system : str, Path or MolecularSystem, optional
+        See `load_checkpoint`; a loaded one is of its molecule already.
 
     Raises
     ------
@@ -207,7 +226,8 @@ def open_checkpoint(
         As `load_checkpoint` and `find_device` do.
     """
     if not isinstance(checkpoint, Checkpoint):
-        return load_checkpoint(checkpoint, find_device("auto" if device is None else device))
+        place = find_device("auto" if device is None else device)
+        return load_checkpoint(checkpoint, place, system)
     wanted = checkpoint.device if device is None else find_device(device)
     if wanted in (checkpoint.device, torch.device(checkpoint.device.type)):
         return checkpoint
@@ -215,16 +235,32 @@ def open_checkpoint(
 
 
 @reader
-def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
+def load_checkpoint(
+    name: str | Path,
+    device: str | torch.device = "cpu",
+    system: str | Path | MolecularSystem | None = None,
+) -> Checkpoint:
     """Load a checkpoint by built-in name or path.
+
+    Parameters
+    ----------
+    name : str or Path
+    device : str or torch.device
+    system : str, Path or MolecularSystem, optional
+        The molecule that is meant, trained on or not, where the checkpoint speaks of many; one that
+        speaks of a single molecule goes by its own.
 
     Raises
     ------
     MolflowError
-        If it is missing, damaged, or of a later format.
+        If it is missing, damaged, or of a later format, or speaks of many molecules and none is
+        named.
     """
     folder = find_checkpoint(name)
-    description = read_json(folder / DESCRIPTION)
+    description, meant = read_json(folder / DESCRIPTION), None
+    if isinstance(description, dict) and "molecules" in description:
+        meant = _meant(description, folder, system)
+        description = of_one(description, folder, meant)
     try:
         if description["format_version"] > FORMAT_VERSION:
             raise MolflowError(
@@ -257,4 +293,16 @@ def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Che
             f"the weights of the checkpoint '{folder}' cannot be read: {error}"
         ) from error
     flow_map = flow_map.eval().requires_grad_(False).to(device)
-    return Checkpoint(flow_map, description, folder, kind.residual(folder, description))
+    return Checkpoint(flow_map, description, folder, kind.residual(folder, description), meant)
+
+
+def _meant(
+    description: dict, folder: Path, system: str | Path | MolecularSystem | None
+) -> MolecularSystem:
+    if system is None:
+        names = ", ".join(one["system"] for one in description["molecules"])
+        raise MolflowError(
+            f"the checkpoint '{folder}' speaks of many molecules: name one as the system "
+            f"(--system), of those it was trained on ({names}) or any other with all its atoms."
+        )
+    return system if isinstance(system, MolecularSystem) else load_system(system)

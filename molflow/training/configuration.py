@@ -97,9 +97,13 @@ class TrainingConfig(Optimisation):
 
 
 def load_configuration(
-    files: Sequence[str | Path] = (), overrides: Sequence[str] = ()
+    files: Sequence[str | Path] = (),
+    overrides: Sequence[str] = (),
+    defaults: dict[str, Any] | None = None,
 ) -> TrainingConfig:
     """Merge defaults, YAML files and ``key=value`` words, later ones winning.
+
+    `defaults` replace those of the sections that they name.
 
     What names the kind of the network or the map (``network.kind``, ``map.kind``) replaces all that
     was said of it before: sizes of one kind mean nothing for another.
@@ -110,7 +114,8 @@ def load_configuration(
         If a file cannot be read, a key is unknown or a value is not allowed.
     """
     try:
-        layers: list[Any] = [OmegaConf.create(read_yaml(path)) for path in files]
+        layers: list[Any] = [OmegaConf.create(defaults or {})]
+        layers += [OmegaConf.create(read_yaml(path)) for path in files]
         layers.append(OmegaConf.from_dotlist(list(overrides)))
         for k, layer in enumerate(layers):
             for section in ("network", "map"):

@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 
 from molflow.data.dataset import TrainingData, load_training_data
-from molflow.nn.graph import MolecularGraph
 from molflow.systems import MolecularSystem
 from molflow.training.configuration import load_configuration
 from molflow.training.fit import Epoch
 from molflow.training.kinds import Material, build_flow_map
+from molflow.training.molecules import graph_of
 from molflow.training.surroundings import seeded
 
 
@@ -88,8 +88,7 @@ def training_steps(
     """
     settings = load_configuration((), overrides)
     training = data if isinstance(data, TrainingData) else load_training_data(data)
-    topology = system.topology()
-    graph = MolecularGraph.from_topology(topology)
+    topology, graph = system.topology(), graph_of(system)
     recipe = settings.kind.recipe(Material(system, topology, graph, training, settings, None))
     with seeded(settings.seed):
         flow_map = build_flow_map(graph, settings.network, settings.map, recipe.known)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from molflow.data.dataset import TrainingData
+from molflow.errors import MolflowError
 from molflow.flow_map.base import FlowMap
 from molflow.nn.graph import MolecularGraph
 from molflow.objectives.residuals import Objective
@@ -36,6 +38,8 @@ class Material:
     settings : TrainingConfig
     frozen : FlowMap, optional
         The map that the run starts from, where the objective has one that stays as its teacher.
+    known : object
+        What the map that the run starts from knows besides its weights, see `MapKind.known`.
     """
 
     system: MolecularSystem
@@ -44,6 +48,7 @@ class Material:
     data: TrainingData
     settings: TrainingConfig
     frozen: FlowMap | None = None
+    known: Any = None
 
 
 @dataclass(frozen=True)
@@ -85,10 +90,13 @@ class Recipe(ABC, Generic[M]):
         What the map knows besides its weights, for `MapKind.build`; often nothing.
     data_hash : str
         Names all data that decide the weights.
+    scale : float, optional
+        nm, the unit of length of the map; by default the spread of the data.
     """
 
     known: Any = None
     data_hash: str
+    scale: float | None = None
 
     @abstractmethod
     def ingredients(self, flow_map: M) -> Ingredients:
@@ -156,6 +164,19 @@ class MapKind(ABC):
         MolflowError
             If the data lack what such a map needs.
         """
+
+    def recipe_of_many(self, materials: Sequence[Material]) -> Recipe[Any]:
+        """Return how data of several molecules train one map; its `known` fits the first.
+
+        Raises
+        ------
+        MolflowError
+            If the data lack what such a map needs, or such maps are of one molecule.
+        """
+        raise MolflowError(
+            f"{len(materials)} systems are given, and a map that {self.description} learns one: "
+            "give one system."
+        )
 
     def check(self, settings: TrainingConfig) -> None:  # noqa: B027
         """Raise ValueError if parts of a configuration do not go together."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from molflow.data.dataset import TrainingData, load_training_data
+from molflow.data.distances import distance_statistics
 from molflow.devices import find_device
 from molflow.errors import MolflowError
 from molflow.files import writable_folder
@@ -27,6 +29,7 @@ from molflow.training.configuration import TrainingConfig, load_configuration
 from molflow.training.fit import fit
 from molflow.training.kinds import Material, build_flow_map, map_configuration
 from molflow.training.loss_weight import LossWeight
+from molflow.training.molecules import check_together, describe, graph_of
 from molflow.training.processes import find_processes, first_process
 from molflow.training.run_folder import claim
 from molflow.training.surroundings import seeded
@@ -35,8 +38,8 @@ from molflow.trajectories import write_trajectory
 
 @alone_with(folders=("out",), together=True)
 def train(
-    system: str | MolecularSystem,
-    data: str | Path,
+    system: str | MolecularSystem | Sequence[str | MolecularSystem],
+    data: str | Path | Sequence[str | Path],
     out: str | Path,
     config: str | Path | None = None,
     overrides: Sequence[str] = (),
@@ -51,19 +54,21 @@ def train(
 
     Parameters
     ----------
-    system : str or MolecularSystem
-        Built-in name, with ``:selection`` for a coarse one, or a path.
-    data : path
-        Folder written by `molflow.prepare`.
+    system : str or MolecularSystem, or a sequence of them
+        Built-in name, with ``:selection`` for a coarse one, or a path. Several, all with all their
+        atoms, train one map, whose network is ``shared``; it speaks of other molecules too.
+    data : path, or a sequence of paths
+        Folder written by `molflow.prepare`, for each system one.
     out : path
         Run folder: ``config.yaml``, ``metrics.csv``, TensorBoard events, ``checkpoint/``.
     config : path, optional
-        YAML file; by default the one that comes with the system, if any.
+        YAML file; by default the one that comes with the system, if any, none for several.
     overrides : sequence of str
         ``key=value`` words, such as ``steps=20000`` or ``network.layers=6``.
     start : str or Path, optional
         Checkpoint whose weights the run starts from, instead of random ones: a built-in name or a
-        path. Its network, and the number of coefficients, must be those of the configuration.
+        path. Its network, and the number of coefficients, must be those of the configuration. Of
+        one that speaks of many molecules, where nothing else is said, they are.
     compiled : bool
         Whether `torch.compile` makes machine code of the network first: some minutes, and
         faster steps after it. Needs a C++ compiler. Rounding, and so the weights in their last
@@ -88,35 +93,55 @@ def train(
     """
     place = find_device("auto" if device is None else device)
     find_processes(devices, nodes, place)
-    system = system if isinstance(system, MolecularSystem) else load_system(system)
-    settings = load_configuration(_configuration_files(system, config), overrides)
-    training = load_training_data(data)
-    _check_match(system, training)
-    origin = None if start is None else load_checkpoint(start)
-    topology = system.topology()
-    graph = MolecularGraph.from_topology(topology)
+    systems, folders = _several(system, MolecularSystem), _several(data, Path)
+    systems = [one if isinstance(one, MolecularSystem) else load_system(one) for one in systems]
+    if len(systems) != len(folders):
+        raise MolflowError(
+            f"{len(systems)} systems and {len(folders)} folders of data are given: give one folder "
+            "for each system, in the same order."
+        )
+    many, first = len(systems) > 1, systems[0]
+    if many:
+        check_together(systems)
+        if compiled:
+            raise MolflowError(
+                f"--compile is given with {len(systems)} systems, and is for one: leave it out."
+            )
+    origin = None if start is None else load_checkpoint(start, system=first)
+    settings = load_configuration(
+        _configuration_files(systems, config), overrides, _defaults(many, origin)
+    )
+    trainings = [load_training_data(folder) for folder in folders]
+    for one, training in zip(systems, trainings, strict=True):
+        _check_match(one, training)
+    graphs = [graph_of(one) for one in systems]
     family = OBJECTIVES[settings.objective.family]
     if origin is not None:
-        _check_start(origin, graph, settings)
+        _check_start(origin, graphs[0], settings)
     elif START in family.needs:
         raise MolflowError(
             f"objective.family = {settings.objective.family} has a map that stays as its teacher: "
             "name its checkpoint as start (--start)."
         )
     frozen = origin.flow_map if origin is not None and START in family.needs else None
-    recipe = settings.kind.recipe(
-        Material(system, topology, graph, training, settings, frozen)
-    )
+    known = None if origin is None else settings.kind.known(origin.description)
+    materials = [
+        Material(one, one.topology(), graph, training, settings, frozen, known)
+        for one, graph, training in zip(systems, graphs, trainings, strict=True)
+    ]
+    kind = settings.kind
+    recipe = kind.recipe_of_many(materials) if many else kind.recipe(materials[0])
     out = writable_folder(out)
     claim(out, settings, recipe.data_hash, None if origin is None else origin.weights_hash)
     with seeded(derive_seed(settings.seed, "weights")):
-        flow_map = build_flow_map(graph, settings.network, settings.map, recipe.known)
+        flow_map = build_flow_map(graphs[0], settings.network, settings.map, recipe.known)
         ingredients = recipe.ingredients(flow_map)
         weight = LossWeight(ingredients.clock, settings.objective.least_variance)
     if origin is None:
         network: Any = flow_map.network
-        pairs = network.measured_pairs().numpy()
-        network.set_statistics(*distance_statistics(training.train / training.scale, pairs))
+        pairs, scale = network.measured_pairs().numpy(), trainings[0].scale
+        found = distance_statistics(trainings[0].train / scale, pairs)
+        network.set_statistics(*(torch.from_numpy(part).float() for part in found))
     else:
         _start_from(flow_map, origin)
     if compiled and ingredients.derivatives:
@@ -124,10 +149,15 @@ def train(
             f"{ingredients.derivatives} needs derivatives that a compiled network does not have: "
             "set it to 0, or train without --compile."
         )
-    pdb = system_pdb(topology, training.train[0])
+    pdb = None if many else system_pdb(materials[0].topology, trainings[0].train[0])
 
     def write(trained: FlowMap, step: int, rows: list[dict]) -> None:
-        description = _description(system, training, step, rows, origin)
+        description = {
+            **_of_molecules(materials),
+            "scale_nm": recipe.scale or trainings[0].scale,
+            "record": _record(trainings, step, rows, origin),
+        }
+        graph = None if many else graphs[0]
         save_checkpoint(out / "checkpoint", trained, graph, settings, description, pdb)
 
     fit(
@@ -149,32 +179,9 @@ def train(
         progress=progress,
     )
     if first_process():
-        recipe.finish(out / "checkpoint", load_checkpoint(out / "checkpoint").flow_map)
+        made = load_checkpoint(out / "checkpoint", system=first)
+        recipe.finish(out / "checkpoint", made.flow_map)
     return out / "checkpoint"
-
-
-def distance_statistics(
-    positions: np.ndarray, pairs: np.ndarray
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return mean and standard deviation of the distances of pairs of atoms, each (pairs,).
-
-    Parameters
-    ----------
-    positions : ndarray, (frames, atoms, 3)
-        At unit scale.
-    pairs : ndarray, (pairs, 2), int
-    """
-    total, square = 0.0, 0.0
-    at_once = max(1, 500_000 // max(1, len(pairs)))
-    for first in range(0, len(positions), at_once):
-        frame = positions[first : first + at_once]
-        difference = frame[:, pairs[:, 0]] - frame[:, pairs[:, 1]]
-        distance = np.linalg.norm(difference, axis=-1).astype(np.float64)
-        total, square = total + distance.sum(0), square + (distance**2).sum(0)
-    mean = total / len(positions)
-    variance = np.maximum(square / len(positions) - mean**2, 0.0)
-    # On the diagonal, and for rigid pairs, a width that noise of the last step drowns.
-    return torch.from_numpy(mean).float(), torch.from_numpy(np.sqrt(variance + 1e-6)).float()
 
 
 def _check_start(origin: Checkpoint, graph: MolecularGraph, settings: TrainingConfig) -> None:
@@ -217,9 +224,26 @@ def _start_from(flow_map: FlowMap, origin: Checkpoint) -> None:
 _FEATURES = "features of an increment (map.order, and one more unless map.eta is 0)"
 
 
-def _configuration_files(system: MolecularSystem, config: str | Path | None) -> list[Path]:
+def _several(given: Any, single: type) -> list:
+    return [given] if isinstance(given, str | single) else list(given)
+
+
+def _defaults(many: bool, origin: Checkpoint | None) -> dict[str, Any]:
+    """Return network and map of a start that speaks of many, and the network that several need."""
+    if origin is not None and origin.bound_to is not None:
+        stored = origin.description["configuration"]
+        return {name: stored[name] for name in ("network", "map")}
+    return {"network": {"kind": "shared"}} if many else {}
+
+
+def _configuration_files(
+    systems: Sequence[MolecularSystem], config: str | Path | None
+) -> list[Path]:
     if config is not None:
         return [Path(config)]
+    if len(systems) > 1:
+        return []
+    system = systems[0]
     name = f"training-{system.variant}.yaml" if system.variant else "training.yaml"
     return [path for path in (system.folder / name,) if path.is_file()]
 
@@ -239,31 +263,38 @@ def _check_match(system: MolecularSystem, training: TrainingData) -> None:
         )
 
 
-def _description(
-    system: MolecularSystem,
-    training: TrainingData,
-    step: int,
-    rows: list[dict],
-    origin: Checkpoint | None,
+def _of_molecules(materials: Sequence[Material]) -> dict[str, Any]:
+    """Return what a checkpoint says of its molecule, or of its many."""
+    if len(materials) == 1:
+        (material,) = materials
+        manifest = material.data.manifest
+        named = {name: manifest[name] for name in ("data_hash", "split")}
+        return {**material.system.record, **named}
+    systems, data, graphs = zip(
+        *((each.system, each.data, each.graph) for each in materials), strict=True
+    )
+    hashes = "-".join(each.manifest["data_hash"] for each in data)
+    return {
+        "system": ", ".join(system.label for system in systems),
+        "data_hash": hashlib.sha256(hashes.encode()).hexdigest(),
+        "molecules": describe(systems, data, graphs),
+    }
+
+
+def _record(
+    trainings: Sequence[TrainingData], step: int, rows: list[dict], origin: Checkpoint | None
 ) -> dict:
-    manifest = training.manifest
     started = None
     if origin is not None:
         before = {k: v for k, v in origin.description["record"].items() if k != "curves"}
         started = {"weights_sha256": origin.weights_hash, "record": before}
     return {
-        **system.record,
-        "data_hash": manifest["data_hash"],
-        "split": manifest["split"],
-        "scale_nm": manifest["scale"],
-        "record": {
-            "steps": step,
-            "frames": len(training.train),
-            "seconds": round(sum(row["seconds"] for row in rows)),
-            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-            "curves": rows[:: max(1, len(rows) // 100)],
-            "start": started,
-        },
+        "steps": step,
+        "frames": sum(len(training.train) for training in trainings),
+        "seconds": round(sum(row["seconds"] for row in rows)),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "curves": rows[:: max(1, len(rows) // 100)],
+        "start": started,
     }
 
 

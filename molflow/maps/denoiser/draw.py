@@ -26,7 +26,7 @@ def start_positions(flow_map: DenoiserFlowMap, count: int, n_atoms: int, seed: i
     """Draw the state at the start of the clock, shape (count, atoms, 3), centred.
 
     At σ_max the marginal law of x₀ + σ n is a Gaussian whose variance is that of the noise plus
-    that of the data, which have unit standard deviation.
+    that of the data.
 
     torch's generator takes the lowest 32 bits of a seed, so that among a million samples two blocks
     begin alike with a chance of 3 %; their Brownian paths, which take all bits, differ even then.
@@ -34,7 +34,7 @@ def start_positions(flow_map: DenoiserFlowMap, count: int, n_atoms: int, seed: i
     """
     generator = torch.Generator().manual_seed(derive_seed(seed, "start"))
     normal = centre(torch.randn(count, n_atoms, 3, generator=generator))
-    return math.sqrt(1.0 + flow_map.sde.sigma_max**2) * normal
+    return math.sqrt(flow_map.start_variance) * normal
 
 
 class BlockPaths:

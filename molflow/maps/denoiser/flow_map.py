@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from molflow.errors import MolflowError
 from molflow.flow_map.base import FlowMap
 from molflow.flow_map.centring import centre
 from molflow.maps.denoiser.clock import StepClock
+from molflow.nn.chemistry import Chemistry
 from molflow.sde.reverse_diffusion import ReverseDiffusion
 
 
@@ -21,12 +23,13 @@ class DenoiserFlowMap(FlowMap):
     weighted mean of the denoiser E[x₀ | x_u] along the path from s to t. With the positions at
     unit standard deviation, D̄ is assembled as
 
-        D̄ = c_skip x + c_out F,   c_skip = 1/(1 + σ²),   c_out = σ/sqrt(1 + σ²),   σ = σ(s),
+        D̄ = c_skip x + c_out F,   c_skip = v²/(v² + σ²),   c_out = vσ/sqrt(v² + σ²),   σ = σ(s),
 
-    (Karras et al. 2022, arXiv 2206.00364, eq. 7), so that F is of unit size at every noise level.
-    F = 0 at initialisation. The network sees the whitened features of the increment multiplied by
-    sqrt(1 − exp(−2h)): none of them when the step has no length, or when η = 0, whose probability
-    flow does not depend on the path.
+    (Karras et al. 2022, arXiv 2206.00364, eq. 7), v = 1, so that F is of unit size at every noise
+    level, and F = 0 at initialisation. In a network of many molecules lengths have one unit for
+    all, so that a bond is a bond, and v is the spread of each. The network sees the whitened
+    features of the increment multiplied by sqrt(1 − exp(−2h)): none of them when the step has no
+    length, or when η = 0, whose probability flow does not depend on the path.
 
     Parameters
     ----------
@@ -41,6 +44,10 @@ class DenoiserFlowMap(FlowMap):
         The network is told η as well, and has learned it in this range; see `at`. What it sees of
         a path is then multiplied by 2η/(η + η₀), η₀ being that of `sde`: nothing at η = 0, where
         D̄ does not depend on the path, and at η₀ what a map without this input sees.
+    spread : float
+        v, the standard deviation of the positions.
+    chemistry : Chemistry, optional
+        What the network has seen of molecules, where it is one of many.
     """
 
     sde: ReverseDiffusion
@@ -53,12 +60,36 @@ class DenoiserFlowMap(FlowMap):
         order: int,
         clock: StepClock | None = None,
         etas: tuple[float, float] | None = None,
+        spread: float = 1.0,
+        chemistry: Chemistry | None = None,
     ):
         super().__init__()
         self.network, self.sde = network, sde
         self.clock = StepClock(sde.duration) if clock is None else clock
         self.basis = sde.basis(order)
         self.etas, self._own_eta = etas, sde.eta
+        self.spread, self.chemistry = spread, chemistry
+
+    @property
+    def start_variance(self) -> float:
+        """The variance of a coordinate where the clock starts: of the data and of the noise."""
+        return self.spread**2 + self.sde.sigma_max**2
+
+    def of_molecule(self, k: int, spread: float, named: bool) -> DenoiserFlowMap:
+        """Return the map of one of the molecules of its network, with the same weights.
+
+        `named` says whether the network is told the names of residues.
+        """
+        network: Any = self.network
+        return self._with(network.of(k, named), self.sde, spread)
+
+    def _with(
+        self, network: nn.Module, sde: ReverseDiffusion, spread: float
+    ) -> DenoiserFlowMap:
+        order, chemistry = self.basis.order, self.chemistry
+        other = DenoiserFlowMap(network, sde, order, self.clock, self.etas, spread, chemistry)
+        other._own_eta = self._own_eta
+        return other.train(self.training)
 
     def at(self, eta: float) -> DenoiserFlowMap:
         """Return the map of the same network at another η.
@@ -77,15 +108,14 @@ class DenoiserFlowMap(FlowMap):
             raise MolflowError(
                 f"eta is {eta!r}, and the map has learned {knows} in training changes that."
             )
-        order, sde = self.basis.order, dataclasses.replace(self.sde, eta=float(eta))
-        other = DenoiserFlowMap(self.network, sde, order, self.clock, self.etas)
-        other._own_eta = self._own_eta
-        return other.train(self.training)
+        sde = dataclasses.replace(self.sde, eta=float(eta))
+        return self._with(self.network, sde, self.spread)
 
     def mean(self, s: Tensor, t: Tensor, x: Tensor, whitened: Tensor) -> Tensor:
         """Return D̄ of shape (batch, atoms, 3) for a centred state x at s."""
         sigma = self.sde.sigma(s).reshape(-1, 1, 1)
         scale = torch.rsqrt(1.0 + sigma.square())
+        within = torch.rsqrt(self.spread**2 + sigma.square())
         visible = torch.sqrt(-torch.expm1(-2.0 * (t - s))).reshape(-1, 1, 1, 1)
         eta = self.sde.eta
         if not eta:
@@ -97,9 +127,10 @@ class DenoiserFlowMap(FlowMap):
             if not eta:  # The basis has no exponential feature, the network a place for it.
                 seen = nn.functional.pad(seen, (0, 1))
             out = self.network(scale * x, seen, s, t, torch.full_like(s, eta))
-        return centre(scale.square() * x + sigma * scale * out)
+        skip = self.spread**2 * within.square()
+        return centre(skip * x + self.spread * sigma * within * out)
 
     def unit(self, s: Tensor) -> Tensor:
         """Return c_out(s), (batch,)."""
         sigma = self.sde.sigma(s)
-        return sigma * torch.rsqrt(1.0 + sigma.square())
+        return self.spread * sigma * torch.rsqrt(self.spread**2 + sigma.square())

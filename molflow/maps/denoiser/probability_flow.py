@@ -84,7 +84,8 @@ class ProbabilityFlow:
             The state at the last time, and the derivatives of it along the directions: all that
             the flow does besides the network is linear.
         """
-        seen = rows / (1.0 + self._sigma(self.times[0]) ** 2)
+        spread = self.flow_map.spread**2
+        seen = spread * rows / (spread + self._sigma(self.times[0]) ** 2)
         if self._asks_first:
             start = self._time(self.times[0], rows)
             seen = mean(start, start, rows, rows.new_zeros(*rows.shape, self.flow_map.basis.size))

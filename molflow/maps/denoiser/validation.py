@@ -70,9 +70,7 @@ class EnsembleScore:
         elif self.distances is not None:
             off = wasserstein_1d(_distances(positions, self.pairs), self.distances, 1)
             scores["distance_w1"] = float(off.mean()) if len(off) else 0.0
-        sides = [
-            (torsions[:, list(pair)], self.torsions[:, list(pair)]) for pair in self.residues
-        ]
+        sides = [(torsions[:, list(pair)], self.torsions[:, list(pair)]) for pair in self.residues]
         if sides and len(torsions):
             scores["fes_rmse"] = float(np.mean([fes_rmse(*side) for side in sides]))
         if len(sides) == 1 and len(torsions):
@@ -93,10 +91,12 @@ class SampleScores:
     ----------
     material : Material
         Of a run with validation frames.
+    scale : float
+        nm, the unit of length of the map.
     """
 
-    def __init__(self, material: Material):
-        self.material = material
+    def __init__(self, material: Material, scale: float):
+        self.material, self.scale = material, scale
         frames, weights = material.data.validation, material.data.validation_log_weights
         if weights is not None:
             frames = frames[systematic(normalised(weights), len(frames), 0.5)]
@@ -109,6 +109,6 @@ class SampleScores:
         seed, atoms = derive_seed(settings.seed, "validation"), self.material.topology.n_atoms
         for nfe in settings.validation_nfe:
             drawn = draw(flow_map, settings.validation_samples, nfe, seed, atoms)
-            scores = self.score(self.material.data.scale * drawn.numpy())
+            scores = self.score(self.scale * drawn.numpy())
             found |= {f"{name}@{nfe}": float(value) for name, value in scores.items()}
         return found
