@@ -41,6 +41,7 @@ from .setup.init import init as init
 from .slow_motions import kinetics as kinetics
 from .step_study.study import study as study
 from .systems import load_system as load_system
+from .training.checkpoint import load_checkpoint as load_checkpoint
 from .training.fit import Epoch as Epoch
 from .training.fit import fit as fit
 from .training.optimisation import Optimisation as Optimisation

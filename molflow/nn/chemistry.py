@@ -105,10 +105,7 @@ class Chemistry:
         last = furthest(self.distances)
         for (i, j), names in pair_names(graph).items():
             name = next((name for name in names if name in self.distances), None)
-            if name is not None:
-                row = self.distances[name]
-            else:
-                row = self._beyond(names[-1], last)
+            row = self._beyond(names[-1], last) if name is None else self.distances[name]
             mean[i, j], sd[i, j] = row[0], max(row[1], 1e-3)
             mean[j, i], sd[j, i] = mean[i, j], sd[i, j]
             known[i, j] = known[j, i] = name is not None
@@ -128,10 +125,6 @@ class Chemistry:
         np.fill_diagonal(sd, 0.0)
         squares = float((mean**2 + sd**2).sum()) / (2.0 * graph.n_atoms**2)
         return float(np.sqrt(squares / 3.0))
-
-    def named(self, graph: MolecularGraph) -> bool:
-        """Return whether all residues of a molecule have been seen."""
-        return self.residues.issuperset(graph.residues)
 
     def new_in(self, graph: MolecularGraph) -> Novelty:
         """Return what of a molecule has not been seen."""

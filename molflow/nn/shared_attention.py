@@ -141,6 +141,8 @@ class SharedAttention(EquivariantNetwork):
         Width of the noise on the positions at time 0 in units of the data.
     outputs : int
         Vectors returned for each atom.
+    setting : bool
+        Whether steps have a number from 0 to 1 besides, see `StepEmbedding`.
     """
 
     configuration = SharedConfig
@@ -159,9 +161,10 @@ class SharedAttention(EquivariantNetwork):
         rounds: int = 3,
         sigma_max: float = 10.0,
         outputs: int = 1,
+        setting: bool = False,
     ):
         super().__init__()
-        self.step = StepEmbedding(duration, 64)
+        self.step = StepEmbedding(duration, 64, setting=setting)
         self.atoms = AtomEncoder(scalars, rounds)
         self.first = nn.Parameter(torch.randn(1 + inputs, vectors) / (1 + inputs) ** 0.5)
         self.first_step = nn.Linear(64, (1 + inputs) + vectors)
@@ -205,16 +208,27 @@ class SharedAttention(EquivariantNetwork):
         """Do nothing, see `measured_pairs`."""
 
     def vectors_and_scalars(
-        self, positions: Tensor, noise: Tensor, s: Tensor, t: Tensor
+        self,
+        positions: Tensor,
+        noise: Tensor,
+        s: Tensor,
+        t: Tensor,
+        setting: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return a vector and features for each atom of the first molecule."""
-        return self.of_molecule(self.molecule(), positions, noise, s, t)
+        return self.of_molecule(self.molecule(), positions, noise, s, t, setting)
 
     def of_molecule(
-        self, molecule: Conditions, positions: Tensor, noise: Tensor, s: Tensor, t: Tensor
+        self,
+        molecule: Conditions,
+        positions: Tensor,
+        noise: Tensor,
+        s: Tensor,
+        t: Tensor,
+        setting: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return a vector and features for each atom of a molecule, as `vectors_and_scalars`."""
-        step = self.step(s, t)
+        step = self.step(s, t, setting)
         inputs = torch.cat([positions.unsqueeze(-1), noise], dim=-1)
         k = inputs.shape[-1]
         scale_in, scale_out = (
@@ -248,7 +262,14 @@ class OneOfMany(nn.Module):
         super().__init__()
         self.network, self.k, self.named = network, k, named
 
-    def forward(self, positions: Tensor, noise: Tensor, s: Tensor, t: Tensor) -> Tensor:
+    def forward(
+        self,
+        positions: Tensor,
+        noise: Tensor,
+        s: Tensor,
+        t: Tensor,
+        setting: Tensor | None = None,
+    ) -> Tensor:
         """Return the vectors alone; shapes as in `EquivariantNetwork`."""
         molecule = self.network.molecule(self.k, self.named)
-        return self.network.of_molecule(molecule, positions, noise, s, t)[0]
+        return self.network.of_molecule(molecule, positions, noise, s, t, setting)[0]

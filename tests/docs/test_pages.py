@@ -11,6 +11,7 @@ import pytest
 import typer.main
 
 from molflow.cli import app
+from molflow.cli_training import told_apart
 from molflow.errors import MolflowError
 from molflow.training.configuration import load_configuration
 
@@ -53,7 +54,9 @@ def parse(words):
         given = verb.make_context(name, rest, parent=context).params
         if name == "train":
             files = [ROOT / given["config"]] if given["config"] else []
-            load_configuration([f for f in files if f.exists()], given["overrides"] or ())
+            more, overrides = told_apart(given["words"])
+            load_configuration([f for f in files if f.exists()], overrides)
+            assert len(given["data"]) == 1 + len(more), words
 
 
 def test_no_report_has_the_name_of_its_ensemble():

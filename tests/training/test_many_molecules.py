@@ -171,6 +171,26 @@ def test_every_molecule_weighs_the_same_whatever_its_size(mixed):
         )
 
 
+def test_stochasticity_may_be_an_input_of_the_network_of_many(mixed):
+    materials, *_ = mixed
+    varied = materials_of([m.data.folder for m in materials], ["map.etas=[0,1]"])
+    recipe = RecipeOfMany(varied)
+    flow_map = random_map(recipe, varied)
+    torch.nn.init.normal_(flow_map.network.step.of_setting)
+    ingredients = recipe.ingredients(flow_map)
+    batch = [double(part) for part in ingredients.batches(Epoch(1, 100, 3))[1]]
+
+    def losses(**changed):
+        parts = [part | changed for part in batch]
+        found = ingredients.objective(flow_map, flow_map, parts)
+        return torch.stack([one.values.mean() for one in found[::2]])
+
+    assert batch[0]["eta"] != batch[1]["eta"]
+    assert ((losses(eta=0.9) - losses(eta=0.1)).abs() > 1e-6).all()
+    one = flow_map.of_molecule(1, 0.7, True).at(0.5)
+    assert one.spread == 0.7 and one.sde.eta == 0.5 and one.etas == flow_map.etas
+
+
 def test_more_molecules_than_a_batch_has_room_for_take_turns(mixed):
     assert [number_of_parts(k, 64) for k in (1, 5, 8, 20)] == [1, 5, 8, 8]
     materials, recipe, flow_map, _, _ = mixed

@@ -83,9 +83,7 @@ class DenoiserFlowMap(FlowMap):
         network: Any = self.network
         return self._with(network.of(k, named), self.sde, spread)
 
-    def _with(
-        self, network: nn.Module, sde: ReverseDiffusion, spread: float
-    ) -> DenoiserFlowMap:
+    def _with(self, network: nn.Module, sde: ReverseDiffusion, spread: float) -> DenoiserFlowMap:
         order, chemistry = self.basis.order, self.chemistry
         other = DenoiserFlowMap(network, sde, order, self.clock, self.etas, spread, chemistry)
         other._own_eta = self._own_eta

@@ -1,0 +1,240 @@
+"""One map for many molecules: one it has not seen, what a start from it is worth, what sizes cost.
+
+    python benchmarks/many_molecules.py --work WORK
+
+Capped residues ACE-X-NME: data of molflow's own dynamics, flattened in phi and psi and with
+weights; one training on all but the held-out ones; samples of these, raw and refined, against their
+own dynamics; then some processor minutes of training on each alone, from the shared map and from
+random weights of the dense network. ``--parts crossover`` measures what a step of training costs by
+network and number of atoms, and what padding would: on a quiet machine. Every part stays in WORK,
+and an interrupted one goes on. Writes ``benchmarks/results/many.json``.
+"""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from measuring import interleaved
+from networks import DIPEPTIDE, inputs, network, peptide
+from record import add_part, command_line, once
+
+from molflow.budget import network_words
+from molflow.comparison import compare
+from molflow.files import read_json
+from molflow.step_study.summary import figures
+from molflow.systems import load_system
+from molflow.training.configuration import load_configuration
+from molflow.training.cost import training_steps
+
+#: Of all maps: the network, and little noise of its own in a step.
+SIZES = (
+    "network.scalars=48", "network.vectors=24", "network.heads=8", "network.layers=2",
+    "network.pair_width=24", "map.eta=0.25", "validate_every=1000",
+)  # fmt: skip
+BATCH, CALLS, REFINE = 30, 8, 200
+#: Of the table of costs: sizes of molecules with how many of them are in a batch, networks, rounds.
+ATOMS = {22: 16, 32: 16, 42: 8, 138: 2, 300: 1}
+NETWORKS = {
+    kind: {"kind": kind, "scalars": 64, "vectors": 32, "heads": 8, "layers": 3}
+    for kind in ("dense", "shared", "sparse")
+}
+ROUNDS = 5
+#: Molecules of one batch, by atoms, for what padding costs; and how many there are of each.
+MIXTURE, EACH = (19, 22, 23, 26, 28, 36), 10
+
+
+def molflow(words: str, work: Path) -> None:
+    """Type a command of molflow in a folder."""
+    done = subprocess.run(
+        [sys.executable, "-m", "molflow.cli", *shlex.split(words)], cwd=work, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"molflow {words} ended with status {done.returncode}")
+
+
+def name_of(residue: str) -> str:
+    return f"systems/ace_{residue}_nme"
+
+
+def make_data(residue: str, options, work: Path) -> dict:
+    """Simulate one molecule, and return what its reference is worth."""
+    if not (work / name_of(residue)).exists():
+        molflow(
+            f"init --sequence ACE-{residue.upper()}-NME --hydrogen-mass 3amu --timestep 2fs "
+            f"--out {name_of(residue)}", work,
+        )  # fmt: skip
+    molflow(
+        f"simulate {name_of(residue)} --time {options.time} --replicas 4 --flatten phi,psi "
+        f"--building {options.building} --frame-interval 0.25ps --equilibration 20ps --jobs 1 "
+        f"--platform Reference --quiet --out md/{residue}", work,
+    )  # fmt: skip
+    molflow(
+        f"prepare md/{residue} --system {name_of(residue)} --train 0,1 --validation 2 "
+        f"--out data/{residue}", work,
+    )  # fmt: skip
+    return read_json(work / f"md/{residue}/simulation.json")["flattened"]
+
+
+def step_seconds(residue: str, words: tuple[str, ...], work: Path) -> float:
+    """Return the processor seconds of a step of training on a molecule."""
+    system = load_system(work / name_of(residue))
+    steps, *_ = training_steps(system, work / f"data/{residue}", words)
+    next(steps)
+    times = []
+    for _ in range(ROUNDS):
+        begun = time.process_time()
+        next(steps)
+        times.append(time.process_time() - begun)
+    return statistics.median(times)
+
+
+def plan(residues: list[str], kind: str, minutes: float, work: Path) -> dict:
+    """Return the words of a training that takes so many processor minutes, and its steps."""
+    words = (*SIZES, f"network.kind={kind}", f"batch_size={BATCH}")
+    each = statistics.mean(step_seconds(residue, words, work) for residue in residues)
+    steps = max(100, int(60.0 * minutes / each))
+    words += (
+        f"steps={steps}", f"learning_rate_decay={steps // 2}",
+        f"objective.local_steps={steps // 5}",
+        f"learning_rate_warmup={min(200, steps // 10)}", "ema_decay=0.99",
+    )  # fmt: skip
+    return {"words": list(words), "steps": steps, "step_seconds": each, "minutes": minutes}
+
+
+def train(run: str, residues: list[str], kind: str, minutes: float, work: Path, start="") -> dict:
+    """Train a map on some molecules; a finished or interrupted run goes on."""
+    planned = once(work / f"{run}.plan.json", lambda: plan(residues, kind, minutes, work))
+    names = " ".join(name_of(residue) for residue in residues)
+    data = " ".join(f"--data data/{residue}" for residue in residues)
+    start = f"--start {start}" if start else ""
+    words = " ".join(planned["words"])
+    molflow(f"train {names} {data} --out {run} --threads 1 --quiet {start} {words}", work)
+    return planned
+
+
+def scores(checkpoint: str, residue: str, n: int, work: Path, system: str = "") -> dict:
+    """Return the scores of samples of a map, raw and refined, against dynamics held out."""
+    found = {}
+    for what, more in (("raw", ""), ("refined", f"--refine {REFINE}")):
+        out = f"{checkpoint}-{residue}-{what}.dcd"
+        molflow(
+            f"sample {checkpoint} --steps {CALLS} -n {n} --out {out} --quiet --threads 1 {more} "
+            + (f"--system {system}" if system else ""), work,
+        )  # fmt: skip
+        result = compare(work / out, work / f"md/{residue}")
+        found[what] = {"n": n, **figures(result)}
+        found.setdefault("molecule", read_json((work / out).with_suffix(".json")).get("molecule"))
+    return found
+
+
+def crossover() -> dict:
+    """Return the processor time of forward and backward of a network, by atoms and kinds."""
+    rows = {}
+    for atoms, batch in ATOMS.items():
+        graph = DIPEPTIDE if atoms == 22 else peptide(atoms)
+        arguments, tasks = inputs(atoms, batch), {}
+        for kind, sizes in NETWORKS.items():
+            tasks[kind] = _step(network(sizes, graph), arguments)
+        times = interleaved(tasks, ROUNDS)
+        rows[str(atoms)] = {
+            "batch": batch,
+            "milliseconds_a_molecule": {
+                kind: 1e3 * row["seconds"] / batch for kind, row in times.items()
+            },
+            "run_chooses": load_configuration((), network_words((64, 32, 3), atoms)).network.kind,
+        }
+        print(atoms, rows[str(atoms)], flush=True)
+    return {"networks": NETWORKS, "atoms": rows, "batching": batching()}
+
+
+def _step(net, arguments):
+    torch.nn.init.normal_(net.last, std=0.1)
+
+    def task() -> None:
+        net.zero_grad(set_to_none=True)
+        net(*arguments).square().sum().backward()
+
+    return task
+
+
+def batching() -> dict:
+    """Return what a batch of different molecules costs, one after the other and padded."""
+    alone = [_step(network(NETWORKS["dense"], peptide(n)), inputs(n, EACH)) for n in MIXTURE]
+    widest = max(MIXTURE)
+    padded = _step(
+        network(NETWORKS["dense"], peptide(widest)), inputs(widest, EACH * len(MIXTURE))
+    )
+    times = interleaved({"alone": lambda: [task() for task in alone], "padded": padded}, ROUNDS)
+    return {
+        "atoms": list(MIXTURE), "of_each": EACH,
+        "seconds": {name: row["seconds"] for name, row in times.items()},
+    }  # fmt: skip
+
+
+def warm_start(residue: str, options, work: Path) -> dict:
+    """Return scores after some minutes on the molecule alone, from the shared map and without."""
+    found = {}
+    for minutes in options.minutes:
+        row = {}
+        for name, kind, start in (("tuned", "shared", "shared"), ("scratch", "dense", "")):
+            run = f"{name}-{residue}-{minutes:g}"
+            planned = train(run, [residue], kind, minutes, work, start)
+            row[name] = planned | once(
+                work / f"{run}.scores.json", lambda run=run: scores(run, residue, options.n, work)
+            )
+        found[f"{minutes:g}"] = row
+    return found
+
+
+def main() -> None:
+    parser = command_line(__doc__, work=None)
+    parser.add_argument("--residues", default="gly,ala,thr", help="that are trained on")
+    parser.add_argument("--held-out", default="ser", help="that are not")
+    parser.add_argument("--time", default="600ps", help="of each of four replicas")
+    parser.add_argument("--building", default="600ps", help="of the bias")
+    parser.add_argument("--shared-minutes", type=float, default=9.0, help="of the shared map")
+    parser.add_argument("--minutes", default="2,4", help="of training on a held-out molecule")
+    parser.add_argument("--n", type=int, default=1000, help="samples")
+    parser.add_argument("--parts", default="unseen,warm_start", help="or crossover")
+    options = parser.parse_args()
+    options.minutes = [float(word) for word in options.minutes.split(",")]
+    torch.set_num_threads(1)
+    work, parts = options.work.resolve(), options.parts.split(",")
+    work.mkdir(parents=True, exist_ok=True)
+    file = options.out / "many.json"
+    if "crossover" in parts:
+        add_part(file, "crossover", crossover())
+    if not {"unseen", "warm_start"} & set(parts):
+        return
+    residues, held_out = options.residues.split(","), options.held_out.split(",")
+    worth = {
+        residue: once(
+            work / f"data-{residue}.json", lambda residue=residue: make_data(residue, options, work)
+        )
+        for residue in [*residues, *held_out]
+    }
+    planned = train("shared", residues, "shared", options.shared_minutes, work)
+    if "unseen" in parts:
+        unseen = {
+            residue: once(
+                work / f"unseen-{residue}.json",
+                lambda residue=residue: scores(
+                    "shared", residue, options.n, work, name_of(residue)
+                ),
+            )
+            for residue in held_out
+        }
+        add_part(file, "unseen", unseen)
+        add_part(file, "training", planned | {"residues": residues, "data": worth})
+    if "warm_start" in parts:
+        add_part(file, "warm_start", {r: warm_start(r, options, work) for r in held_out})
+
+
+if __name__ == "__main__":
+    main()
