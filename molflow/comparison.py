@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -93,8 +93,9 @@ def compare(
         Folder for every picture as PDF and as PNG of 300 dots an inch, and ``report.pdf`` with
         verdict, scores and pictures.
     frame_interval : str or float, optional
-        Time between the conformations, such as ``"1ps"``, if they are frames of a trajectory: then
-        their order in time is judged as well. Samples of a generator have no such order.
+        Time between the conformations, such as ``"1ps"``, if they are frames of a trajectory whose
+        file or record does not tell it: their order in time is judged as well. Samples of a
+        generator have no such order.
     exact_transport : bool
         Whether to compute the scores by exact optimal transport, which take seconds each.
     force : bool
@@ -122,6 +123,7 @@ def compare(
     from molflow.analysis.ensemble import read_ensemble
     from molflow.analysis.features import features_of
     from molflow.analysis.floor import scored_part
+    from molflow.analysis.frame_times import frame_times
     from molflow.analysis.offenders import check_offenders_path, write_offenders
     from molflow.analysis.representatives import representatives
     from molflow.analysis.samples import chunk_size, measure_samples
@@ -130,7 +132,6 @@ def compare(
         check_judgeable,
         check_soundness,
         cut_note,
-        time_notes,
     )
     from molflow.analysis.verdict import usability, verdict
     from molflow.analysis.weight_files import read_log_weights
@@ -159,13 +160,8 @@ def compare(
     notes = list(given.notes) + _check_same_ensemble(given, truth, force)
     notes += check_soundness(truth)
     notes += [f"Of the reference: {note}" for note in truth.provenance.get("notes", [])]
-    notes += time_notes(given, truth, interval)
-    if interval is not None and _tempered(truth):
-        notes.append(
-            "The reference was made by replica exchange: its frames change places between "
-            "temperatures, so only ensembles made in the same way relax as it does."
-        )
     coarse = len(atoms) < truth.topology.n_atoms
+    times: list[np.ndarray] = []
     with ExitStack() as stack:
         energies, parts = None, None
         if coarse:
@@ -176,14 +172,15 @@ def compare(
         features = features_of(scored_part(truth), atoms)
         check_judgeable(features)
         samples = measure_samples(
-            (part.xyz for part in given.chunks(chunk_size(len(atoms)))),
+            _noting(times, given.chunks(chunk_size(len(atoms)))),
             given.n,
             features,
             energies,
             normalised(given.log_weights),
         )
         by_force = None if parts is None else _by_force(parts, samples, truth)
-    notes += cut_note(samples, given)
+    order, more = frame_times(given, times, truth, interval)
+    notes += [*cut_note(samples, given), *more]
     result = {
         "ensemble": {
             "name": "trajectory from memory" if given.path is None else given.path.name,
@@ -198,7 +195,7 @@ def compare(
             "ensemble_hash": truth.ensemble_hash,
         },
         "notes": notes,
-        **score(samples, truth, seed, exact_transport, interval),
+        **score(samples, truth, seed, exact_transport, order),
     }
     if by_force is not None and "energy" in result["observables"]:
         result["observables"]["energy"]["by_force"] = by_force
@@ -327,9 +324,11 @@ def _check_same_ensemble(given: EnsembleFile, truth: Reference, force: bool) -> 
     return notes
 
 
-def _tempered(truth: Reference) -> bool:
-    plan = truth.provenance.get("simulation", {}).get("plan", {})
-    return len(plan.get("temperatures", ())) > 1
+def _noting(times: list[np.ndarray], parts: Iterator) -> Iterator[np.ndarray]:
+    """Yield the positions of parts of a trajectory, and keep their times."""
+    for part in parts:
+        times.append(part.time)
+        yield part.xyz
 
 
 def _energies(

@@ -82,14 +82,15 @@ def _settle(path: Path) -> None:
 def ascii_path(path: Path) -> Iterator[Path]:
     """Yield a path of plain letters to a file that is there or is to be written.
 
-    mdtraj's readers and writers of XTC, TRR and DCD take no others. Where the path has others, it
-    is a link in a folder for temporary files.
+    mdtraj's readers and writers of XTC, TRR and DCD take no others, and no extension in capitals.
+    Where the path has such, it is a link in a folder for temporary files.
     """
-    if str(path).isascii():
+    kind = "".join(path.suffixes[-2:])
+    if str(path).isascii() and kind == kind.lower():
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="molflow-") as folder:
-        link = Path(folder) / f"file{''.join(path.suffixes[-2:])}"
+        link = Path(folder) / f"file{kind.lower()}"
         link.symlink_to(path.absolute())
         yield link
 

@@ -162,12 +162,17 @@ def claim_parts(out: Path, plan: dict) -> Path:
     plan : dict
         What was asked for, JSON-safe: parts of the same plan are kept.
     """
-    parts = out.with_name(f".{out.name}.parts")
+    parts = parts_of(out)
     if parts.exists() and not _same_plan(parts / "plan.json", plan):
         shutil.rmtree(parts)
     writable_folder(parts)
     write_json(parts / "plan.json", plan)
     return parts
+
+
+def parts_of(out: Path) -> Path:
+    """Return the folder of the parts of a file that is being made."""
+    return out.with_name(f".{out.name}.parts")
 
 
 def _same_plan(path: Path, plan: dict) -> bool:
@@ -191,11 +196,26 @@ def write_record(out: Path, record: dict) -> None:
 
 
 def finished(out: Path, plan: dict) -> bool:
-    """Return whether the file is there, whole, and what the same request once gave."""
+    """Return whether the file is there, whole, and what the same request once gave.
+
+    Raises
+    ------
+    MolflowError
+        If a file of this name, or of those beside it, is there that molflow did not write.
+    """
     sidecar = out.with_suffix(".json")
-    if not (out.is_file() and sidecar.is_file()):
+    try:
+        stored = read_json(sidecar)
+    except MolflowError:  # absent, or of another program
+        stored = None
+    recorded = stored.get("trajectory_sha256") if isinstance(stored, dict) else None
+    if recorded is None and not parts_of(out).exists():
+        for path in (out, sidecar, out.with_suffix(".npz")):
+            if path.exists():
+                raise MolflowError(
+                    f"'{path}' is there already, and no record says that it was made here: choose "
+                    "another name for out."
+                )
+    if recorded is None or stored.get("plan") != plan:
         return False
-    stored = read_json(sidecar)
-    if not isinstance(stored, dict) or stored.get("plan") != plan:
-        return False
-    return stored.get("trajectory_sha256") == sha256_of(out)
+    return out.is_file() and recorded == sha256_of(out)

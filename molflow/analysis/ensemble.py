@@ -19,6 +19,7 @@ from molflow.analysis.formats import (
     opened,
     read_topology,
     readable,
+    rest_of_text,
     whole_frames,
 )
 from molflow.analysis.weighting import checked_log_weights
@@ -256,7 +257,8 @@ def _open(path: Path, top: str | Path | None) -> EnsembleFile:
     if kind in HELD:
         with readable(path) as plain:
             held = mdtraj.load(str(plain), **bare)
-        found = EnsembleFile(held.topology, held.n_frames, path, held, stamp=stamp)
+        flaws = rest_of_text(path, held)
+        found = EnsembleFile(held.topology, held.n_frames, path, held, flaws=flaws, stamp=stamp)
     else:
         n, flaws = whole_frames(path)
         if topology is None:

@@ -138,12 +138,28 @@ def whole_frames(path: Path) -> tuple[int, list[str]]:
             f"'{path.name}' is incomplete: its header speaks of {claimed:,} frames, and it holds "
             f"{n:,} whole ones, which are judged."
         ]
-    if rest:
-        return n, [
-            f"'{path.name}' is incomplete: it ends within a frame, and the {n:,} whole ones before "
-            "are judged."
-        ]
-    return n, []
+    return n, [_cut_short(path, n)] if rest else []
+
+
+def _cut_short(path: Path, n: int) -> str:
+    return (
+        f"'{path.name}' is incomplete: it ends within a frame, and the {n:,} whole ones before are "
+        "judged."
+    )
+
+
+def rest_of_text(path: Path, read: mdtraj.Trajectory) -> list[str]:
+    """Return a note if a text file goes on after the frames that mdtraj read without a word."""
+    kind, atoms = format_of(path), read.n_atoms
+    if kind == ".lammpstrj":
+        title, frame = 0, 9 + atoms
+    elif kind in (".mdcrd", ".crd"):
+        title, frame = 1, -(-3 * atoms // 10) + (read.unitcell_lengths is not None)
+    else:
+        return []
+    with open(path, "rb") as file:
+        lines = sum(1 for line in file if line.strip())
+    return [_cut_short(path, read.n_frames)] if lines > title + frame * read.n_frames else []
 
 
 def _trr_frames(path: Path, size: int) -> tuple[int, bool]:

@@ -15,7 +15,11 @@ _REPEATS = 100
 
 
 def order_in_time(
-    samples: Samples, split: Split, interval_ps: float, rng: np.random.Generator
+    samples: Samples,
+    runs: np.ndarray,
+    split: Split,
+    interval_ps: float,
+    rng: np.random.Generator,
 ) -> tuple[dict[str, np.ndarray | list], dict] | None:
     """Score the order in time.
 
@@ -23,6 +27,8 @@ def order_in_time(
     ----------
     samples : Samples
         Finite ones, in order of time.
+    runs : ndarray, (n,) int
+        Which of several trajectories each is of.
     split : Split
         Of the reference. If it has a single run, its two halves in time give the floor.
     interval_ps : float
@@ -38,7 +44,8 @@ def order_in_time(
     """
     columns = samples.features.columns
     scored = split.scored
-    shortest = min(len(samples), *np.bincount(scored.replica)[list(scored.runs)].tolist())
+    theirs = np.bincount(scored.replica)[list(scored.runs)]
+    shortest = int(min(np.bincount(runs).min(), theirs.min()))
     lags = reference_lags(interval_ps, scored.frame_interval_ps, shortest)
     if lags is None or not len(columns):
         return None
@@ -46,7 +53,7 @@ def order_in_time(
     def of(part: Reference) -> Relaxation:
         return measure_relaxation(part.torsions[:, columns], part.replica, lags[1])
 
-    own = measure_relaxation(samples.torsions, np.zeros(len(samples)), lags[0])
+    own = measure_relaxation(samples.torsions, runs, lags[0])
     truth = of(scored)
     if len(split.floors) == 1:
         first, second = (of(part).correlation() for part in split.floors[0])

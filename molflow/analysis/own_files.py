@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from molflow.errors import MolflowError
+from molflow.files import read_arrays, read_json
 
 #: Stands in pictures and documents that molflow writes.
 MARK = "molflow comparison"
@@ -29,8 +30,35 @@ def check_report_paths(report: Path, twin: Path) -> None:
             )
 
 
+def check_own_file(path: Path, keys: set[str]) -> None:
+    """Raise if a file of results, JSON or NPZ, would replace one that is not of its kind.
+
+    Parameters
+    ----------
+    path : Path
+    keys : set of str
+        That such a file has.
+
+    Raises
+    ------
+    MolflowError
+        If there is one without them.
+    """
+    if not path.exists():
+        return
+    try:
+        found = read_arrays(path) if path.suffix == ".npz" else read_json(path)
+    except MolflowError:
+        found = None
+    if not isinstance(found, dict) or not keys <= found.keys():
+        raise MolflowError(
+            f"out is '{path}', which is there already and is not what this command writes"
+            f"{_why(path)}: choose another name."
+        )
+
+
 def _why(path: Path) -> str:
-    record = path.suffix == ".json" and any(
+    record = path.suffix in (".json", ".npz") and any(
         path.with_suffix(suffix).exists() for suffix in (".dcd", ".xtc", ".h5", ".pdb")
     )
     return " (it is the record of the trajectory beside it)" if record else ""

@@ -11,6 +11,7 @@ import numpy as np
 from molflow.analysis.energy_metrics import reduced_energies
 from molflow.analysis.features import Features
 from molflow.analysis.floor import split_reference
+from molflow.analysis.frame_times import FrameTimes
 from molflow.analysis.geometry import measure, term_table
 from molflow.analysis.metrics import registry
 from molflow.analysis.metrics.entry import Metric
@@ -294,7 +295,7 @@ def score(
     reference: Reference,
     seed: int = 0,
     exact_transport: bool = True,
-    frame_interval_ps: float | None = None,
+    times: FrameTimes | None = None,
 ) -> dict:
     """Judge an ensemble.
 
@@ -308,8 +309,8 @@ def score(
         Of the bootstrap and of random thinning; the result is a function of it.
     exact_transport : bool
         Whether to compute the scores by exact optimal transport, which take seconds each.
-    frame_interval_ps : float, optional
-        Time between samples that are frames of a trajectory, whose order in time is judged then.
+    times : FrameTimes, optional
+        Of samples that are frames of a trajectory, whose order in time is judged then.
 
     Returns
     -------
@@ -386,12 +387,17 @@ def score(
     some_invalid = not validity.valid[validity.finite].all() and validity.valid.sum() > 1
     metrics_valid = table(samples.part(validity.valid), False) if some_invalid else None
     plain = observables(finite, split.scored, inefficiency, rng)
-    if frame_interval_ps is not None and some_weights:
+    if times is not None:
+        plain["times"] = {"said": times.said, "back": times.back, "shuffled": times.shuffled}
+    if times is not None and some_weights:
         plain["relaxation"] = None
         not_scored["relaxation_error"] = _NO_TIME
-    elif frame_interval_ps is not None:
+    elif times is not None:
         plain["relaxation"] = None
-        found = order_in_time(finite, split, frame_interval_ps, rng)
+        found = None
+        if not times.shuffled:
+            runs = times.runs[validity.finite]
+            found = order_in_time(finite, runs, split, times.interval_ps, rng)
         if found is not None:
             plain["relaxation"], numbers = found
             sides = split.floors[0]

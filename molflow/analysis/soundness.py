@@ -5,9 +5,10 @@ from __future__ import annotations
 import mdtraj
 import numpy as np
 
-from molflow.analysis.ensemble import EnsembleFile, interval_of
+from molflow.analysis.ensemble import EnsembleFile
 from molflow.analysis.features import Features
 from molflow.analysis.floor import scored_part
+from molflow.analysis.graph import LONGEST_BOND
 from molflow.analysis.reference import Reference
 from molflow.analysis.samples import Samples
 from molflow.analysis.stereo import handedness, shown_stereocentres
@@ -17,8 +18,6 @@ from molflow.errors import MolflowError
 LEAST_FRAMES = 50
 #: Positions that are kept of them, at least: they set the limits of sound molecules.
 LEAST_POSITIONS = 20
-#: No bond is longer than this, nm.
-LONGEST_BOND = 0.35
 #: A bond that is farther than this from its median is broken, nm.
 _BROKEN = 0.05
 #: Share of broken frames above which a reference is refused.
@@ -109,6 +108,13 @@ def check_soundness(reference: Reference) -> list[str]:
             "needed: limits, floors and intervals that come from fewer say nothing. Give a longer "
             "trajectory; some structures are no ensemble."
         )
+    different = len(np.unique(scored.positions.reshape(kept, -1), axis=0))
+    if different < LEAST_POSITIONS:
+        raise MolflowError(
+            f"the {kept} positions of the reference of '{name}' are copies of {different} that "
+            f"differ, and at least {LEAST_POSITIONS} are needed: structures that are repeated are "
+            "no ensemble. Give a trajectory."
+        )
     bonds = bonds_of(scored.topology)
     cut, torn = long_bonds(scored.positions, bonds)
     refuse_long_bonds(name, 0, int((cut | torn).sum()), kept)
@@ -129,43 +135,6 @@ def check_soundness(reference: Reference) -> list[str]:
             "its limits."
         )
     return notes + _hands(scored)
-
-
-def time_notes(
-    given: EnsembleFile, reference: Reference, interval_ps: float | None
-) -> list[str]:
-    """Return what should be noted of the times of a comparison.
-
-    Parameters
-    ----------
-    given : EnsembleFile
-    reference : Reference
-    interval_ps : float or None
-        What the caller says of the time between the ensemble's frames.
-    """
-    notes: list[str] = []
-    if interval_ps is None:
-        return notes
-    if reference.provenance.get("times") is not None:
-        notes.append(
-            f"The times of the frames of the reference '{reference.system}' are not equally "
-            "spaced, so the order in time is not judged."
-        )
-    if given.record or not given.timed:  # molflow numbers the frames that it writes
-        return notes
-    times = np.concatenate([part.time for part in given.chunks(1000)])
-    own = interval_of(times)
-    if own is None:
-        notes.append(
-            "The times in the ensemble's file are not equally spaced, and its frames were taken to "
-            f"be {interval_ps:g} ps apart, as was said."
-        )
-    elif abs(own - interval_ps) > 1e-3 * own:
-        notes.append(
-            f"The frames of the ensemble were taken to be {interval_ps:g} ps apart, as was said; "
-            f"the times in its file are {own:g} ps apart."
-        )
-    return notes
 
 
 def check_judgeable(features: Features) -> None:

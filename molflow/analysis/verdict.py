@@ -364,6 +364,13 @@ def _order(result: dict) -> dict | None:
     aspect = "Order in time"
     if "relaxation_error" in result.get("not_scored", {}):
         return _check(aspect, "unknown", result["not_scored"]["relaxation_error"])
+    times = result["observables"]["times"]
+    if times["shuffled"]:
+        return _check(
+            aspect, "bad",
+            "The frames do not stand in the order of their times, as if they had been shuffled: "
+            f"{times['back']:,} of them are of an earlier time than the one before.",
+        )  # fmt: skip
     if curves is None:
         return _check(
             aspect, "unknown",
@@ -382,6 +389,13 @@ def _order(result: dict) -> dict | None:
         return _check(aspect, level, f"The trajectory is too short to tell: {told}.")
     if level == "good":
         return _check(aspect, level, f"The torsions relax as in the reference: {told}.")
+    if model < 0.1 * truth and not times["said"]:
+        return _check(
+            aspect, "unknown",
+            "The frames are in no order of time, as if they had been shuffled, although their file "
+            f"has times: {told}. Independent samples may be so; if it is a trajectory, say so "
+            "(--frame-interval).",
+        )  # fmt: skip
     if model < 0.1 * truth:
         words = "The frames are in no order of time, as if they had been shuffled"
     else:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import molflow
+from molflow.analysis.own_files import check_own_file
 from molflow.checking.finding import FAIL, INCONCLUSIVE, worst
 from molflow.checking.registry import CHECKS
 from molflow.checking.subject import Subject
@@ -69,6 +70,7 @@ def check(
         out = Path(out)
         if out.is_dir() or out.suffix.lower() != ".json":
             raise MolflowError(f"out is '{out}': give the name of a JSON file, such as check.json.")
+        check_own_file(out, {"findings", "verdict"})
         writable_folder(out.parent)
     checkpoint = open_checkpoint(checkpoint, device)
     checkpoint.check_use("sample")

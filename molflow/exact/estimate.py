@@ -11,6 +11,7 @@ import mdtraj
 import numpy as np
 import torch
 
+from molflow.analysis.own_files import check_own_file
 from molflow.errors import MolflowError
 from molflow.exact.levels import Level, allocate, best_levels, pilot_levels, price
 from molflow.exact.observables import observable
@@ -106,6 +107,7 @@ def estimate(
     parts = None
     if out is not None:
         out = Path(out)
+        check_own_file(out, {"observable", "plan"})
         writable_folder(out.parent)
         if out.is_file() and (found := read_json(out)).get("plan") == plan:
             return found

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from molflow.analysis.ensemble import read_ensemble
+from molflow.analysis.own_files import check_own_file
 from molflow.analysis.weight_files import read_log_weights
 from molflow.analysis.weighting import LEAST_EFFECTIVE, effective_size, normalised
 from molflow.errors import MolflowError
@@ -137,6 +138,8 @@ def restrain(
         raise MolflowError("means are empty: name an observable and its mean, coupling:1=7.")
     if out is not None and Path(out).suffix.lower() != ".npz":
         raise MolflowError(f"out is '{out}': weights are written as .npz.")
+    if out is not None:
+        check_own_file(Path(out), {"log_weights", "multipliers"})
     given = read_ensemble(ensemble, top)
     logarithms = given.log_weights
     if weights is not None:
@@ -164,7 +167,7 @@ def restrain(
             )
     found = multipliers(values, wanted, errors, logarithms)
     if out is not None:
-        write_arrays(Path(out), log_weights=found.log_weights)
+        write_arrays(Path(out), log_weights=found.log_weights, multipliers=found.values)
     return {
         "log_weights": found.log_weights,
         "observables": {

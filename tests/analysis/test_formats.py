@@ -12,9 +12,9 @@ from synthetic import TOPOLOGY, trajectory
 from molflow.analysis.ensemble import interval_of, read_ensemble
 from molflow.analysis.features import features_of
 from molflow.analysis.formats import COMPLETE, format_of, is_trajectory
+from molflow.analysis.frame_times import frame_times
 from molflow.analysis.limits import limits_of
 from molflow.analysis.reference_file import reference_from_trajectory
-from molflow.analysis.soundness import time_notes
 from molflow.analysis.stiff_bonds import isomer_torsions, stiff_torsions
 from molflow.analysis.validity import check_validity
 from molflow.comparison import compare
@@ -188,12 +188,17 @@ def test_times_that_are_not_equally_spaced_are_no_series():
     uneven = reference_from_trajectory(folder / "uneven.xtc")
     even = read_ensemble(folder / "even.xtc", None)
     assert uneven.frame_interval_ps is None and even.frame_interval_ps == pytest.approx(0.2)
-    (note,) = time_notes(even, uneven, 0.2)
-    assert "not equally spaced, so the order in time is not judged" in note
-    assert not time_notes(even, uneven, None)
+    times = [part.time for part in even.chunks(100)]
+    for said in (0.2, None):
+        found, (note,) = frame_times(even, times, uneven, said)
+        assert "not equally spaced, so the order in time is not judged" in note
+        assert (found is None) == (said is None)
     truth = reference_from_trajectory(folder / "even.xtc")
-    assert truth.frame_interval_ps == 0.2 and not time_notes(even, truth, 0.2)
-    (note,) = time_notes(even, truth, 1.0)
+    assert truth.frame_interval_ps == 0.2
+    for said in (0.2, None):
+        found, notes = frame_times(even, times, truth, said)
+        assert found.interval_ps == 0.2 and found.said == (said is not None) and not notes
+    _, (note,) = frame_times(even, times, truth, 1.0)
     assert "taken to be 1 ps apart, as was said; the times in its file are 0.2 ps apart" in note
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import mdtraj
 import numpy as np
@@ -6,7 +7,10 @@ import pytest
 from molecules import chain, zigzag
 from scipy.signal import lfilter
 
+from molflow.analysis.ensemble import read_ensemble
+from molflow.analysis.frame_times import frame_times
 from molflow.analysis.metrics.registry import metric
+from molflow.analysis.reference_file import reference_from_trajectory
 from molflow.analysis.relaxation import measure_relaxation, reference_lags
 from molflow.comparison import compare
 from molflow.errors import MolflowError
@@ -72,17 +76,15 @@ def judged(folder, name, interval):
     return result, {check["aspect"]: check for check in result["verdict"]["checks"]}
 
 
-def test_the_order_in_time_is_judged_when_asked(folder):
+def test_the_order_in_time_is_judged(folder):
     result, checks = judged(folder, "same", "1ps")
     assert checks["Order in time"]["level"] == "good"
     assert result["metrics"]["relaxation_error"]["n_model"] == 4000
     result, checks = judged(folder, "shuffled", "1ps")
     assert checks["Order in time"]["level"] == "bad"
     assert "shuffled" in checks["Order in time"]["sentence"]
-    # Nothing else is wrong with it, and nobody asks a generator's samples for their order.
+    # Nothing else is wrong with it.
     assert {c["level"] for a, c in checks.items() if a != "Order in time"} <= {"good", "unknown"}
-    _, checks = judged(folder, "shuffled", None)
-    assert "Order in time" not in checks
     _, checks = judged(folder, "fast", "1ps")
     assert checks["Order in time"]["level"] in ("fair", "bad")
     assert "too fast" in checks["Order in time"]["sentence"]
@@ -93,3 +95,35 @@ def test_frames_without_common_times_or_memory_are_inconclusive(folder):
     assert judged(folder, "same", "30ps")[1]["Order in time"]["level"] == "unknown"
     with pytest.raises(MolflowError, match="above 0"):
         judged(folder, "same", "0ps")
+
+
+def test_times_in_a_file_are_enough(folder):
+    assert judged(folder, "same", None)[1]["Order in time"]["level"] == "good"
+    # Independent samples have times, too, where the format asks for them.
+    order = judged(folder, "shuffled", None)[1]["Order in time"]
+    assert order["level"] == "unknown" and "--frame-interval" in order["sentence"]
+    made = mdtraj.load(str(folder / "same.h5"))[:400]
+    made[np.random.default_rng(0).permutation(400)].save(str(folder / "moved.h5"))
+    order = judged(folder, "moved", None)[1]["Order in time"]
+    assert order["level"] == "bad" and "order of their times" in order["sentence"]
+
+
+def test_what_has_no_times_is_told_so_and_what_to_do(folder):
+    made = mdtraj.load(str(folder / "same.h5"))[:400]
+    made.save(str(folder / "same.dcd"))
+    made[0].save(str(folder / "topology.pdb"))
+    given, truth = (read_ensemble(folder / name, None) for name in ("same.dcd", "md.h5"))
+    reference = reference_from_trajectory(folder / "md.h5")
+    times = [part.time for part in truth.chunks(1000)]
+    found, (note,) = frame_times(given, times[:1], reference, None)
+    assert found is None and "give the time between its frames (--frame-interval" in note
+    tempered = {"simulation": {"plan": {"temperatures": [300.0, 400.0]}}}
+    found, (note,) = frame_times(truth, times, replace(reference, provenance=tempered), None)
+    assert found is None and "replica exchange" in note and "not judged" in note
+    found, (note,) = frame_times(truth, times, replace(reference, frame_interval_ps=None), None)
+    assert found is None and "are not known" in note
+    chains = {"chains": 8, "frames_per_chain": 500, "frame_interval_ps": 0.5}
+    found, notes = frame_times(replace(truth, record=chains), times, reference, None)
+    assert found.said and found.interval_ps == 0.5 and not notes
+    assert np.bincount(found.runs).tolist() == [500] * 8
+    assert frame_times(replace(truth, record={"n": 1}), times, reference, None) == (None, [])

@@ -12,6 +12,7 @@ from synthetic import TOPOLOGY, conformations, energies, measured, reference, tr
 from molflow import resample
 from molflow.analysis import scorecard
 from molflow.analysis.figure_files import _cells
+from molflow.analysis.frame_times import FrameTimes
 from molflow.analysis.metrics import registry
 from molflow.analysis.metrics.entry import Metric
 from molflow.analysis.reference import load_reference
@@ -108,7 +109,8 @@ def test_a_weighted_reference(truth):
     # As many weighted frames as are worth the model's 600.
     assert row["floor_n_model"] == pytest.approx(600 / share, rel=0.05)
     assert row["floor_n_model_effective"] == pytest.approx(600, rel=0.01)
-    timed = judged(own, trajectory(600, seed=9).xyz, frame_interval_ps=1.0)
+    times = FrameTimes(1.0, np.zeros(600, int), True)
+    timed = judged(own, trajectory(600, seed=9).xyz, times=times)
     assert "relaxation_error" in timed["not_scored"]
     with pytest.raises(MolflowError, match="weighted: its runs moved under a bias"):
         time_ordered(own)
