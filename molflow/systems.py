@@ -348,6 +348,8 @@ def _first_of(path: Path, error: ValidationError) -> str:
         return f"'{path}' does not describe a system: {reason}."
     if first["type"] == "missing":
         return f"'{path}' does not describe a system: it lacks '{key}'."
+    if reason.startswith(f"{key} is "):
+        return f"'{path}' does not describe a system: {reason}."
     shown = str(first["input"])
     shown = shown if len(shown) < 60 else f"{shown[:57]}..."
     return f"'{path}' does not describe a system: '{key}' is {shown}: {reason}."
@@ -376,6 +378,11 @@ def recorded_system(record: dict) -> MolecularSystem:
     except MolflowError as error:
         if path is None:
             raise
+        if not Path(path).exists():
+            raise MolflowError(
+                f"the system '{label}' was in '{path}' and is not there any more: bring its folder "
+                "back to that place."
+            ) from error
         raise MolflowError(
             f"the system '{label}' was in '{path}' and cannot be read from there: {error}"
         ) from error

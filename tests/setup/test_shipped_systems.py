@@ -28,6 +28,15 @@ def test_all_of_them_are_here():
     assert set(built_in_systems()) >= set(ATOMS)
 
 
+@pytest.mark.parametrize("name", built_in_systems())
+def test_a_folder_says_what_it_is_where_it_comes_from_and_under_which_licence(name):
+    folder = load_system(name).folder
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert "## Licence" in readme and "MIT" in readme and "cite " in readme
+    assert "    molflow " in readme, "the commands behind it"
+    assert all(f"`{path.name}" in readme for path in folder.iterdir() if path.name != "README.md")
+
+
 @pytest.mark.parametrize("name", ATOMS)
 def test_a_system_is_whole(name):
     system = load_system(name)
