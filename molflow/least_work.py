@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _APART, _ITERATIONS, _STEPS = 5, 30, 10
 #: Processor seconds in which a process of replicas begins, in which training begins and ends, and
 #: that sampling and comparison take besides network calls.
-_PROCESS, _TRAINING, _END = 1.0, 3.0, 3.0
+_PROCESS, _TRAINING, _END = 0.5, 1.5, 1.5
 #: nm by which atoms of made-up frames are off the structure's, and how many frames there are.
 _WIDTH, _FRAMES = 0.005, 64
 #: A budget is refused where the least takes so many times as long, and this many times the least is

@@ -215,8 +215,8 @@ def test_a_budget_that_is_too_short_for_the_least_is_refused_at_once(stages, tmp
     words = ["run", "alanine_dipeptide", "--out", str(tmp_path / "out"), "--jobs", "1"]
     result = CliRunner().invoke(cli.app, [*words, "--budget", "2min"])
     assert result.exit_code == 2 and not stages
-    # 90 and 9 s of training, 72 and 9 s of the end, and replicas that begin in 3 s.
-    assert "takes about 18" in result.stderr and "give 4min or more" in result.stderr
+    # 90 and 4.5 s of training, 72 and 4.5 s of the end, and replicas that begin in 1.5 s.
+    assert "takes about 17" in result.stderr and "give 4min or more" in result.stderr
     assert "6 runs of dynamics" in result.stderr and result.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
     result = CliRunner().invoke(cli.app, [*words, "--budget", "4min"])
