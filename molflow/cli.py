@@ -243,10 +243,7 @@ def sample(
             "beta=300,alpha_r=300,alpha_l=400.",
         ),
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, help="With --weights: processes at once. Default: one a core."),
-    ] = None,
+    jobs: Farmed = None,
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
@@ -258,7 +255,7 @@ def sample(
     Example: `molflow sample alanine_dipeptide --steps 4 -n 10000 --out ensemble.dcd`
     """
     others: dict[str, object] = {"--refine": refine, "--flow": flow, "--eta": eta is not None}
-    opened = open_for(checkpoint, device, system)
+    opened = open_for(checkpoint, device, system, jobs)
     if weights:
         from molflow.exact.weighted import sample_and_tell
 
@@ -271,7 +268,7 @@ def sample(
             stop,
             path_seed,
             device,
-            jobs,
+            jobs_of(jobs),
             quiet,
             temperature,
             target,
@@ -280,8 +277,7 @@ def sample(
         typer.echo(told)
         return
     alone = {
-        "--stop": stop, "--jobs": jobs, "--temperature": temperature, "--target": target,
-        "--strata": strata,
+        "--stop": stop, "--temperature": temperature, "--target": target, "--strata": strata,
     }  # fmt: skip
     for option, value in alone.items():
         if value is not None:
@@ -289,7 +285,7 @@ def sample(
     if reward is not None:
         from molflow.exact.steered import format_steered, sample_steered
 
-        _only("--reward", others)
+        _only("--reward", others | {"--jobs": jobs})
         _, steered = sample_steered(
             opened, reward, n, out, steps, path_seed=path_seed, device=device,
             progress=not quiet,
@@ -313,6 +309,7 @@ def sample(
         eta=eta,
         progress=not quiet,
         load=False,
+        jobs=jobs_of(jobs),
     )
     typer.echo(f"{n} conformations in {out}, topology.pdb beside it.")
 
@@ -338,9 +335,7 @@ def check(
     ] = 4096,
     out: Annotated[Path | None, typer.Option(help="JSON file for the numbers.")] = None,
     path_seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes at once. Default: one a core.")
-    ] = None,
+    jobs: Farmed = None,
     device: Device = "auto",
     threads: Threads = None,
     quiet: Quiet = False,
@@ -362,7 +357,7 @@ def check(
         n=n,
         out=out,
         path_seed=path_seed,
-        jobs=jobs,
+        jobs=jobs_of(jobs),
         progress=not quiet,
         device=device,
     )

@@ -64,14 +64,16 @@ Farmed = Annotated[
         "--jobs",
         metavar="N|ADDRESS|FILE",
         help="Processes at once, or the address of a Dask scheduler, or a YAML file of a cluster. "
-        "Default: a process a core.",
+        "Default: a process a core; where a network is at work by itself, this one.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
-def open_for(checkpoint: str, device: str, system: str | None):
+def open_for(checkpoint: str, device: str, system: str | None, jobs: str | None = None):
     """Return a checkpoint of the molecule that is meant, and say how far that is from the others.
+
+    With a cluster for `jobs` the device is that of its workers, and here it is the processor.
 
     Raises
     ------
@@ -80,7 +82,9 @@ def open_for(checkpoint: str, device: str, system: str | None):
     """
     from molflow.training.checkpoint import open_checkpoint
 
-    opened = open_checkpoint(checkpoint, device, system)
+    opened = open_checkpoint(
+        checkpoint, "cpu" if isinstance(jobs_of(jobs), str) else device, system
+    )
     if system is not None and opened.bound_to is None:
         raise MolflowError(
             f"--system is {system}, but the map of '{checkpoint}' speaks of one molecule, "

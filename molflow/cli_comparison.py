@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from molflow.cli_arguments import Quiet, Seed, Threads
+from molflow.cli_arguments import Farmed, Quiet, Seed, Threads, jobs_of
 from molflow.cli_verb import verb
 
 
@@ -84,9 +84,7 @@ def compare(
     force: Annotated[
         bool, typer.Option("--force", help="Compare although the two ensembles differ.")
     ] = False,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes at once. Default: one a core.")
-    ] = None,
+    jobs: Farmed = None,
     seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
@@ -115,7 +113,7 @@ def compare(
         exact_transport=transport,
         force=force,
         seed=seed,
-        jobs=jobs,
+        jobs=jobs_of(jobs),
     )
     typer.echo(format_table(result))
     if out is not None:

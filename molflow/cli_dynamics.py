@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from molflow.cli_arguments import CheckpointName, Device, Quiet, Seed, Threads
+from molflow.cli_arguments import CheckpointName, Device, Farmed, Quiet, Seed, Threads, jobs_of
 from molflow.cli_verb import verb
 
 
@@ -41,7 +41,13 @@ def propagate(
         ),
     ] = 0,
     device: Device = "auto",
-    batch_size: Annotated[int, typer.Option(help="Chains a network call.")] = 256,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Chains that walk together, in one network call; a process has so many at a time. "
+            "Default: 16, on a GPU 256."
+        ),
+    ] = None,
     compiled: Annotated[
         bool,
         typer.Option(
@@ -60,6 +66,7 @@ def propagate(
     energies: Annotated[
         bool, typer.Option(help="Compute potential energies with OpenMM beside the file.")
     ] = True,
+    jobs: Farmed = None,
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
@@ -93,6 +100,7 @@ def propagate(
         energies=energies,
         progress=not quiet,
         load=False,
+        jobs=jobs_of(jobs),
     )
     typer.echo(summary(out))
 

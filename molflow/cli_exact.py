@@ -197,9 +197,7 @@ def reweight(
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes at once. Default: one a core.")
-    ] = None,
+    jobs: Farmed = None,
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
@@ -215,8 +213,8 @@ def reweight(
     from molflow.exact.reweight import reweight as run
 
     trajectory, found = run(
-        open_for(checkpoint, device, system), ensemble, out, frames, time, starts, seed, device,
-        jobs, progress=not quiet,
+        open_for(checkpoint, device, system, jobs), ensemble, out, frames, time, starts, seed,
+        device, jobs_of(jobs), progress=not quiet,
     )  # fmt: skip
     typer.echo(f"{trajectory.n_frames} conformations in {out}, log_weights in the .npz beside it.")
     typer.echo(format_reweighted(found["record"]))

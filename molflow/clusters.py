@@ -63,8 +63,9 @@ class Cluster:
         self.executor = self.client.get_executor(pure=False)
         self.key = uuid.uuid4().hex
         self._threads, self._counted = 0, -_COUNT_EVERY
-        # Sent once, however many tasks there are.
-        self.make = self.client.scatter(make, hash=False)
+        # Sent once, however many tasks there are; as a task, which is done again where the worker
+        # that had it has died.
+        self.make = self.client.submit(_same, make, pure=False)
 
     def workers(self) -> int:
         """Return how many tasks it may do at once: others than are there now may come."""
@@ -101,6 +102,10 @@ class Cluster:
         self.client.close()
         if self.own is not None:
             self.own.close()
+
+
+def _same(make: Callable[[], Any]) -> Callable[[], Any]:
+    return make
 
 
 _here = threading.local()

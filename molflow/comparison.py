@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from molflow.comparison_files import provenance, twin_of, write_comparison
 from molflow.errors import MolflowError
+from molflow.farm import Jobs
 from molflow.files import check_length, writable_folder
 from molflow.parts import alone_with
 from molflow.systems import (
@@ -51,7 +52,7 @@ def compare(
     exact_transport: bool = True,
     force: bool = False,
     seed: int = 0,
-    jobs: int | None = None,
+    jobs: Jobs = None,
     account: Sequence[str] = (),
 ) -> dict:
     """Score an ensemble against the held-out runs of a reference.
@@ -102,7 +103,7 @@ def compare(
         Compare although the ensembles' definitions differ.
     seed : int
         Of the bootstrap and of random thinning.
-    jobs : int, optional
+    jobs : int or str, optional
         Processes for computing energies.
     account : sequence of str
         How the ensemble came about, sentences for the report. With it the verdict says whether the
@@ -237,7 +238,7 @@ def find_reference(
     reference_top: str | Path | None = None,
     top: str | Path | None = None,
     system: str | None = None,
-    jobs: int | None = None,
+    jobs: Jobs = None,
 ) -> Reference:
     """Load a reference by the name of a built-in system, from a folder or from a trajectory file.
 
@@ -332,7 +333,7 @@ def _noting(times: list[np.ndarray], parts: Iterator) -> Iterator[np.ndarray]:
 
 
 def _energies(
-    given: EnsembleFile, truth: Reference, system: str | None, jobs: int | None, stack: ExitStack
+    given: EnsembleFile, truth: Reference, system: str | None, jobs: Jobs, stack: ExitStack
 ):
     """Return energies, or a function of positions that gives them and its parts; and notes."""
     if given.energies is not None:

@@ -8,12 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from molflow import clusters
 from molflow.errors import MolflowError
+from molflow.exact.weighted import sample_weighted
 from molflow.farm import Farm
+from molflow.files import read_arrays
 from molflow.md.label import label
 from molflow.md.simulate import simulate
+from molflow.propagation.propagate import propagate
+from molflow.sampling.ensemble import sample
 from molflow.systems import load_system
 
 distributed = pytest.importorskip("distributed")
@@ -37,6 +42,10 @@ class Squares:
 
     def nap(self, k):
         time.sleep(0.1)
+
+    def gpu(self, k):
+        time.sleep(0.05)
+        return os.environ.get("CUDA_VISIBLE_DEVICES")
 
     def refuse(self, k):
         raise MolflowError(f"{k} is refused.")
@@ -83,6 +92,16 @@ def test_the_work_of_a_worker_that_died_is_done_by_another(cluster, tmp_path):
     with Farm(partial(Squares, tmp_path, 5), cluster.scheduler_address) as farm:
         assert dict(farm.each("square", TASKS)) == WANTED
     assert (tmp_path / "died").exists()
+
+
+def test_no_worker_is_needed_for_what_the_others_do(cluster, tmp_path):
+    """All die one after the other; what they were sent at the beginning is with the scheduler."""
+    with Farm(partial(Squares, tmp_path), cluster.scheduler_address) as farm:
+        assert dict(farm.each("square", TASKS)) == WANTED
+        for worker in list(cluster.workers.values()):
+            os.kill(worker.process.pid, signal.SIGKILL)
+        assert dict(farm.each("square", TASKS)) == WANTED
+    assert len(made(tmp_path)) > 2
 
 
 def test_a_process_that_dies_here_is_told(tmp_path):
@@ -178,12 +197,12 @@ def test_tasks_follow_each_other_and_more_are_asked_for_when_there_is_room(jobs,
     assert list(found.values()) == expected
 
 
-def assert_same_files(first, second):
-    """But for the record, which holds times of the clock."""
+def assert_same_files(first, second, but=()):
+    """But for records, which hold times of the clock."""
     names = sorted(path.name for path in first.iterdir())
     assert names == sorted(path.name for path in second.iterdir()) and len(names) >= 3
     for name in names:
-        if not name.endswith(".json"):
+        if not name.endswith(".json") and name not in but:
             assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
 
@@ -198,3 +217,35 @@ def test_simulations_are_those_of_one_process_bit_by_bit(cluster, tmp_path):
     assert_same_files(tmp_path / "one", tmp_path / "cluster")
     with pytest.raises(MolflowError, match="seconds is 9 and jobs is 'tcp://.* Give one of them"):
         simulate("alanine_dipeptide", out=tmp_path / "other", jobs="tcp://x", seconds=9, **settings)
+
+
+def test_samples_weights_and_energies_are_those_of_one_process_bit_by_bit(cluster, tmp_path):
+    asked = (("one", 1), ("cluster", cluster.scheduler_address))
+    torch.set_num_threads(1)
+    for name, jobs in asked:
+        settings = {"device": "cpu", "progress": False, "jobs": jobs}
+        sample("alanine_dipeptide", 1, 200, tmp_path / name / "a.dcd", batch_size=64, **settings)
+        sample_weighted("alanine_dipeptide", 17, tmp_path / name / "b.dcd", 1, **settings)
+    assert_same_files(tmp_path / "one", tmp_path / "cluster", but=("b.npz",))
+    stored = [read_arrays(tmp_path / name / "b.npz") for name, _ in asked]
+    for name in ("energies", "log_weights", "log_density"):
+        np.testing.assert_array_equal(stored[0][name], stored[1][name])
+    assert len(read_arrays(tmp_path / "one" / "a.npz")["energies"]) == 200
+
+
+def test_chains_are_those_of_one_process_bit_by_bit(cluster, tmp_path):
+    """Five groups of chains, of which some are of two blocks of paths."""
+    torch.set_num_threads(1)
+    start = load_system("alanine_dipeptide").structure_path
+    for name, jobs in (("one", 1), ("cluster", cluster.scheduler_address)):
+        propagate(
+            "alanine_dipeptide:dynamics", start, "0.4ps", "10fs", tmp_path / name / "a.dcd",
+            chains=70, batch_size=15, save="10fs", device="cpu", progress=False, jobs=jobs,
+        )  # fmt: skip
+    assert_same_files(tmp_path / "one", tmp_path / "cluster")
+
+
+def test_processes_of_this_machine_have_a_gpu_each(tmp_path):
+    with Farm(partial(Squares, tmp_path), 2, gpus=("3", "GPU-8f")) as farm:
+        seen = {value for _, value in farm.each("gpu", TASKS)}
+    assert seen == {"3", "GPU-8f"}

@@ -11,6 +11,7 @@ from molflow.checking.finding import FAIL, INCONCLUSIVE, worst
 from molflow.checking.registry import CHECKS
 from molflow.checking.subject import Subject
 from molflow.errors import MolflowError
+from molflow.farm import Jobs
 from molflow.files import writable_folder, write_json
 from molflow.parts import alone
 from molflow.progress import track
@@ -24,7 +25,7 @@ def check(
     n: int = 4096,
     out: str | Path | None = None,
     path_seed: int = 0,
-    jobs: int | None = None,
+    jobs: Jobs = None,
     progress: bool = True,
     device: str | None = None,
 ) -> dict:
@@ -44,8 +45,9 @@ def check(
         JSON file for the result.
     path_seed : int
         Everything random follows from it.
-    jobs : int, optional
-        Processes for energies and molecular dynamics; by default one per core.
+    jobs : int or str, optional
+        Processes, or a cluster, see `molflow.farm.Farm`, for energies and molecular dynamics; by
+        default one per core.
     progress : bool
         Whether to show a progress bar.
     device : str, optional

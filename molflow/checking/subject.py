@@ -16,6 +16,7 @@ from molflow.brownian.increment import Increment
 from molflow.brownian.path import BrownianPath
 from molflow.comparison import find_reference
 from molflow.errors import MolflowError
+from molflow.farm import Jobs
 from molflow.flow_map.rollout import centre_increment, jump
 from molflow.maps.denoiser.draw import start_positions
 from molflow.sampling.energies import energy_system
@@ -37,12 +38,12 @@ class Subject:
         Samples. Costlier properties look at a fixed part of them.
     seed : int
         Everything random follows from it.
-    jobs : int, optional
-        Processes for molecular dynamics.
+    jobs : int or str, optional
+        Processes, or a cluster, see `molflow.farm.Farm`, for molecular dynamics.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, steps: int, n: int, seed: int, jobs: int | None = None
+        self, checkpoint: Checkpoint, steps: int, n: int, seed: int, jobs: Jobs = None
     ):
         self.checkpoint = checkpoint
         self.flow_map: Any = checkpoint.flow_map  # of a kind that samples, with a clock

@@ -16,9 +16,9 @@ from molflow.exact.annealing import Schedule
 from molflow.exact.backward_piece import Backward, BackwardPieces, segments_of
 from molflow.exact.basin_ratios import Forward, Side, basin_shares
 from molflow.exact.inside import SEGMENT
-from molflow.exact.pool import pieces_of
 from molflow.exact.strata import basin_numbers
 from molflow.exact.weighted_piece import PIECE, Wanted
+from molflow.farm import Jobs
 from molflow.files import (
     read_arrays,
     read_json,
@@ -28,9 +28,10 @@ from molflow.files import (
 )
 from molflow.parts import alone, claim_parts, finished, kept_arrays, write_record
 from molflow.progress import track
+from molflow.sampling.pool import Workplace, open_workplace
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem, load_system
-from molflow.training.checkpoint import Checkpoint, open_checkpoint
+from molflow.training.checkpoint import Checkpoint
 from molflow.trajectories import (
     check_extension,
     check_topology,
@@ -51,7 +52,7 @@ def reweight(
     starts: str | Path | None = None,
     seed: int = 0,
     device: str | None = None,
-    jobs: int | None = None,
+    jobs: Jobs = None,
     progress: bool = True,
 ):
     """Find the shares of basins by Bennett's acceptance ratio between a map and dynamics.
@@ -102,7 +103,8 @@ def reweight(
     if isinstance(frames, bool) or not isinstance(frames, int) or frames < 2:
         raise MolflowError(f"frames is {frames!r}: it must be a whole number, at least 2.")
     segments = segments_of(parse_quantity(time, "time", "time"))
-    checkpoint = open_checkpoint(checkpoint, device)
+    place = open_workplace(checkpoint, device, jobs)
+    checkpoint = place.checkpoint
     given = read_ensemble(ensemble, None)
     backward = Backward(_wanted(given, checkpoint), segments, seed)
     forward = _forward(given, checkpoint)
@@ -126,7 +128,7 @@ def reweight(
             return read_trajectory(out, topology), {"log_weights": kept, "record": record}
         parts = claim_parts(out, plan)
     began = clock.perf_counter()
-    sides = _sides(checkpoint, backward, forward, others, frames, parts, jobs, progress)
+    sides = _sides(place, backward, forward, others, frames, parts, progress)
     record, log_weights = basin_shares(forward, sides, seed)
     seconds = sum(float(side.seconds.sum()) for side in sides.values())
     record |= {"frames": frames, "ps_each": SEGMENT * segments, "cpu_seconds": seconds}
@@ -212,9 +214,9 @@ def _frames_of(starts: str | Path, topology) -> np.ndarray:
     return np.concatenate([part.xyz for part in given.chunks(1000)])
 
 
-def _sides(checkpoint, backward, forward: Forward, others, frames, parts, jobs, progress):
+def _sides(place: Workplace, backward, forward: Forward, others, frames, parts, progress):
     """Return frames of dynamics by basin, weighed backwards."""
-    topology = checkpoint.topology()
+    topology = place.checkpoint.topology()
     elsewhere = None if others is None else basin_numbers(others, topology)
     count = -(-frames // PIECE)
     rng = np.random.default_rng(derive_seed(backward.seed, "starts"))
@@ -229,11 +231,12 @@ def _sides(checkpoint, backward, forward: Forward, others, frames, parts, jobs, 
             names[basin * count + k] = None if parts is None else parts / f"{basin}-{k:04d}.npz"
     found = {k: kept for k in tasks if (kept := kept_arrays(names[k])) is not None}
     todo = {k: task for k, task in tasks.items() if k not in found}
-    pieces = pieces_of(BackwardPieces, checkpoint, backward, todo, jobs)
-    for k, piece in track(pieces, f"dynamics and weights, {PIECE} at a time", progress, len(todo)):
-        if (name := names[k]) is not None:
-            write_arrays(name, **piece)
-        found[k] = piece
+    title = f"dynamics and weights, {PIECE} at a time"
+    with place.farm(BackwardPieces, backward, len(todo)) as farm:
+        for k, piece in track(farm.each("piece", todo), title, progress, len(todo)):
+            if (name := names[k]) is not None:
+                write_arrays(name, **piece)
+            found[k] = piece
     sides = {}
     for basin in sorted({task[0] for task in tasks.values()}):
         own = [found[basin * count + k] for k in range(count)]

@@ -245,7 +245,7 @@ def _record(checkpoint: Checkpoint, groups: list[dict]) -> dict:
 def _write(out: Path, checkpoint: Checkpoint, found, plan, record, seconds: float) -> None:
     write_topology(out, checkpoint.topology_path)
     write_trajectory(out, found["positions"], checkpoint.topology())
-    energies = energies_of(checkpoint, [found["positions"]])
+    energies = energies_of(checkpoint, [found["positions"]], len(found["positions"]))
     kept = {name: found[name] for name in ("log_weights", "reward_energies", "ancestors")}
     if energies is not None:
         kept["energies"] = energies

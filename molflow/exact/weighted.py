@@ -13,11 +13,11 @@ import torch
 from molflow.errors import MolflowError
 from molflow.exact.annealing import Schedule
 from molflow.exact.physics import BoltzmannLaw
-from molflow.exact.pool import pieces_of
 from molflow.exact.strata import choose, count_strata, parse_strata, strata_of
 from molflow.exact.target import target_of
 from molflow.exact.trust import format_weights, judge_weights
 from molflow.exact.weighted_piece import PIECE, Wanted, WeightedPieces
+from molflow.farm import Jobs
 from molflow.files import (
     read_arrays,
     read_json,
@@ -27,8 +27,9 @@ from molflow.files import (
 from molflow.maps.denoiser.probability_flow import flow_times
 from molflow.parts import alone, claim_parts, finished, kept_arrays, write_record
 from molflow.progress import track
+from molflow.sampling.pool import Workplace, open_workplace
 from molflow.systems import MolecularSystem
-from molflow.training.checkpoint import Checkpoint, open_checkpoint
+from molflow.training.checkpoint import Checkpoint
 from molflow.trajectories import (
     check_extension,
     check_topology,
@@ -56,7 +57,7 @@ def sample_weighted(
     stop: float = STOP,
     path_seed: int = 0,
     device: str | None = None,
-    jobs: int | None = None,
+    jobs: Jobs = None,
     compiled: bool = False,
     schedule: Schedule | None = None,
     progress: bool = True,
@@ -93,8 +94,9 @@ def sample_weighted(
         Of everything random; the starts are those of `molflow.sample`.
     device : str, optional
         As for `molflow.sample`.
-    jobs : int, optional
-        Processes; by default one per core, on a GPU one. The result does not depend on it.
+    jobs : int or str, optional
+        Processes, or a cluster, see `molflow.farm.Farm`; by default one per core, on a GPU one.
+        The result does not depend on it.
     compiled : bool
         Whether to compile the derivatives first: twice as fast, after minutes.
     schedule : Schedule, optional
@@ -128,7 +130,8 @@ def sample_weighted(
     for name, value in (("steps", steps), ("n", n)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise MolflowError(f"{name} is {value!r}: it must be a whole number, at least 1.")
-    checkpoint = open_checkpoint(checkpoint, device)
+    place = open_workplace(checkpoint, device, jobs)
+    checkpoint = place.checkpoint
     checkpoint.check_use("sample")
     system = target_of(checkpoint, target, temperature)
     flow_map: Any = checkpoint.flow_map  # of a kind that samples
@@ -161,7 +164,7 @@ def sample_weighted(
         )  # fmt: skip
         numbers, log_factors = choose(basins, strata)
         chosen = count_strata(basins, basins[numbers])
-    found = _all_pieces(checkpoint, wanted, numbers, parts, jobs, progress)
+    found = _all_pieces(place, wanted, numbers, parts, progress)
     if strata is not None:
         found["log_factors"] = log_factors
         found["log_weights"] = found["log_weights"] + log_factors
@@ -230,7 +233,9 @@ def _plan(checkpoint: Checkpoint, wanted: Wanted, n: int, strata: dict | None) -
     }
 
 
-def _all_pieces(checkpoint, wanted, numbers, parts, jobs, progress) -> dict[str, np.ndarray]:
+def _all_pieces(
+    place: Workplace, wanted: Wanted, numbers: np.ndarray, parts: Path | None, progress: bool
+) -> dict[str, np.ndarray]:
     count = -(-len(numbers) // PIECE)
     # The last is filled up with its last number: all pieces have one shape.
     rows = np.pad(numbers, (0, count * PIECE - len(numbers)), mode="edge").reshape(count, PIECE)
@@ -238,11 +243,12 @@ def _all_pieces(checkpoint, wanted, numbers, parts, jobs, progress) -> dict[str,
     kept = {k: kept_arrays(name) for k, name in names.items()}
     found = {k: arrays for k, arrays in kept.items() if arrays is not None}
     todo = {k: (rows[k],) for k in names if k not in found}
-    pieces = pieces_of(WeightedPieces, checkpoint, wanted, todo, jobs)
-    for k, piece in track(pieces, f"weighting, {PIECE} at a time", progress, len(todo)):
-        if (name := names[k]) is not None:
-            write_arrays(name, **piece)
-        found[k] = piece
+    with place.farm(WeightedPieces, wanted, len(todo)) as farm:
+        pieces = farm.each("piece", todo)
+        for k, piece in track(pieces, f"weighting, {PIECE} at a time", progress, len(todo)):
+            if (name := names[k]) is not None:
+                write_arrays(name, **piece)
+            found[k] = piece
     order = sorted(found)
     joined = {
         name: np.concatenate([found[k][name] for k in order])[: len(numbers)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import openmm
@@ -14,6 +16,8 @@ from molflow.farm import Farm, Jobs
 from molflow.md.build import build
 from molflow.systems import MolecularSystem
 from molflow.workers import number_of_jobs
+
+K = TypeVar("K")
 
 #: Up to this many atoms the double-precision Reference platform is used (and is the fastest).
 _REFERENCE_ATOMS = 500
@@ -36,8 +40,9 @@ def potential_energies(
         Its force field or potential; all atoms are needed, a coarse selection has no energy.
     positions : array, shape (n, n_atoms, 3)
         nm.
-    jobs : int, optional
-        Processes; by default one for small inputs and one per core for large ones.
+    jobs : int or str, optional
+        Processes, or a cluster, see `molflow.farm.Farm`; by default one for small inputs and one
+        per core for large ones.
 
     Returns
     -------
@@ -80,15 +85,16 @@ def evaluate(
     Parameters and errors as for `potential_energies`; `forces` says whether they are wanted.
     """
     positions = checked_positions(system, positions)
-    with EnergyWorkers(system, sensible_jobs(system, positions, jobs)) as workers:
+    with EnergyWorkers(system, sensible_jobs(system, len(positions), jobs)) as workers:
         return workers.evaluate(positions, forces)
 
 
-def sensible_jobs(system: MolecularSystem, positions: np.ndarray, jobs: Jobs) -> int | str:
-    """Return how many processes to use: as asked, or as many as pay."""
-    if jobs is None and positions.size // 3 < SERIAL_SIZE and system.potential is None:
+def sensible_jobs(system: MolecularSystem, count: int, jobs: Jobs) -> int | str:
+    """Return how many processes to use for so many configurations: as asked, or as many as pay."""
+    size = count * system.topology().n_atoms
+    if jobs is None and size < SERIAL_SIZE and system.potential is None:
         return 1
-    return jobs if isinstance(jobs, str) else number_of_jobs(jobs, len(positions))
+    return jobs if isinstance(jobs, str) else number_of_jobs(jobs, count)
 
 
 def energies_and_forces(
@@ -115,8 +121,9 @@ class EnergyWorkers:
     ----------
     system : MolecularSystem
         Its force field or potential; all atoms are needed.
-    jobs : int, optional
-        Processes; by default one per core. One works in the caller's own process.
+    jobs : int or str, optional
+        Processes, or a cluster, see `molflow.farm.Farm`; by default one per core. One works in
+        the caller's own process.
     """
 
     def __init__(self, system: MolecularSystem, jobs: Jobs = None):
@@ -130,6 +137,22 @@ class EnergyWorkers:
 
     def __exit__(self, *reason: object) -> None:
         self.farm.__exit__(*reason)
+
+    def each(
+        self, batches: Iterable[tuple[K, np.ndarray]], forces: bool = True
+    ) -> Iterator[tuple[K, Evaluation]]:
+        """Yield keys of batches of checked positions and what `evaluate` gives, in any order.
+
+        Parameters
+        ----------
+        batches : iterable of pairs
+            Asked for more when there are workers for them. Each is the task of one worker.
+        forces : bool
+            Whether they are wanted.
+        """
+        tasks = ((key, (positions, forces)) for key, positions in batches)
+        for key, (energies, gradients, failures) in self.farm.each("batch", tasks):
+            yield key, Evaluation(energies, gradients, tuple(failures))
 
     def energies(self, positions: np.ndarray) -> np.ndarray:
         """Return potential energies (n,) in kJ/mol as `potential_energies` does."""

@@ -17,8 +17,8 @@ from molflow.parts import kept_arrays
 from molflow.progress import track
 from molflow.systems import MolecularSystem
 
-#: Conformations of a part.
-_PART = 256
+#: Conformations of a part, by force fields and by potentials, which cost thousands of times more.
+_PART, _DEAR_PART = 256, 16
 
 
 @dataclass(frozen=True)
@@ -88,21 +88,32 @@ def label_frames(
     whole = np.flatnonzero(failures == "")
     energies = np.full(len(positions), np.inf)
     forces = np.full(positions.shape, np.nan, dtype=np.float32)
-    pieces = np.split(whole, range(_PART, len(whole), _PART)) if len(whole) else []
-    with EnergyWorkers(system, sensible_jobs(system, positions[whole], jobs)) as workers:
-        for index, rows in enumerate(track(pieces, what, progress)):
-            path = None if parts is None else parts / f"{what}-{index:05d}.npz"
-            stored = kept_arrays(path)
-            if stored is None:
-                found = workers.evaluate(positions[rows])
-                assert found.forces is not None, "they were asked for"
-                stored = {
-                    "energies": found.energies,
-                    "forces": found.forces.astype(np.float32),
-                    "failures": np.array(found.failures, dtype=np.str_),
-                }
-                if path is not None:
-                    write_arrays(path, **stored)
-            energies[rows], forces[rows] = stored["energies"], stored["forces"]
-            failures[rows] = stored["failures"].astype(object)
+    size = _PART if system.potential is None else _DEAR_PART
+    pieces = np.split(whole, range(size, len(whole), size)) if len(whole) else []
+    paths = [
+        None if parts is None else parts / f"{what}-{index:05d}.npz" for index in range(len(pieces))
+    ]
+    stored = {k: kept for k, path in enumerate(paths) if (kept := _kept(path, pieces[k]))}
+    todo = [k for k in range(len(pieces)) if k not in stored]
+    count = sum(len(pieces[k]) for k in todo)
+    with EnergyWorkers(system, sensible_jobs(system, count, jobs)) as workers:
+        found = workers.each((k, positions[pieces[k]]) for k in todo)
+        for k, labels in track(found, what, progress, len(todo)):
+            assert labels.forces is not None, "they were asked for"
+            stored[k] = {
+                "energies": labels.energies,
+                "forces": labels.forces.astype(np.float32),
+                "failures": np.array(labels.failures, dtype=np.str_),
+            }
+            if (path := paths[k]) is not None:
+                write_arrays(path, **stored[k])
+    for k, rows in enumerate(pieces):
+        energies[rows], forces[rows] = stored[k]["energies"], stored[k]["forces"]
+        failures[rows] = stored[k]["failures"].astype(object)
     return Labels(energies, forces, failures.astype(np.str_))
+
+
+def _kept(path: Path | None, rows: np.ndarray) -> dict[str, np.ndarray] | None:
+    """Return the labels of a part that is done, None if there are none of so many frames."""
+    stored = kept_arrays(path)
+    return None if stored is None or len(stored["energies"]) != len(rows) else stored

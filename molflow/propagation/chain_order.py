@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from molflow.files import Streamed, read_arrays
+from molflow.propagation.chains import SEGMENT
 from molflow.propagation.run import Run
 from molflow.trajectories import frames_at_once
 
@@ -23,21 +24,24 @@ class ChainOrder:
         Finished.
     name : str
         Of an array of its segments, (frames, chains, n_atoms, 3).
+    n_atoms : int
     """
 
-    def __init__(self, run: Run, name: str):
+    def __init__(self, run: Run, name: str, n_atoms: int):
         self.path: Path = run.parts / f"{name}.raw"
-        chains, frames = run.whole, run.request.frames
-        self.shape = (len(chains) * frames, len(run.masses), 3)
-        self._bytes = 4 * 3 * len(run.masses)
+        frames, whole = run.request.frames, run.whole
+        self.shape = (len(whole) * frames, n_atoms, 3)
+        self._bytes = 4 * 3 * n_atoms
+        places = {chain: place for place, chain in enumerate(whole.tolist())}
         with open(self.path, "wb") as file:
-            first = 0
-            for segment in run.segments:
-                values = read_arrays(segment)[name][:, chains].astype(np.float32)
-                for place, chain in enumerate(values.swapaxes(0, 1)):
-                    file.seek((place * frames + first) * self._bytes)
-                    file.write(np.ascontiguousarray(chain).tobytes())
-                first += len(values)
+            for group in run.groups:
+                for index, segment in enumerate(group.segments):
+                    values = read_arrays(segment)[name].astype(np.float32)
+                    for column, chain in enumerate(group.chains):
+                        if chain in places:
+                            first = places[chain] * frames + index * SEGMENT
+                            file.seek(first * self._bytes)
+                            file.write(np.ascontiguousarray(values[:, column]).tobytes())
 
     def __len__(self) -> int:
         return self.shape[0]

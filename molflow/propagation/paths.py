@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -24,6 +25,28 @@ from molflow.seeds import derive_seed
 WINDOW = 0.04
 #: Times are whole multiples of WINDOW 2^-DEPTH, 0.6 attoseconds.
 DEPTH = 16
+#: Chains that share a generator: a worker that has some of them draws no more than these.
+BLOCK = 64
+
+
+@dataclass(frozen=True)
+class _Share:
+    """The chains of a block that are wanted: rows `first` to `last` of those that are drawn."""
+
+    block: int
+    first: int
+    last: int
+
+    def seed(self, seed: int) -> int:
+        """Return the seed of the block."""
+        return derive_seed(seed, "block", self.block) if self.block else seed
+
+
+def _shares(chains: range) -> list[_Share]:
+    return [
+        _Share(block, max(chains.start - block * BLOCK, 0), min(chains.stop - block * BLOCK, BLOCK))
+        for block in range(chains.start // BLOCK, (chains.stop - 1) // BLOCK + 1)
+    ]
 
 
 class ChainPaths:
@@ -35,13 +58,16 @@ class ChainPaths:
     Parameters
     ----------
     basis : Basis
-    chains, n_atoms : int
+    chains : int or range
+        How many, or their numbers.
+    n_atoms : int
     seed : int
     """
 
-    def __init__(self, basis: Basis, chains: int, n_atoms: int, seed: int):
-        self.basis, self.shape, self.seed = basis, (chains, n_atoms, 3), seed
-        self._windows: OrderedDict[int, BrownianPath] = OrderedDict()
+    def __init__(self, basis: Basis, chains: int | range, n_atoms: int, seed: int):
+        self.basis, self.n_atoms, self.seed = basis, n_atoms, seed
+        self._shares = _shares(range(chains) if isinstance(chains, int) else chains)
+        self._windows: OrderedDict[int, list[BrownianPath]] = OrderedDict()
 
     def increment(self, s: float, t: float) -> Increment:
         """Return the increment from s to t, to the nearest tick, in float64.
@@ -64,17 +90,30 @@ class ChainPaths:
         while first < last:
             index, start = divmod(first, width)
             stop = min(width, last - index * width)
-            part = self._window(index).increment(start * WINDOW / width, stop * WINDOW / width)
+            part = self._inside(index, start * WINDOW / width, stop * WINDOW / width)
             whole = part if whole is None else join(whole, part)
             first = index * width + stop
         assert whole is not None, "the step has a length"
         return whole
 
-    def _window(self, index: int) -> BrownianPath:
+    def _inside(self, index: int, s: float, t: float) -> Increment:
+        """Return the increment inside a window."""
+        parts = [path.increment(s, t) for path in self._window(index)]
+        rows = [
+            part.whitened()[share.first : share.last]
+            for share, part in zip(self._shares, parts, strict=True)
+        ]
+        return parts[0].with_whitened(rows[0] if len(rows) == 1 else torch.cat(rows))
+
+    def _window(self, index: int) -> list[BrownianPath]:
         if index not in self._windows:
-            seed = derive_seed(self.seed, "window", index)
-            path = BrownianPath(self.basis, 0.0, WINDOW, self.shape, seed, DEPTH, torch.float64)
-            self._windows[index] = path
+            self._windows[index] = [
+                BrownianPath(
+                    self.basis, 0.0, WINDOW, (share.last, self.n_atoms, 3),
+                    derive_seed(share.seed(self.seed), "window", index), DEPTH, torch.float64,
+                )
+                for share in self._shares
+            ]  # fmt: skip
             while len(self._windows) > 2:
                 self._windows.popitem(last=False)
         return self._windows[index]
@@ -91,10 +130,15 @@ class ChainResiduals:
     temperature, friction : float
         K and 1/ps.
     seed : int
+    chains : range, optional
+        Their numbers, by default from 0 on.
     """
 
-    def __init__(self, noise: ResidualNoise, temperature: float, friction: float, seed: int):
-        self.seed = seed
+    def __init__(
+        self, noise: ResidualNoise, temperature: float, friction: float, seed: int,
+        chains: range | None = None,
+    ):  # fmt: skip
+        self.seed, self.chains = seed, chains
 
         @lru_cache
         def factor(h: float, device: torch.device) -> Tensor:
@@ -110,9 +154,12 @@ class ChainResiduals:
         s, h : float
             When the step began and its length, ps.
         """
-        key = derive_seed(self.seed, "residual", round(s / WINDOW * 2**DEPTH))
-        generator = np.random.Generator(np.random.Philox(key=key))
-        normal = torch.from_numpy(generator.standard_normal((len(x), x[0].numel())))
+        tick, rows = round(s / WINDOW * 2**DEPTH), []
+        for share in _shares(range(len(x)) if self.chains is None else self.chains):
+            key = derive_seed(share.seed(self.seed), "residual", tick)
+            generator = np.random.Generator(np.random.Philox(key=key))
+            rows.append(generator.standard_normal((share.last, x[0].numel()))[share.first :])
+        normal = torch.from_numpy(np.concatenate(rows))
         # Rounding of times must not count as another length.
         factor = self._factor(round(h, 9), x.device)
         return x + self._noise_on(x.device).draw(x[:, 0], factor, upload(normal, x.device))

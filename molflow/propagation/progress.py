@@ -18,8 +18,10 @@ class Gauge:
     """Shows how far chains are, and how hot, while it is used as a context."""
 
     def __init__(self, request: Request, show: bool):
-        self.request, self.frames = request, 0
-        self.means: list[float] = []
+        self.request = request
+        # Of every frame: the chains that are there, and the sum of their temperatures.
+        self.there = np.zeros(request.frames)
+        self.sums = np.zeros(request.frames)
         self._wanted, self._stack = show, ExitStack()
         self._bar: Progress | None = None
         self._lines = Lines("propagating")
@@ -37,27 +39,36 @@ class Gauge:
             self._bar = self._stack.enter_context(Progress(*columns, console=Console(stderr=True)))
             length = self.request.frames * self.request.interval
             self._task = self._bar.add_task("", total=length, state="")
+            self.show()
         return self
 
     def __exit__(self, *_) -> None:
         self._stack.close()
 
-    def show(self, kinetic: np.ndarray) -> None:
+    def note(self, first: int, kinetic: np.ndarray, chains: int) -> None:
         """Take note of kinetic temperatures (frames, chains) in K that have come in.
 
-        There are none, (frames, 0), where atoms have no velocities.
+        There are none, (frames, 0), where atoms have no velocities. `first` is the number of the
+        first of the frames.
         """
-        self.frames += len(kinetic)
-        if kinetic.size:
-            self.means += kinetic.mean(axis=1).tolist()
-        if self._bar is not None:
-            state = f"{np.mean(self.means):.1f} K" if self.means else ""
-            if len(self.means) >= 4:
-                state += f", drift {drift(np.array(self.means)[:, None])['value']:+.1f} K"
-            walked = self.frames * self.request.interval
-            self._bar.update(self._task, completed=walked, state=state)
-            whole = self.request.frames * self.request.interval
-            self._lines.say(f"{walked:.4g} of {whole:.4g} ps{state and ', '}{state}")
+        rows = slice(first, first + len(kinetic))
+        self.there[rows] += chains
+        self.sums[rows] += kinetic.sum(axis=1)
+
+    def show(self) -> None:
+        """Show what there is."""
+        if self._bar is None:
+            return
+        request, state = self.request, ""
+        means = self.sums[self.there > 0] / self.there[self.there > 0]
+        if means.any():
+            state = f"{means.mean():.1f} K"
+            if len(means) >= 4:
+                state += f", drift {drift(means[:, None])['value']:+.1f} K"
+        walked = self.there.sum() / request.chains * request.interval
+        self._bar.update(self._task, completed=walked, state=state)
+        whole = request.frames * request.interval
+        self._lines.say(f"{walked:.4g} of {whole:.4g} ps{state and ', '}{state}")
 
 
 def drift(kinetic: np.ndarray) -> dict[str, float | None]:

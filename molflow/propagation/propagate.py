@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import copy
 import shutil
 import time as clock
 from pathlib import Path
-from typing import Any
 
 import mdtraj
 
 from molflow.errors import MolflowError
+from molflow.farm import Jobs
 from molflow.files import writable_folder
 from molflow.parts import alone, claim_parts, finished
-from molflow.propagation.paths import ChainResiduals
+from molflow.propagation.chains import Chains, Wanted
 from molflow.propagation.record import read_result, write_result
 from molflow.propagation.request import parse_request, start_positions
 from molflow.propagation.run import ChainBroke, Run
-from molflow.propagation.watch import Break
-from molflow.training.checkpoint import Checkpoint, open_checkpoint
+from molflow.sampling.pool import open_workplace
+from molflow.training.checkpoint import Checkpoint
 from molflow.trajectories import check_extension, check_topology, write_trajectory
+
+#: Chains that walk together.
+ON_CPU, ON_GPU = 16, 256
 
 
 @alone
@@ -36,13 +38,14 @@ def propagate(
     friction=None,
     path_seed: int = 0,
     device: str | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     compiled: bool = False,
     keep_going: bool = False,
     residual_noise: bool = False,
     energies: bool = True,
     progress: bool = True,
     load: bool = True,
+    jobs: Jobs = None,
 ) -> mdtraj.Trajectory | Path:
     """Propagate chains by a trained map of Langevin dynamics, or go on where it stopped.
 
@@ -76,8 +79,9 @@ def propagate(
     device : str, optional
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; the paths are the same on each. By
         default a loaded checkpoint stays where it is, and others go to a GPU if there is one.
-    batch_size : int
-        Chains a network call.
+    batch_size : int, optional
+        Chains that walk together, in one network call; by default `ON_GPU` on a GPU and `ON_CPU`
+        on a processor. A process has so many at a time.
     compiled : bool
         Whether `torch.compile` makes machine code of the network first: some minutes, and faster
         steps after it. Needs a C++ compiler; rounding may differ.
@@ -92,9 +96,11 @@ def propagate(
         Whether to compute potential energies for the file.
     progress : bool
         Whether to show a bar with kinetic temperature and drift.
-
     load : bool
         Whether to return the trajectory. Without, memory does not grow with its length.
+    jobs : int or str, optional
+        Processes, or a cluster, see `molflow.farm.Farm`; by default the caller's own, with as many
+        threads as torch has. With one thread a process the files do not depend on it.
 
     Returns
     -------
@@ -107,12 +113,15 @@ def propagate(
         If an argument is impossible, all chains break, or one does and the others are not to go
         on; then with its frames in a file of the name of `out` with ``.broken.dcd``.
     """
-    checkpoint = open_checkpoint(checkpoint, device)
+    place = open_workplace(checkpoint, device, jobs)
+    checkpoint = place.checkpoint
     checkpoint.check_use("propagate")
     topology = checkpoint.topology()
     request = parse_request(
         checkpoint.flow_map, time, lag, save, chains, temperature, friction, path_seed
     )
+    if batch_size is None:
+        batch_size = ON_CPU if place.device == "cpu" else ON_GPU
     if not isinstance(batch_size, int) or batch_size < 1:
         raise MolflowError(f"batch_size is {batch_size!r}: give a whole number, 1 or more.")
     out = check_extension(out)
@@ -128,40 +137,32 @@ def propagate(
     residual_hash = checkpoint.description["residual_sha256"] if residual_noise else None
     plan = request.plan(checkpoint.weights_hash, first, keep_going, energies, residual_hash)
     if not finished(out, plan):
-        parts = claim_parts(out, plan)
-        dynamics: Any = checkpoint.flow_map  # which `check_use` has made sure of
-        flow_map = dynamics.at(request.temperature, request.friction)
-        if compiled:
-            # Of a copy: the caller's map stays what it is.
-            flow_map = copy.deepcopy(flow_map)
-            flow_map.compile_parts()
-        residuals = None
-        if residual_noise:
-            state = request.temperature, request.friction
-            residuals = ChainResiduals(checkpoint.residual, *state, path_seed)
-        run = Run(flow_map, topology, first, request, parts, batch_size, keep_going, residuals)
+        parts = claim_parts(out, plan | {"together": batch_size})
+        run = Run(request, parts, batch_size, keep_going)
+        wanted = Wanted(request, first, keep_going, compiled, residual_noise)
         started = clock.perf_counter()
         try:
-            run.to_the_end(progress)
+            with place.farm(Chains, wanted, len(run.groups), alone=True) as farm:
+                run.to_the_end(farm, progress)
         except ChainBroke as broke:
-            raise MolflowError(_sentence(broke.found, run, out)) from None
+            raise MolflowError(_sentence(broke, run, topology, out)) from None
         seconds = clock.perf_counter() - started
-        write_result(out, checkpoint, topology, run, plan, seconds, energies)
+        write_result(out, checkpoint, topology, run, plan, seconds, energies, jobs)
         shutil.rmtree(parts)
     return read_result(out, topology) if load else out
 
 
-def _sentence(found: list[Break], run: Run, out: Path) -> str:
+def _sentence(broke: ChainBroke, run: Run, topology: mdtraj.Topology, out: Path) -> str:
     """Return what broke, and keep the frames that led there."""
-    first, request = found[0], run.request
-    others = f" ({len(found)} chains broke at that time)" if len(found) > 1 else ""
-    if run.broken:
+    first, request = broke.found[0], run.request
+    others = f" ({len(broke.found)} chains broke at that time)" if len(broke.found) > 1 else ""
+    if broke.before:
         others = f", the last of {request.chains} to break"
-    frames = run.frames_of(first.chain)
+    frames = run.frames_until(first)
     saved = "No frame had been saved"
     if len(frames):
         path = out.with_name(f"{out.stem}.broken.dcd")
-        write_trajectory(path, frames, run.topology)
+        write_trajectory(path, frames, topology)
         saved = f"Its {len(frames)} frames until then are in '{path}'"
     return (
         f"chain {first.chain} broke after {first.time:g} ps{others}: {first.what}. {saved}. Start "

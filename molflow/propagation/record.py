@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import mdtraj
 import numpy as np
@@ -11,11 +12,12 @@ import numpy as np
 import molflow
 from molflow.analysis.samples import evenly_spaced
 from molflow.analysis.temperatures import kinetic_table
+from molflow.farm import Jobs
 from molflow.files import Streamed, read_arrays, read_json, write_arrays
 from molflow.parts import write_record
 from molflow.propagation.chain_order import ChainOrder
 from molflow.propagation.progress import drift
-from molflow.propagation.run import Run
+from molflow.propagation.run import Group, Run
 from molflow.sampling.energies import energies_of, energy_system
 from molflow.training.checkpoint import TOPOLOGY, Checkpoint
 from molflow.trajectories import read_trajectory, write_topology, write_trajectory
@@ -32,27 +34,35 @@ def write_result(
     plan: dict,
     seconds: float,
     energies: bool,
+    jobs: Jobs,
 ) -> None:
     """Write the trajectory, chain after chain, with topology, arrays and record beside it."""
     write_topology(out, checkpoint.folder / TOPOLOGY)
     chains, request = run.whole, run.request
-    positions = ChainOrder(run, "positions")
+    positions = ChainOrder(run, "positions", topology.n_atoms)
     write_trajectory(out, positions.pieces(), topology)
+    times, shape = request.interval * np.arange(1, request.frames + 1), (len(positions),)
     arrays: dict[str, np.ndarray | Streamed] = {
-        "times": np.tile(request.interval * np.arange(1, request.frames + 1), len(chains)),
-        "chain": np.repeat(chains, request.frames),
+        "times": Streamed(shape, times.dtype, (times for _ in chains)),
+        "chain": Streamed(
+            shape, chains.dtype, (np.full(request.frames, chain) for chain in chains)
+        ),
     }
     description, hash_ = checkpoint.description, checkpoint.description["ensemble_hash"]
     if request.temperature != checkpoint.flow_map.temperature:
         hash_ += f"@{request.temperature:g}K"
     # The energy is the same function at every temperature.
-    found = energies_of(checkpoint, positions.pieces()) if energies else None
+    found = None
+    if energies:
+        found = energies_of(checkpoint, positions.pieces(), len(positions), run.parts, jobs)
     if found is not None:
         arrays["energies"] = found
     watched = {}
-    if run.inertial:
-        velocities = ChainOrder(run, "velocities")
-        watched = _watched(run, positions, velocities, topology)
+    sde: Any = checkpoint.flow_map.sde
+    if sde.inertial:
+        velocities = ChainOrder(run, "velocities", topology.n_atoms)
+        masses = sde.masses.double().cpu().numpy().ravel()
+        watched = _watched(run, positions, velocities, topology, masses)
         arrays["velocities"] = velocities.streamed()
     record = {
         "system": description["system"],
@@ -79,11 +89,11 @@ def write_result(
 
 
 def _watched(
-    run: Run, positions: ChainOrder, velocities: ChainOrder, topology: mdtraj.Topology
-) -> dict:
+    run: Run, positions: ChainOrder, velocities: ChainOrder, topology: mdtraj.Topology,
+    masses: np.ndarray,
+) -> dict:  # fmt: skip
     """Return what the watch saw of the chains that are whole: temperatures and drift."""
-    kinetic = np.concatenate([read_arrays(path)["kinetic"] for path in run.segments])
-    kinetic = kinetic[:, run.whole]
+    kinetic = np.concatenate([_kinetic(group) for group in run.groups], axis=1)[:, run.whole]
     chosen = evenly_spaced(len(positions), _MEASURED)
     found = {
         "lowest_kinetic_temperature": float(kinetic.min()),
@@ -93,10 +103,14 @@ def _watched(
             velocities.rows(chosen),
             topology,
             chosen // run.request.frames,
-            run.masses,
+            masses,
         ),
     }
     return found | ({"drift": drift(kinetic)} if len(kinetic) > 1 else {})
+
+
+def _kinetic(group: Group) -> np.ndarray:
+    return np.concatenate([read_arrays(path)["kinetic"] for path in group.segments])
 
 
 def read_result(out: Path, topology: mdtraj.Topology) -> mdtraj.Trajectory:

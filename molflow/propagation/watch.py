@@ -13,6 +13,7 @@ from torch import Tensor
 from molflow.analysis.limits import Limits, limits_of
 from molflow.analysis.stereo import stereocentres
 from molflow.analysis.validity import PUBLISHED, Finding, check_validity
+from molflow.devices import upload
 from molflow.units import GAS_CONSTANT
 
 #: Chance that the kinetic energy of a sound chain is beyond its limits, each of two.
@@ -86,7 +87,7 @@ class StepWatch:
 
     def __init__(self, first: Tensor, masses: np.ndarray, temperature: float, inertial: bool):
         self.first, self.temperature, self.inertial = first, temperature, inertial
-        self.masses = torch.from_numpy(masses).to(first.device)
+        self.masses = upload(torch.from_numpy(masses), first.device)
         freedom = 3 * len(masses)
         self.range = tuple(
             temperature / freedom * float(bound)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from molflow.errors import MolflowError
+from molflow.farm import Jobs
 from molflow.files import replacing, sha256_of, writable_folder, write_arrays, write_json
 from molflow.maps.denoiser.draw import BLOCK, draw_blocks, flow_blocks
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
@@ -22,8 +23,9 @@ from molflow.refinement.pieces import refine_positions
 from molflow.refinement.refine import outcome, plan_of, walk_of, warn_of
 from molflow.sampling.energies import energies_of, energy_system
 from molflow.sampling.pace import Pace
+from molflow.sampling.pool import Workplace, open_workplace
 from molflow.seeds import derive_seed
-from molflow.training.checkpoint import Checkpoint, open_checkpoint
+from molflow.training.checkpoint import Checkpoint
 from molflow.trajectories import (
     check_extension,
     check_topology,
@@ -50,6 +52,7 @@ def sample(
     flow: bool = False,
     eta: float | None = None,
     seconds: float | None = None,
+    jobs: Jobs = None,
 ):
     """Draw conformations from a trained flow map.
 
@@ -95,6 +98,9 @@ def sample(
         Of wall-clock time for drawing and energies, after which no further batch is begun: there
         are fewer than `n` conformations then, one batch at least. Where even its energies would
         take longer there are none, and the record says so.
+    jobs : int or str, optional
+        Processes, or a cluster, see `molflow.farm.Farm`; by default the caller's own, with as many
+        threads as torch has. With one thread a process the files do not depend on it.
 
     Returns
     -------
@@ -112,7 +118,8 @@ def sample(
     for name, value in (("steps", steps), ("n", n), ("batch_size", batch_size)):
         if not isinstance(value, int) or value < 1:
             raise MolflowError(f"{name} is {value!r}: it must be a whole number, at least 1.")
-    checkpoint = open_checkpoint(checkpoint, device)
+    place = open_workplace(checkpoint, device, jobs)
+    checkpoint = place.checkpoint
     checkpoint.check_use("sample")
     if eta is not None:
         eta = _other_eta(checkpoint, eta, flow)
@@ -158,17 +165,17 @@ def sample(
         parts = claim_parts(out, plan)
     started = time.perf_counter()
     pace = None if seconds is None else Pace(seconds, checkpoint, energies)
-    pieces = _draw_all(checkpoint, plan, parts, progress, pace)
+    pieces = _draw_all(place, plan, parts, progress, pace)
     took, n = time.perf_counter() - started, min(n, BLOCK * batch * len(pieces))
     walked = None
     if walk is not None:
         positions = np.concatenate(list(_joined(pieces, n, n)))
-        walked = refine_positions(walk, positions, parts, progress=progress)
+        walked = refine_positions(walk, positions, parts, jobs, progress)
         warn_of(walked)
         pieces = [walked.positions]
     if out is not None:
         slow = "" if pace is None else pace.no_energies
-        _write(out, checkpoint, topology, pieces, n, plan, took, walked, slow)
+        _write(out, place, topology, pieces, n, plan, took, walked, slow, parts, progress)
     found = None
     if load:
         positions = np.concatenate(list(_joined(pieces, n, n)))
@@ -199,35 +206,71 @@ def _walk(checkpoint: Checkpoint, steps: int, path_seed: int):
     return walk_of(system, steps, seed=derive_seed(path_seed, "refine"))
 
 
+class Batches:
+    """Batches of conformations, in one process.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    plan : dict
+        Of `sample`.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, plan: dict):
+        self.checkpoint, self.plan = checkpoint, plan
+        self.flow_map = cast(DenoiserFlowMap, checkpoint.flow_map)  # of a kind that samples
+        if "eta" in plan:
+            self.flow_map = self.flow_map.at(plan["eta"])
+        self.drawing = flow_blocks if plan.get("flow") else draw_blocks
+
+    def draw(self, first: int, count: int) -> np.ndarray:
+        """Return so many blocks of conformations, (count * `BLOCK`, n_atoms, 3) float32, nm."""
+        given = self.checkpoint
+        with torch.no_grad():
+            drawn = self.drawing(
+                self.flow_map, range(first, first + count), self.plan["steps"],
+                self.plan["path_seed"], given.n_atoms,
+            )  # fmt: skip
+        return (given.scale * drawn).cpu().numpy().astype(np.float32)
+
+
 def _draw_all(
-    checkpoint, plan, parts, progress, pace: Pace | None
-) -> list[np.ndarray | Path]:
+    place: Workplace, plan: dict, parts: Path | None, progress: bool, pace: Pace | None
+) -> list:
     """Draw the batches there is time for, and return them, or the files in `parts` with them."""
-    steps, n, batch = (plan[name] for name in ("steps", "n", "blocks_per_batch"))
-    drawing = flow_blocks if plan.get("flow") else draw_blocks
-    flow_map = cast(DenoiserFlowMap, checkpoint.flow_map)  # of a kind that samples
-    if "eta" in plan:
-        flow_map = flow_map.at(plan["eta"])
-    blocks = -(-n // BLOCK)
-    pieces: list[np.ndarray | Path] = []
-    starts = range(0, blocks, batch)
-    for first in track(starts, f"sampling at {steps} network calls", progress):
-        part = None if parts is None else parts / f"blocks-{first:07d}.npy"
-        wanted = range(first, min(first + batch, blocks))
-        drawn = kept_array(part, BLOCK * len(wanted))
-        if drawn is None:
-            with torch.no_grad():
-                blocks_drawn = drawing(
-                    flow_map, wanted, steps, plan["path_seed"], checkpoint.n_atoms
-                )
-            drawn = (checkpoint.scale * blocks_drawn).cpu().numpy().astype(np.float32)
-            if part is not None:
-                with replacing(part) as temporary:
+    batch, blocks = plan["blocks_per_batch"], -(-plan["n"] // BLOCK)
+    sizes = {first: min(batch, blocks - first) for first in range(0, blocks, batch)}
+    names = {
+        first: None if parts is None else parts / f"blocks-{first:07d}.npy" for first in sizes
+    }
+    pieces: dict[int, np.ndarray | Path] = {}
+    stopped = False
+
+    def take(first: int, drawn: np.ndarray) -> None:
+        nonlocal stopped
+        name = names[first]
+        pieces[first] = drawn if name is None else name
+        stopped = stopped or (pace is not None and pace.over(drawn))
+
+    def todo() -> Iterator[tuple[int, tuple[int, int]]]:
+        for first, count in sizes.items():
+            if stopped:
+                return
+            kept = kept_array(names[first], BLOCK * count)
+            if kept is None:
+                yield first, (first, count)
+            else:
+                take(first, kept)
+
+    missing = sum(kept_array(names[first], BLOCK * k) is None for first, k in sizes.items())
+    title = f"sampling at {plan['steps']} network calls"
+    with place.farm(Batches, plan, missing, alone=True) as farm:
+        for first, drawn in track(farm.each("draw", todo()), title, progress, missing):
+            if (name := names[first]) is not None:
+                with replacing(name) as temporary:
                     np.save(temporary, drawn)
-        pieces.append(drawn if part is None else part)
-        if pace is not None and pace.over(drawn):
-            break
-    return pieces
+            take(first, drawn)
+    return [pieces[first] for first in sorted(pieces)]
 
 
 def _joined(pieces: list[np.ndarray | Path], n: int, at_once: int) -> Iterator[np.ndarray]:
@@ -244,7 +287,11 @@ def _joined(pieces: list[np.ndarray | Path], n: int, at_once: int) -> Iterator[n
             return
 
 
-def _write(out, checkpoint, topology, pieces, n, plan, seconds, walked, slow: str) -> None:
+def _write(
+    out: Path, place: Workplace, topology, pieces: list, n: int, plan: dict, seconds: float, walked,
+    slow: str, parts: Path | None, progress: bool,
+) -> None:  # fmt: skip
+    checkpoint = place.checkpoint
     write_topology(out, checkpoint.topology_path)
     at_once, stored = frames_at_once(topology.n_atoms), None
     write_trajectory(out, _joined(pieces, n, at_once), topology)
@@ -252,7 +299,8 @@ def _write(out, checkpoint, topology, pieces, n, plan, seconds, walked, slow: st
     if plan["energies"] and not slow:
         stored = None if walked is None else walked.energies
         if walked is None:
-            stored = energies_of(checkpoint, _joined(pieces, n, at_once))
+            frames = _joined(pieces, n, at_once)
+            stored = energies_of(checkpoint, frames, n, parts, place.jobs, progress)
     if stored is None:
         # Energies of an earlier ensemble of this name would be taken for energies of this one.
         out.with_suffix(".npz").unlink(missing_ok=True)
@@ -275,7 +323,7 @@ def _write(out, checkpoint, topology, pieces, n, plan, seconds, walked, slow: st
             "plan": plan,
             **({} if walked is None else {"refined": outcome(walked)}),
             "checkpoint": checkpoint.provenance,
-            "device": str(checkpoint.device),
+            "device": place.device,
             "threads": torch.get_num_threads(),
             "seconds": round(seconds, 2),
             "trajectory": out.name,

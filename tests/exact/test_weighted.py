@@ -230,7 +230,7 @@ def test_a_busy_machine_does_not_make_a_molecule_dear(monkeypatch):
     ("words", "sentence"),
     [
         (["--stop", "0.1"], "--weights is missing"),
-        (["--jobs", "2"], "--weights is missing"),
+        (["--reward", "r.py:f", "--jobs", "2"], "--jobs and --reward are different things"),
         (["--temperature", "350K"], "--temperature is 350K, but --weights is missing"),
         (["--target", "aspirin"], "--weights is missing"),
         (["--weights", "--temperature", "350bar"], "temperature is '350bar'"),

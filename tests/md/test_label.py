@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import yaml
 
-import molflow.md.labels as labels
 from molflow.data.dataset import data_hash, load_forces, load_training_data
 from molflow.data.prepare import centred
 from molflow.errors import MolflowError
 from molflow.files import write_arrays, write_json
-from molflow.md.energies import Evaluation, evaluate
+from molflow.md import energies, labels
+from molflow.md.energies import evaluate
 from molflow.md.forces import add_forces
 from molflow.md.label import label, summary
 from molflow.systems import load_system
@@ -94,16 +94,16 @@ def test_labels_of_a_force_field_are_what_prepare_adds(tmp_path, data):
 
 
 def test_an_interrupted_labelling_goes_on(tmp_path, data, quantum, monkeypatch):
-    monkeypatch.setattr(labels, "_PART", 1)
-    asked, real = [], labels.EnergyWorkers.evaluate
+    monkeypatch.setattr(labels, "_DEAR_PART", 1)
+    asked, real = [], energies._Evaluator.batch
 
-    def once_interrupted(self, positions, forces=True):
+    def once_interrupted(self, positions, forces):
         asked.append(len(positions))
         if len(asked) == 3:
             raise KeyboardInterrupt
         return real(self, positions, forces)
 
-    monkeypatch.setattr(labels.EnergyWorkers, "evaluate", once_interrupted)
+    monkeypatch.setattr(energies._Evaluator, "batch", once_interrupted)
     with pytest.raises(KeyboardInterrupt):
         label(data, quantum, tmp_path / "out", jobs=1, progress=False)
     assert not (tmp_path / "out" / "manifest.json").exists()
@@ -115,14 +115,14 @@ def test_an_interrupted_labelling_goes_on(tmp_path, data, quantum, monkeypatch):
 
 
 def test_failures_are_counted_by_reason(tmp_path, data, quantum, monkeypatch):
-    def failing(self, positions, forces=True):
+    def failing(self, positions, forces):
         count = len(positions)
         reasons = ["SCF not converged in 250 cycles"] + [""] * (count - 1)
-        energies, gradients = np.zeros(count), np.zeros(positions.shape)
-        energies[0], gradients[0] = np.inf, np.nan
-        return Evaluation(energies, gradients, tuple(reasons))
+        found, gradients = np.zeros(count), np.zeros(positions.shape)
+        found[0], gradients[0] = np.inf, np.nan
+        return found, gradients, reasons
 
-    monkeypatch.setattr(labels.EnergyWorkers, "evaluate", failing)
+    monkeypatch.setattr(energies._Evaluator, "batch", failing)
     manifest = label(data, quantum, tmp_path / "out", jobs=1, progress=False)
     assert manifest["labels"]["failures"]["train"]["SCF not converged in 250 cycles"] == 1
     assert manifest["frames"] == {"train": 3, "validation": 1}

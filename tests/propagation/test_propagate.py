@@ -1,6 +1,7 @@
 """`molflow propagate` with maps whose answers are known: files, resuming, watching, refusing."""
 
 import json
+from dataclasses import replace
 
 import mdtraj
 import numpy as np
@@ -25,11 +26,13 @@ from molflow.maps.overdamped.configuration import OverdampedConfig
 from molflow.md.energies import potential_energies
 from molflow.nn.dense_attention import DenseConfig
 from molflow.nn.graph import MolecularGraph
+from molflow.propagation.chains import Chains, Wanted
 from molflow.propagation.motion import Motion
+from molflow.propagation.paths import ChainResiduals
 from molflow.propagation.record import summary
 from molflow.propagation.request import Request
-from molflow.propagation.run import Run
 from molflow.propagation.watch import Watch
+from molflow.sampling.pool import Workplace
 from molflow.training.checkpoint import Checkpoint
 from molflow.training.kinds import build_flow_map
 from molflow.units import GAS_CONSTANT, thermal_energy
@@ -102,7 +105,8 @@ def test_a_resumed_run_is_the_run(checkpoint, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         propagated(checkpoint, tmp_path, "other", "3ps")
     parts = tmp_path / "other" / ".run.dcd.parts"
-    assert (parts / "segment-000000.npz").exists() and not (tmp_path / "other/run.dcd").exists()
+    assert (parts / "segment-0000000-000000.npz").exists()
+    assert not (tmp_path / "other/run.dcd").exists()
     resumed, other = propagated(checkpoint, tmp_path, "other", "3ps")
     assert len(count) == 120 + 50  # the first segment was not made again
     np.testing.assert_array_equal(resumed.xyz, whole.xyz)
@@ -129,7 +133,7 @@ def test_residual_noise_is_part_of_the_run(checkpoint, tmp_path, monkeypatch):
     assert np.abs(off[1] - off[0]).max() > 1e-4
     assert json.loads(noisy.with_suffix(".json").read_text())["plan"]["residual_sha256"] == "some"
     # Interrupted in the second segment and resumed it is the same.
-    added, count = verb.ChainResiduals.added, []
+    added, count = ChainResiduals.added, []
 
     def interrupted(self, *arguments):
         count.append(1)
@@ -137,7 +141,7 @@ def test_residual_noise_is_part_of_the_run(checkpoint, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return added(self, *arguments)
 
-    monkeypatch.setattr(verb.ChainResiduals, "added", interrupted)
+    monkeypatch.setattr(ChainResiduals, "added", interrupted)
     options["residual_noise"] = True
     with pytest.raises(KeyboardInterrupt):
         propagated(checkpoint, tmp_path, "other", **options)
@@ -208,7 +212,7 @@ def test_a_topology_that_is_there_stays_and_one_of_others_is_refused(checkpoint,
     assert (folder / "topology.pdb").read_text() == "no structure"
 
 
-def test_on_a_device_numbers_come_back_with_frames_alone(checkpoint, tmp_path, monkeypatch):
+def test_on_a_device_numbers_come_back_with_frames_alone(checkpoint, monkeypatch):
     """On one without numbers, where what is read counts as zeros."""
     config = LangevinConfig(kind="langevin", order=4)
     scales = LangevinScales((12.0,) * 22, (1e3,) * 22, 0.2, 300.0, 1.0, 0.04)
@@ -220,12 +224,11 @@ def test_on_a_device_numbers_come_back_with_frames_alone(checkpoint, tmp_path, m
     reads = []
     for k, save in enumerate((0.005, 0.02)):
         steps = (3, round(0.06 / save), save, round(save / 0.005), 300.0, 1.0, 0)
-        parts = tmp_path / f"parts-{k}"
-        parts.mkdir()
         with counted():  # masses and widths of velocities, once
-            run = Run(flow_map, SYSTEM.topology(), start, Request(*steps), parts, 256)
+            given = replace(checkpoint, flow_map=flow_map)
+            chains = Chains(given, Wanted(Request(*steps), start))
         with counted() as trips:
-            run.to_the_end(progress=False)
+            chains.segment(range(3), 0, None)
         assert trips.blocking.total() <= 1 - k  # a table, which stays there
         reads.append(trips.read.total())
     assert reads == [2 * 12 + 1, 2 * 3 + 1]
@@ -373,7 +376,8 @@ def test_analysis_reads_it_as_runs_of_plain_dynamics(checkpoint, tmp_path):
 
 
 def test_the_verb(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(verb, "open_checkpoint", lambda name, device: checkpoint)
+    given = Workplace(checkpoint, "cpu", None)
+    monkeypatch.setattr(verb, "open_workplace", lambda *asked: given)
     arguments = ["propagate", "alanine_dipeptide", "--start", str(tmp_path / "start.dcd"), "-q",
                  "--time", "0.4ps", "--lag", "20fs", "--save", "0.1ps", "--chains", "6",
                  "--friction", "5/ps", "--out", str(tmp_path / "run.dcd")]  # fmt: skip
