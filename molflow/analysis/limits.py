@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import mdtraj
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import shortest_path
+from scipy.sparse import csr_matrix, identity
+from scipy.spatial import cKDTree
 
 from molflow.analysis.geometry import Term, dihedral, measure, terms
 from molflow.analysis.graph import rings
@@ -24,8 +26,10 @@ CLASH_DISTANCE = 0.1
 NONBONDED_SEPARATION = 4
 #: An improper belongs to a planar centre if the reference's mean is this near to 0, rad.
 _PLANAR = 0.2
-#: Distances of non-bonded pairs of the reference that are looked at.
-_DISTANCES = 200_000_000
+#: Of the smallest distance of a pair in the reference, what is no clash yet.
+_CLOSER = 0.9
+#: Atoms, over samples, that are searched for near ones at once.
+_POINTS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,13 @@ class Limits:
         Circular mean and the widened range of the deviation from it, rad.
     stiff_period : ndarray, (k,)
         rad; pi where the reference has cis and trans, so that both count as planar, else 2 pi.
-    pairs : ndarray, (k, 2) int
-        Non-bonded pairs.
-    pair_distance : ndarray, (k,)
-        Smallest distance that is no clash, nm.
+    bonded : ndarray, (k,) int
+        Pairs of atoms fewer than `NONBONDED_SEPARATION` bonds apart, which do not clash: the first
+        atom times the number of atoms plus the second, increasing.
+    close : ndarray, (k,) int
+        Pairs that come closer than `CLASH_DISTANCE` in the reference, likewise.
+    close_distance : ndarray, (k,)
+        Their smallest distance that is no clash, nm; that of all others is `CLASH_DISTANCE`.
     rings : list of tuple of int
     ring_range : ndarray, (k, 2)
         Of the root mean square distance from the best plane, nm.
@@ -73,8 +80,9 @@ class Limits:
     stiff_mean: np.ndarray
     stiff_range: np.ndarray
     stiff_period: np.ndarray
-    pairs: np.ndarray
-    pair_distance: np.ndarray
+    bonded: np.ndarray
+    close: np.ndarray
+    close_distance: np.ndarray
     rings: list[tuple[int, ...]]
     ring_range: np.ndarray
     centres: list[tuple[int, int, int, int]]
@@ -93,34 +101,67 @@ def widened(values: np.ndarray, least: float) -> np.ndarray:
     return np.stack([low - margin, high + margin], axis=1)
 
 
-def nonbonded_pairs(topology: mdtraj.Topology) -> np.ndarray:
-    """Return pairs at least `NONBONDED_SEPARATION` bonds apart (or unconnected), (k, 2) int."""
+def bonded_pairs(topology: mdtraj.Topology) -> np.ndarray:
+    """Return the pairs of atoms held by bonds, (k,) int, as `Limits.bonded` has them."""
     n = topology.n_atoms
     bonds = np.array([(a.index, b.index) for a, b in topology.bonds], int).reshape(-1, 2)
-    graph = csr_matrix((np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1])), shape=(n, n))
-    separation = shortest_path(graph, directed=False, unweighted=True)
-    first, second = np.triu_indices(n, k=1)
-    far = separation[first, second] >= NONBONDED_SEPARATION
-    return np.stack([first[far], second[far]], axis=1)
+    once = csr_matrix((np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1])), shape=(n, n))
+    step: Any = (once + once.T + identity(n, format="csr")).astype(bool).astype(np.int32)
+    reached = step
+    for _ in range(NONBONDED_SEPARATION - 2):
+        reached = (reached @ step).astype(bool).astype(np.int32)
+    first, second = reached.nonzero()
+    return np.sort((first * n + second)[first < second])
 
 
-def distances(positions: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Return distances (n, k) of pairs (k, 2) of atoms."""
-    return np.linalg.norm(positions[:, pairs[:, 0]] - positions[:, pairs[:, 1]], axis=2)
+def near_pairs(
+    positions: np.ndarray, distance: float, bonded: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield pairs of atoms that are near each other and not held by bonds.
 
+    Time and memory grow with the atoms and the pairs found, not with all pairs.
 
-def smallest_distances(positions: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Return the smallest distance of each pair over the samples, (k,), in bounded memory.
+    Parameters
+    ----------
+    positions : ndarray, (n, n_atoms, 3)
+        Finite, nm.
+    distance : float
+        nm, up to which pairs are near.
+    bonded : ndarray
+        See `Limits.bonded`.
 
-    Of large molecules evenly spaced samples are taken, so that the time is bounded as well.
+    Yields
+    ------
+    sample : ndarray, (k,) int
+    pair : ndarray, (k,) int
+        As in `Limits.bonded`.
+    apart : ndarray, (k,)
+        nm.
     """
-    smallest = np.full(len(pairs), np.inf)
-    positions = positions[:: max(1, len(positions) * len(pairs) // _DISTANCES)]
-    size = max(1, 2_000_000 // max(1, len(pairs)))
-    for start in range(0, len(positions), size):
-        part = distances(positions[start : start + size], pairs)
-        smallest = np.minimum(smallest, part.min(axis=0))
-    return smallest
+    n_atoms = positions.shape[1]
+    at_once = max(1, _POINTS // n_atoms)
+    for begin in range(0, len(positions), at_once):
+        part = positions[begin : begin + at_once].astype(np.float64)
+        # In a fourth direction samples are further from each other than is near.
+        sample = np.repeat(2.0 * distance * np.arange(len(part)), n_atoms)
+        points = np.column_stack([part.reshape(-1, 3), sample])
+        found = cKDTree(points).query_pairs(distance, output_type="ndarray")
+        first, second = found.min(axis=1), found.max(axis=1)
+        pair = (first % n_atoms) * n_atoms + second % n_atoms
+        free = ~np.isin(pair, bonded)
+        first, second, pair = first[free], second[free], pair[free]
+        apart = np.linalg.norm(points[first, :3] - points[second, :3], axis=1)
+        yield begin + first // n_atoms, pair, apart
+
+
+def _close(positions: np.ndarray, bonded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return `Limits.close` and `Limits.close_distance` that a reference sets."""
+    found = [part[1:] for part in near_pairs(positions, CLASH_DISTANCE / _CLOSER, bonded)]
+    pairs, apart = (np.concatenate(kind) for kind in zip(*found, strict=True))
+    close, place = np.unique(pairs, return_inverse=True)
+    smallest = np.full(len(close), np.inf)
+    np.minimum.at(smallest, place, _CLOSER * apart)
+    return close, np.minimum(CLASH_DISTANCE, smallest)
 
 
 def stiff_angles(positions: np.ndarray, torsions: list[tuple[int, int, int, int]]) -> np.ndarray:
@@ -168,8 +209,8 @@ def limits_of(
     mean, period = np.where(both, 0.0, mean), np.where(both, np.pi, period)
     small = [ring for ring in rings(topology) if len(ring) <= LARGEST_RING]
     flat = [flatness(positions, ring) for ring in small]
-    pairs = nonbonded_pairs(topology)
-    closest = 0.9 * smallest_distances(positions, pairs)
+    bonded = bonded_pairs(topology)
+    close, close_distance = _close(positions, bonded)
     right = np.sign(handedness(positions, centres).sum(axis=0)) if centres else np.zeros(0)
     return Limits(
         labels=[f"{atom.residue.resSeq}:{atom.name}" for atom in topology.atoms],
@@ -183,8 +224,9 @@ def limits_of(
         stiff_mean=mean,
         stiff_range=widened(deviation(angles, mean, period), 0.05),
         stiff_period=period,
-        pairs=pairs,
-        pair_distance=np.minimum(CLASH_DISTANCE, closest),
+        bonded=bonded,
+        close=close,
+        close_distance=close_distance,
         rings=small,
         ring_range=widened(np.stack(flat, axis=1), 0.001) if flat else np.zeros((0, 2)),
         centres=centres,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 from molflow.analysis.geometry import measure
 from molflow.analysis.limits import (
     BOND_TOLERANCE,
+    CLASH_DISTANCE,
     Limits,
     deviation,
-    distances,
+    near_pairs,
     stiff_angles,
 )
 from molflow.analysis.ring_shape import flatness, threaded
@@ -118,7 +120,9 @@ class Validity:
         )
 
 
-def check_validity(positions: np.ndarray, limits: Limits) -> Validity:
+def check_validity(
+    positions: np.ndarray, limits: Limits, tests: Collection[str] = tuple(TESTS)
+) -> Validity:
     """Test every sample.
 
     Parameters
@@ -127,18 +131,21 @@ def check_validity(positions: np.ndarray, limits: Limits) -> Validity:
         nm; may hold NaN.
     limits : Limits
         Of these atoms.
+    tests : collection of str
+        Some of `TESTS`: of rings and what goes through them each costs as much as all the others.
     """
     finite = np.isfinite(positions).all(axis=(1, 2))
     judge = _Judge(finite)
     sound = positions[finite]
-    _check_bonded(sound, limits, judge)
+    _check_bonded(sound, limits, judge, tests)
     _check_pairs(sound, limits, judge)
     if limits.centres:
         hands = handedness(sound, limits.centres) * limits.right
         ranges = np.tile([0.5, 1.5], (len(limits.centres), 1))
         names = [limits.labels[centre] for centre, *_ in limits.centres]
         judge.columns("stereo", hands, ranges, names, "sign")
-    _check_rings(sound, limits, judge)
+    if {"rings", "threading"} & set(tests):
+        _check_rings(sound, limits, judge)
     order = {test: i for i, test in enumerate(TESTS)}
     judge.findings.sort(key=lambda f: (f.sample, order[f.test]))
     return Validity(finite, judge.passed, judge.findings)
@@ -169,16 +176,16 @@ class _Judge:
             )
 
 
-def _check_bonded(sound: np.ndarray, limits: Limits, judge: _Judge) -> None:
+def _check_bonded(sound: np.ndarray, limits: Limits, judge: _Judge, tests) -> None:
     for test, term_list, ranges, unit in (
         ("bonds", limits.bonds, limits.bond_mean[:, None] + _BOND_RANGE, "nm"),
         ("angles", limits.angles, limits.angle_range, "rad"),
         ("planarity", limits.impropers, limits.improper_range, "rad"),
     ):
-        if term_list:
+        if term_list and test in tests:
             names = [term.name for term in term_list]
             judge.columns(test, measure(sound, term_list), ranges, names, unit)
-    if limits.stiff:
+    if limits.stiff and "planarity" in tests:
         angles = stiff_angles(sound, limits.stiff)
         off = deviation(angles, limits.stiff_mean, limits.stiff_period)
         names = [" – ".join(limits.labels[a] for a in atoms) for atoms in limits.stiff]
@@ -186,23 +193,26 @@ def _check_bonded(sound: np.ndarray, limits: Limits, judge: _Judge) -> None:
 
 
 def _check_pairs(sound: np.ndarray, limits: Limits, judge: _Judge) -> None:
-    if not len(limits.pairs):
+    n_atoms = len(limits.labels)
+    if len(limits.bonded) == n_atoms * (n_atoms - 1) // 2:
         return
-    # Only the worst pair of each sample is kept, so that memory does not grow with the pairs.
+    # Only the worst pair of each sample is kept.
     margin, item = np.full(len(sound), np.inf), np.zeros(len(sound), int)
-    size = max(1, 2_000_000 // max(1, len(sound)))
-    for start in range(0, len(limits.pairs), size):
-        part = slice(start, start + size)
-        here = distances(sound, limits.pairs[part]) - limits.pair_distance[part]
-        place = here.argmin(axis=1)
-        least = here[np.arange(len(sound)), place]
-        item = np.where(least < margin, place + start, item)
-        margin = np.minimum(margin, least)
-    low = limits.pair_distance[item]
+    low = np.full(len(sound), CLASH_DISTANCE)
+    for sample, pair, apart in near_pairs(sound, CLASH_DISTANCE, limits.bonded):
+        least = np.full(len(pair), CLASH_DISTANCE)
+        if len(limits.close):
+            place = np.searchsorted(limits.close, pair).clip(max=len(limits.close) - 1)
+            known = limits.close[place] == pair
+            least[known] = limits.close_distance[place[known]]
+        # The worst of a sample comes last and stays.
+        order = np.argsort(least - apart, kind="stable")
+        sample, pair, least, apart = (part[order] for part in (sample, pair, least, apart))
+        margin[sample], item[sample], low[sample] = apart - least, pair, least
     ranges = np.stack([low, np.full(len(low), np.inf)], axis=1)
 
     def name(row: int) -> str:
-        return " – ".join(limits.labels[a] for a in limits.pairs[item[row]])
+        return " – ".join(limits.labels[a] for a in divmod(item[row], n_atoms))
 
     judge.each("clashes", margin < 0, margin + low, ranges, name, "nm")
 

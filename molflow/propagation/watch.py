@@ -56,11 +56,10 @@ class Watch:
 
     def at_frame(self, time: float, positions: np.ndarray) -> list[Break]:
         """Return the chains whose molecules are not sound, for positions that are finite."""
-        validity = check_validity(positions, self.limits)
+        validity = check_validity(positions, self.limits, PUBLISHED)
         first: dict[int, Finding] = {}
         for finding in validity.findings:
-            if finding.test in PUBLISHED:
-                first.setdefault(finding.sample, finding)
+            first.setdefault(finding.sample, finding)
         return [
             Break(chain, time, _WORDS[f.test].format(f=f)) for chain, f in sorted(first.items())
         ]

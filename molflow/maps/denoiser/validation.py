@@ -37,8 +37,7 @@ class EnsembleScore:
         self.residues = backbone_pairs(self.found)
         self.torsions = measure_torsions(positions, self.found)
         self.bonds = np.array([(a.index, b.index) for a, b in topology.bonds], int).reshape(-1, 2)
-        every = np.stack(np.triu_indices(topology.n_atoms, 1), axis=1)
-        self.pairs = every[:: max(1, -(-len(every) // _DISTANCES))]
+        self.pairs = spread_pairs(topology.n_atoms, _DISTANCES)
         lengths = _distances(positions, self.bonds)
         self.bond_mean, self.bond_sd = lengths.mean(axis=0), lengths.std(axis=0)
         self.distances = None if self.found else _distances(positions, self.pairs)
@@ -77,6 +76,17 @@ class EnsembleScore:
             model, truth = (delta_f_alpha_l(side) for side in sides[0])
             scores["delta_f_error"] = model - truth
         return scores
+
+
+def spread_pairs(n_atoms: int, most: int) -> np.ndarray:
+    """Return at most so many of the pairs of atoms, evenly spread over all, (k, 2)."""
+    count = n_atoms * (n_atoms - 1) // 2
+    chosen = np.arange(0, count, max(1, -(-count // most)))
+    # Pairs are numbered row after row of the upper triangle; row i begins with number begin[i].
+    rows = np.arange(n_atoms)
+    begin = rows * (n_atoms - 1) - rows * (rows - 1) // 2
+    first = np.searchsorted(begin[:-1], chosen, side="right") - 1
+    return np.stack([first, chosen - begin[first] + first + 1], axis=1)
 
 
 def _distances(positions: np.ndarray, pairs: np.ndarray) -> np.ndarray:
