@@ -106,7 +106,11 @@ def simulate(
     equilibration: Annotated[str, typer.Option(help="Time thrown away first.")] = "100ps",
     platform: Annotated[
         str | None,
-        typer.Option(help="OpenMM platform: Reference, CPU, CUDA, OpenCL. Default: the fastest."),
+        typer.Option(
+            metavar="NAME[:DEVICE][:PRECISION]",
+            help="OpenMM platform: Reference, CPU, CUDA, CUDA:1, OpenCL:0:mixed. Default: the "
+            "fastest.",
+        ),
     ] = None,
     jobs: Farmed = None,
     seed: Seed = 0,

@@ -16,6 +16,7 @@ from molflow.md.forcefields import (
     read_system_xml,
 )
 from molflow.md.implicit import with_built_in_obc
+from molflow.md.platforms import find_platform
 from molflow.md.potentials.build import build_with_potential
 from molflow.systems import MolecularSystem
 
@@ -129,7 +130,7 @@ def make_simulation(
     platform: str,
     forces: Sequence[openmm.Force] = (),
 ) -> app.Simulation:
-    """Return a simulation at the structure's positions, one thread on the CPU platform.
+    """Return a simulation at the structure's positions, on a platform as `find_platform` knows it.
 
     `forces` are added to those of the force field.
     """
@@ -141,10 +142,7 @@ def make_simulation(
         barostat = openmm.MonteCarloBarostat(system.pressure, temperature)
         barostat.setRandomNumberSeed(seed % (2**31 - 1) + 1)
         built.addForce(barostat)
-    properties = {"Threads": "1"} if platform == "CPU" else {}
-    simulation = app.Simulation(
-        topology, built, integrator, openmm.Platform.getPlatformByName(platform), properties
-    )
+    simulation = app.Simulation(topology, built, integrator, *find_platform(platform))
     simulation.context.setPositions(system.start_positions())
     return simulation
 

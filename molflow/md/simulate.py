@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import openmm
-
 from molflow.data.enough import of_simulation
 from molflow.errors import MolflowError
 from molflow.farm import Jobs
 from molflow.md.folder import begin, finish, remove_parts, replica_plans
 from molflow.md.plan import BUILDING, CAP, plan_of
+from molflow.md.platforms import find_platform
 from molflow.md.runner import run_metadynamics, run_replicas
 from molflow.parts import at_work_in
 from molflow.systems import MolecularSystem, load_system
@@ -69,7 +68,9 @@ def simulate(
     frame_interval, equilibration : str, float or quantity
         Time between frames; time thrown away first.
     platform : str, optional
-        OpenMM platform; by default the fastest here, or what the folder was begun with.
+        OpenMM platform, with device and precision if need be, ``"CUDA:1:mixed"``, see
+        `molflow.md.platforms.find_platform`; by default the fastest here, or what the folder was
+        begun with.
     jobs : int or str, optional
         Processes, or a cluster, see `molflow.farm.Farm`, that each carry a replica on; by default
         one per core. The frames do not depend on it.
@@ -106,7 +107,8 @@ def simulate(
             f"seconds is {seconds:g} and jobs is '{jobs}': replicas wait for workers of a cluster, "
             "so that a time that ends cannot be shared out. Give one of them."
         )
-    _check_platform(platform)
+    if platform is not None:
+        find_platform(platform)
     draft = plan_of(
         system,
         time,
@@ -149,10 +151,3 @@ class _Speaker:
     def __call__(self, sentence: str) -> None:
         if self.enabled:
             print(f"molflow: {sentence}", file=sys.stderr)
-
-
-def _check_platform(name: str | None) -> None:
-    numbers = range(openmm.Platform.getNumPlatforms())
-    known = [openmm.Platform.getPlatform(index).getName() for index in numbers]
-    if name is not None and name not in known:
-        raise MolflowError(f"platform is '{name}': this OpenMM has {', '.join(known)}.")
