@@ -1,10 +1,16 @@
-"""What more processes and more samples cost: training in two processes, memory against samples.
+"""What more processes, samples and atoms cost, and what is left of a farm whose parts are killed.
 
     python benchmarks/scale.py --data DATA --work WORK
 
-DATA is a training set of alanine dipeptide (`molflow prepare`). All runs are runs of the command
-line, one thread a process; two processes need two idle cores. Each part is kept in WORK when it is
-done, and is not done again; all that is done goes to ``benchmarks/results/scale.json``.
+DATA is a training set of alanine dipeptide (`molflow prepare`). One thread a process; two processes
+need two idle cores. Each part is kept in WORK when it is done, and is not done again; all that is
+done goes to ``benchmarks/results/scale.json``:
+
+- ``training`` and ``curves``: training in two processes against one.
+- ``farm``: dynamics and labels by two workers of a Dask cluster against one.
+- ``kills``: a worker, the scheduler or the client killed at random moments.
+- ``memory`` and ``frames``: peak memory of `sample` against n, of `propagate` against saved frames.
+- ``large``: 500, 2,000 and 10,000 atoms.
 """
 
 from __future__ import annotations
@@ -19,16 +25,22 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from farms import kills, speed_up
+from large import exponents
 from record import environment
 
 from molflow.files import read_json, writable_folder, write_json
+from molflow.systems import load_system
 
 HERE = Path(__file__).parent
 SYSTEM = "alanine_dipeptide"
 #: Epochs of a training; the first warms up, and the median of the others is taken.
 EPOCHS, STEPS = 6, 20
 BATCH = 64
-SAMPLES, CALLS = (10_000, 30_000, 100_000), 1
+SAMPLES, CALLS = (10_000, 100_000), 1
+#: Saved frames of all chains.
+FRAMES = (1_280, 102_400)
+PARTS = ("training", "curves", "farm", "kills", "memory", "frames", "large")
 
 
 def command(*words: str) -> tuple[int, float]:
@@ -104,18 +116,33 @@ def curves(data: Path, work: Path) -> dict:
 
 def memory(work: Path) -> dict:
     """Peak memory of sampling against the number of conformations."""
+    return _peaks(
+        work, SAMPLES,
+        lambda n: ["sample", SYSTEM, "-n", str(n), "--steps", str(CALLS), "--jobs", "1"],
+    ) | {"network_calls": CALLS}  # fmt: skip
+
+
+def frames(work: Path) -> dict:
+    """Peak memory of a propagation against the number of saved frames, of 64 chains in all."""
+    start = str(load_system(SYSTEM).structure_path)
+    return _peaks(
+        work, FRAMES,
+        lambda n: ["propagate", f"{SYSTEM}:dynamics", "--start", start, "--lag", "20fs",
+                   "--save", "20fs", "--time", f"{20 * n // 64}fs", "--keep-going", "--jobs", "1"],
+    )  # fmt: skip
+
+
+def _peaks(work: Path, sizes: tuple[int, ...], words: Callable[[int], list[str]]) -> dict:
     rows = {}
-    for n in SAMPLES:
-        out = work / f"ensemble-{n}"
-        shutil.rmtree(out, ignore_errors=True)
+    for n in sizes:
+        out = work / f"memory-{n}"
         peak, seconds = command(
-            "sample", SYSTEM, "-n", str(n), "--steps", str(CALLS), "--quiet", "--device", "cpu",
-            "--out", str(out / "ensemble.dcd"),
-        )  # fmt: skip
+            *words(n), "--quiet", "--device", "cpu", "--out", str(out / "a.dcd")
+        )
         rows[str(n)] = {"peak_bytes": peak, "seconds": seconds}
         shutil.rmtree(out)
-    first, last = (rows[str(n)]["peak_bytes"] for n in (SAMPLES[0], SAMPLES[-1]))
-    return {"network_calls": CALLS, "n": rows, "ratio": last / first}
+    first, last = (rows[str(n)]["peak_bytes"] for n in (sizes[0], sizes[-1]))
+    return {"n": rows, "ratio": last / first}
 
 
 def main() -> None:
@@ -123,31 +150,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--only", nargs="+", choices=("training", "curves", "memory"))
+    parser.add_argument("--only", nargs="+", choices=PARTS)
     parser.add_argument("--out", type=Path, default=HERE / "results")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments of kills")
     options = parser.parse_args()
     writable_folder(options.work)
     writable_folder(options.out)
-    parts: dict[str, Callable[[], dict]] = {
+    makers: dict[str, Callable[[], dict]] = {
         "training": lambda: together(options.data, options.work),
         "curves": lambda: curves(options.data, options.work),
+        "farm": lambda: speed_up(options.work / "farm"),
+        "kills": lambda: kills(options.work / "kills", options.seed),
         "memory": lambda: memory(options.work),
+        "frames": lambda: frames(options.work),
+        "large": exponents,
     }
     found = {}
-    for name, make in parts.items():
+    for name in PARTS:
         path = options.work / f"{name}.json"
-        if not path.exists() and name in (options.only or parts):
-            write_json(path, make())
+        if not path.exists() and name in (options.only or PARTS):
+            write_json(path, makers[name]())
         if path.exists():
             found[name] = read_json(path)
-    summary = {}
-    if "training" in found:
-        summary["ddp_efficiency"] = found["training"]["efficiency"]
-    if "curves" in found:
-        summary["loss_apart"] = found["curves"]["largest_relative_difference"]["two processes"]
-    if "memory" in found:
-        summary["memory_ratio"] = found["memory"]["ratio"]
-    sizes = {"batch": BATCH, "steps": STEPS, "epochs": EPOCHS, "samples": SAMPLES}
+    paths = {
+        "ddp_efficiency": ("training", "efficiency"),
+        "loss_apart": ("curves", "largest_relative_difference"),
+        "farm_speedup": ("farm", "speed_up"),
+        "kills": ("kills", "counted"),
+        "memory_ratio": ("memory", "ratio"),
+        "memory_ratio_of_frames": ("frames", "ratio"),
+        "exponents": ("large", "exponents"),
+    }
+    summary = {name: found[part][key] for name, (part, key) in paths.items() if part in found}
+    sizes = {"batch": BATCH, "steps": STEPS, "epochs": EPOCHS}
     write_json(options.out / "scale.json", {"summary": summary, **found, **sizes, **environment()})
     print(summary)
 

@@ -1,0 +1,240 @@
+"""Farms of Dask workers: what two bring, and what is left when one of those at work is killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from killing import Killer, contents, preload, run
+from record import once
+
+from molflow.files import writable_folder
+from molflow.systems import load_system
+from molflow.trajectories import write_trajectory
+
+#: The system of dynamics and samples, and the same with dear labels.
+SYSTEM, DEARER = "alanine_dipeptide", "alanine_dipeptide_gfn2"
+#: Frames to label, replicas and their length, rounds of each.
+FRAMES, REPLICAS, TIME, ROUNDS = 2048, 4, "240ps", 2
+#: Moments at which each of those at work is killed.
+MOMENTS = 10
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+
+class Cluster:
+    """A scheduler and workers of one thread in processes of their own.
+
+    Parameters
+    ----------
+    folder : Path
+        For what they leave, and their logs.
+    workers : int
+    port : int
+    """
+
+    def __init__(self, folder: Path, workers: int, port: int = 8796):
+        self.address = f"tcp://127.0.0.1:{port}"
+        writable_folder(folder)
+        self.scheduler = self._begin(folder, "scheduler", "--port", str(port), "--no-dashboard")
+        self.workers = self._begin(
+            folder, "worker", self.address, "--nworkers", str(workers), "--nthreads", "1",
+            "--no-dashboard", "--death-timeout", "60",
+        )  # fmt: skip
+
+    @staticmethod
+    def _begin(folder: Path, what: str, *words: str) -> subprocess.Popen:
+        with open(folder / f"{what}.log", "w") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "distributed.cli.dask_" + what, *words],
+                cwd=folder, env=os.environ | _ONE_THREAD, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def ready(self, workers: int) -> None:
+        """Wait until so many workers are there."""
+        import distributed
+
+        with distributed.Client(self.address, timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(workers, timeout=120)
+
+    def a_worker(self) -> int | None:
+        """Return the process of one of the workers; another takes its place if it is killed."""
+        import distributed
+
+        with distributed.Client(self.address, timeout=60, set_as_default=False) as client:
+            pids = list(client.run(os.getpid).values())
+        return random.choice(pids) if pids else None
+
+    def end(self) -> None:
+        """End all that is left."""
+        for process in (self.workers, self.scheduler):
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            process.wait()
+
+
+@contextmanager
+def cluster(folder: Path, workers: int) -> Iterator[Cluster]:
+    """Have a cluster meanwhile."""
+    started = Cluster(folder, workers)
+    try:
+        started.ready(workers)
+        yield started
+    finally:
+        started.end()
+
+
+def frames_to_label(folder: Path, count: int, name: str = DEARER) -> Path:
+    """Write conformations about the structure of a system, and return their file."""
+    system = load_system(name)
+    start = system.start_positions()
+    noise = 0.002 * np.random.default_rng(0).standard_normal((count, *start.shape))
+    path = folder / f"{name}-{count}.h5"
+    if not path.exists():
+        write_trajectory(path, (start + noise).astype(np.float32), system.topology())
+    return path
+
+
+def speed_up(work: Path) -> dict:
+    """Return wall seconds of molecular dynamics and of labels by one and by two workers."""
+    from molflow.md.label import label
+    from molflow.md.simulate import simulate
+
+    frames = frames_to_label(writable_folder(work), FRAMES)
+    few = frames_to_label(work, 32)
+
+    def dynamics(out: Path, jobs: str, time: str = TIME) -> None:
+        simulate(
+            SYSTEM, time, REPLICAS, out, frame_interval="200fs", equilibration="2ps",
+            platform="Reference", jobs=jobs, progress=False,
+        )  # fmt: skip
+
+    def labels(out: Path, jobs: str, given: Path = frames) -> None:
+        label(given, DEARER, out, jobs=jobs, progress=False)
+
+    tasks: dict[str, Callable[[Path, str], None]] = {"dynamics": dynamics, "labels": labels}
+    seconds: dict[str, dict[int, list[float]]] = {name: {1: [], 2: []} for name in tasks}
+    for turn in range(ROUNDS):
+        for workers in (1, 2):
+            with cluster(work / "dask", workers) as farm:
+                for warm, given in ((dynamics, "40ps"), (labels, few)):  # workers import modules
+                    shutil.rmtree(work / "warm", ignore_errors=True)
+                    warm(work / "warm", farm.address, given)
+                for name, task in tasks.items():
+                    out = work / f"{name}-{workers}"
+                    shutil.rmtree(out, ignore_errors=True)
+                    begun = time.perf_counter()
+                    task(out, farm.address)
+                    seconds[name][workers].append(time.perf_counter() - begun)
+        print(turn, seconds, flush=True)
+    same = {
+        name: contents_but_records(work / f"{name}-1") == contents_but_records(work / f"{name}-2")
+        for name in tasks
+    }
+    ratio = {
+        name: statistics.median(rows[1]) / statistics.median(rows[2])
+        for name, rows in seconds.items()
+    }
+    return {"seconds": seconds, "speed_up": ratio, "same_files": same}
+
+
+def contents_but_records(folder: Path) -> dict[str, str]:
+    """Return hashes of the files below a folder but for records, which hold times of the clock."""
+    return {
+        name: found for name, found in contents(folder).items() if not name.endswith(".json")
+    }
+
+
+def verbs(folder: Path) -> list[list[str]]:
+    """Return command lines with pieces of a moment each, without ``--jobs``."""
+    labelled = frames_to_label(folder, 96)
+    start = str(load_system(SYSTEM).structure_path)
+    return [
+        ["simulate", SYSTEM, "--time", "24ps", "--replicas", "2", "--frame-interval", "20fs",
+         "--equilibration", "1ps", "--platform", "Reference", "--out", "md"],
+        ["label", str(labelled), "--system", DEARER, "--out", "labels"],
+        ["sample", SYSTEM, "-n", "1500", "--steps", "2", "--batch-size", "64", "--device", "cpu",
+         "--out", "samples/a.dcd"],
+        ["propagate", f"{SYSTEM}:dynamics", "--start", start, "--time", "1ps", "--lag", "20fs",
+         "--save", "20fs", "--chains", "8", "--batch-size", "2", "--device", "cpu",
+         "--out", "chains/a.dcd"],
+    ]  # fmt: skip
+
+
+def kills(work: Path, seed: int) -> dict:
+    """Kill a worker, the scheduler or the client at random moments, and compare what comes out."""
+    work = writable_folder(work).resolve()
+    preload()
+    lines = verbs(work)
+    random.seed(seed)
+
+    def whole(k: int) -> dict:
+        with cluster(work / "dask", 2) as farm:
+            ended = run([*lines[k], "--jobs", farm.address, "--quiet"], work / f"unbroken-{k}")
+        assert ended.status == 0, ended.text
+        return {"seconds": ended.seconds, "files": contents_but_records(work / f"unbroken-{k}")}
+
+    unbroken = [once(work / f"unbroken-{k}.json", partial(whole, k)) for k in range(len(lines))]
+
+    def broken(k: int) -> dict:
+        victim, verb = ("worker", "scheduler", "client")[k % 3], (k // 3) % len(lines)
+        moment = random.Random(f"{seed} {k}").uniform(0.05, 0.95) * unbroken[verb]["seconds"]
+        out = work / f"killed-{k}"
+        shutil.rmtree(out, ignore_errors=True)
+        row = _killed(work, lines[verb], out, victim, moment)
+        row |= {"verb": lines[verb][0]}
+        row["same"] = contents_but_records(out) == unbroken[verb]["files"]
+        print(k, row, flush=True)
+        return row
+
+    rows = [once(work / f"row-{k}.json", partial(broken, k)) for k in range(3 * MOMENTS)]
+    counted = {
+        victim: {
+            "moments": sum(row["victim"] == victim for row in rows),
+            "struck": sum(row["victim"] == victim and row["struck"] for row in rows),
+            "same_files": sum(row["victim"] == victim and row["same"] for row in rows),
+        }
+        for victim in ("worker", "scheduler", "client")
+    }
+    seconds = {words[0]: one["seconds"] for words, one in zip(lines, unbroken, strict=True)}
+    return {"counted": counted, "rows": rows, "seconds_unbroken": seconds}
+
+
+def _killed(work: Path, words: list[str], out: Path, victim: str, moment: float) -> dict:
+    """Run a command line in which one is killed, and to its end if it did not come to it."""
+    with cluster(work / "dask", 2) as farm:
+        asked = [*words, "--jobs", farm.address, "--quiet"]
+        target, timer = None, None
+        if victim != "client":
+            target = farm.scheduler.pid if victim == "scheduler" else farm.a_worker()
+            timer = threading.Timer(moment, os.kill, (target, signal.SIGKILL))
+            timer.start()
+        killer = Killer(seconds=moment) if victim == "client" else None
+        ended = run(asked, out, killer)
+        struck = ended.killed if timer is None else not timer.is_alive()
+        if timer is not None:
+            timer.cancel()
+        row = {
+            "victim": victim, "moment": moment, "struck": struck, "status": ended.status,
+            "said": ended.text.strip().splitlines()[-1:] if ended.status == 2 else [],
+        }  # fmt: skip
+        if victim == "client" and ended.status != 0:
+            row["status_again"] = run(asked, out).status
+    if victim != "client" and ended.status != 0:
+        with cluster(work / "dask", 2):
+            row["status_again"] = run(asked, out).status
+    return row
