@@ -19,6 +19,7 @@ from . import step_study as step_study
 from . import testing as testing
 from . import training as training
 from . import units as units
+from .active.learn import learn as learn
 from .checking.check import check as check
 from .comparison import compare as compare
 from .demonstration import demo as demo

@@ -152,6 +152,7 @@ def simulate(
 # Here, so that the list of verbs is in the order of their use.
 from molflow.cli_data import prepare  # noqa: E402, F401, I001
 import molflow.cli_label  # noqa: E402, F401
+import molflow.cli_learn  # noqa: E402, F401
 from molflow.cli_training import train  # noqa: E402, F401
 
 

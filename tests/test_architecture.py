@@ -41,6 +41,9 @@ ALLOWED = MATHEMATICS | {
     | {"systems", "analysis", "md", "maps", "training", "sampling", *MATHEMATICS},
     "propagation": FOUNDATION
     | {"systems", "analysis", "md", "maps", "training", "sampling", *MATHEMATICS},
+    "active": FOUNDATION
+    | {"systems", "budget", "data", "analysis", "md", "maps", "training", "propagation"}
+    | MATHEMATICS.keys(),
     "step_study": FOUNDATION
     | {"systems", "analysis", "maps", "training", "sampling", "comparison", *MATHEMATICS},
     "checking": FOUNDATION

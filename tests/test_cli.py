@@ -13,8 +13,8 @@ from molflow.cli_verb import LOG_NAME
 from molflow.errors import MolflowError
 
 VERBS = [
-    "systems", "init", "simulate", "prepare", "train", "sample", "refine", "compare", "resample",
-    "check", "study", "estimate", "restrain", "reweight", "kinetics", "run", "demo",
+    "systems", "init", "simulate", "prepare", "learn", "train", "sample", "refine", "compare",
+    "resample", "check", "study", "estimate", "restrain", "reweight", "kinetics", "run", "demo",
 ]  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import time
@@ -15,8 +14,9 @@ from molflow.data.dataset import HOT, data_hash, load_forces, load_training_data
 from molflow.data.prepare import centred
 from molflow.errors import MolflowError
 from molflow.farm import Jobs
-from molflow.files import read_json, writable_folder, write_arrays, write_json
-from molflow.md.forces import dynamics_of, free_masses, write_forces
+from molflow.files import read_json, writable_folder
+from molflow.md.forces import free_masses
+from molflow.md.labelled_set import LabelledFrames, write_labelled
 from molflow.md.labels import label_frames
 from molflow.parts import alone, claim_parts
 from molflow.systems import MolecularSystem, load_system
@@ -67,8 +67,8 @@ def label(
     """
     if not isinstance(system, MolecularSystem):
         system = load_system(system)
-    masses = free_masses(system)
-    sets, described = _frames_of(Path(frames), system, top)
+    free_masses(system)
+    sets, described = frames_of(Path(frames), system, top)
     plan = {
         "ensemble": system.ensemble,
         "frames": {name: data_hash(positions) for name, positions in sets.items()},
@@ -85,41 +85,20 @@ def label(
     writable_folder(out)
     parts = claim_parts(out / "labels", plan)
     started = time.perf_counter()
-    kept, hashes, failures = {}, {}, {}
+    kept, failures = {}, {}
     for name, positions in sets.items():
         found = label_frames(system, positions, jobs, parts, name, progress)
         failures[name] = found.counted()
         if name == "train" and not found.good.any():
             reason = next(iter(failures[name]), "there are none")
             raise MolflowError(f"no frame of '{frames}' can be labelled: {reason}.")
-        kept[name] = positions[found.good]
-        if name != HOT:
-            write_arrays(out / f"{name}.npz", positions=kept[name])
-        hashes[name] = write_forces(
-            out, name, kept[name], found.forces[found.good], found.energies[found.good]
+        kept[name] = LabelledFrames(
+            positions[found.good], found.forces[found.good], found.energies[found.good]
         )
-    text = json.dumps([plan, hashes], sort_keys=True)
-    manifest = system.record | {
-        "temperature": system.temperature,
-        "split": described["split"],
-        "frames": {name: len(kept[name]) for name in ("train", "validation")},
-        "n_atoms": len(masses),
-        "atoms": list(range(len(masses))),
-        "scale": float(np.sqrt(np.mean(kept["train"].astype(np.float64) ** 2))),
-        "data_hash": data_hash(kept["train"]),
-        "validation_hash": data_hash(kept["validation"]),
-        "dynamics": dynamics_of(
-            system, masses, hashes, described["hot_temperature"], len(kept.get(HOT, ()))
-        ),
-        "labels": {
-            "plan": plan,
-            "hash": hashlib.sha256(text.encode()).hexdigest()[:16],
-            "failures": failures,
-            "seconds": round(time.perf_counter() - started, 1),
-            "source": described["source"],
-        },
-    }
-    write_json(out / "manifest.json", manifest)
+    described |= {
+        "plan": plan, "failures": failures, "seconds": round(time.perf_counter() - started, 1)
+    }  # fmt: skip
+    manifest = write_labelled(out, system, kept, **described)
     shutil.rmtree(parts)
     return manifest
 
@@ -140,8 +119,31 @@ def _energy(ensemble: dict) -> str:
     return ", ".join(ensemble.get("forcefield") or ()) or "a serialised System"
 
 
-def _frames_of(path: Path, system: MolecularSystem, top) -> tuple[dict[str, np.ndarray], dict]:
-    """Return the frames by set, and the split, temperature of hot frames and source."""
+def frames_of(
+    path: Path, system: MolecularSystem, top: str | Path | None = None
+) -> tuple[dict[str, np.ndarray], dict]:
+    """Return the frames of a training set or trajectory by set, and what is said of them.
+
+    Parameters
+    ----------
+    path : Path
+    system : MolecularSystem
+        Whose molecule it has to be.
+    top : str or Path, optional
+        Topology of a trajectory without one.
+
+    Returns
+    -------
+    sets : dict
+        ``train``, ``validation`` and perhaps ``hot``: centred positions (n, atoms, 3), nm.
+    described : dict
+        ``split``, ``hot_temperature`` and ``source``.
+
+    Raises
+    ------
+    MolflowError
+        If there is no such file or the frames are of another molecule.
+    """
     atoms = system.topology().n_atoms
     if not path.exists():
         raise MolflowError(

@@ -20,8 +20,9 @@ class Soap(torch.optim.Optimizer):
     Of the gradients G of a matrix the averages L of G Gᵀ and R of Gᵀ G are kept. Every `EVERY`
     steps their eigenvectors, Q_L and Q_R, are followed by one step of subspace iteration. Adam's
     rule is applied to Q_Lᵀ G Q_R, in which entries are less correlated than in G, and its step is
-    turned back; moments are those of turned gradients. With sides of one row, vectors that is, it
-    is Adam. The first step of a matrix only finds the basis.
+    turned back; squares are those of turned gradients. Bases are found in double precision, in
+    which squares of small gradients are ordinary numbers. Of a vector, a matrix with a side of one,
+    it is Adam. The first step of a matrix only finds the basis.
 
     Arrays of more dimensions are matrices whose last dimension is their second.
 
@@ -66,7 +67,8 @@ class Soap(torch.optim.Optimizer):
                     state[side] = torch.zeros(size, size).to(gradient)
             self._gather(state, gradient, keep_square)
             for side in _sides(state):
-                state[f"{side}_basis"] = torch.linalg.eigh(state[side])[1].flip(1)
+                vectors = torch.linalg.eigh(state[side].double())[1].flip(1)
+                state[f"{side}_basis"] = vectors.to(gradient)
             if _sides(state):
                 return
         state["step"] += 1
@@ -112,7 +114,8 @@ def _follow(state: dict[str, Any]) -> None:
     """Turn the bases towards the eigenvectors, the largest first, and squares with them."""
     for dim, side in enumerate(("left", "right")):
         if side in state:
-            basis, moment = state[f"{side}_basis"], state[side]
+            moment, kept = state[side].double(), state[f"{side}_basis"]
+            basis = kept.double()
             order = torch.linalg.vecdot(basis, moment @ basis, dim=0).argsort(descending=True)
             state["square"] = state["square"].index_select(dim, order)
-            state[f"{side}_basis"] = torch.linalg.qr(moment @ basis[:, order])[0]
+            state[f"{side}_basis"] = torch.linalg.qr(moment @ basis[:, order])[0].to(kept)

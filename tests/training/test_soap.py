@@ -93,3 +93,14 @@ def test_it_goes_on_from_its_state(shape):
     moved(second, after, gradients[11:])
     assert torch.equal(whole.detach(), second.detach())
     assert bool((whole.detach() != 1.0).all())
+
+
+def test_gradients_whose_squares_are_denormal_in_single_precision():
+    generator = torch.Generator().manual_seed(4)
+    weight = torch.nn.Parameter(torch.ones(8, 6))
+    optimiser = Soap([weight], lr=0.01)
+    sizes = torch.logspace(-24, -3, 8)[:, None]
+    for _ in range(30):
+        weight.grad = sizes * torch.randn(8, 6, generator=generator)
+        optimiser.step()
+    assert bool(weight.isfinite().all()) and 0.01 < float((weight - 1.0).abs().max()) < 0.3
