@@ -88,13 +88,9 @@ def measured(
         "end": _END * cost.load + sampling,
     }
     if whole is not None:
-        begun, busy = time.monotonic(), time.process_time()
+        begun = time.monotonic()
         platform, each = cost_of_step(whole)
-        taken = time.monotonic() - begun
-        # On a busy machine what is short is over before others are served.
-        spared = cost.load * (time.process_time() - busy) / taken
-        each *= max(1.0, spared)
-        starting = _PROCESS * cost.load + taken
+        starting = _PROCESS * cost.load + time.monotonic() - begun
         found |= {
             "platform": platform, "seconds_a_step": each,
             "dynamics": least_dynamics(whole, each, starting, jobs),
