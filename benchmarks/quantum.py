@@ -6,7 +6,8 @@
 potential's (`quantum_surrogate`) is simulated under a bias that flattens the torsions, and the
 potential's own energies of the frames weight them. ``chains``: many chains of the map at 20 fs,
 their temperatures, broken bonds, memory and free energies against that reference; ``chains_10`` at
-ten times the friction. ``strong``: errors on Brownian paths that drive GFN2-xTB's own forces.
+ten times the friction. ``balance``: what a step cools and what the map's force heats.
+``strong``: errors on Brownian paths that drive GFN2-xTB's own forces.
 ``speed``: both on one core, turn about.
 ``conformers``: minima by ETKDG and GFN2-xTB with Boltzmann populations beside the thermal ensemble.
 ``cost``: core-hours of molecular dynamics for 1,000 independent conformations over those of
@@ -25,6 +26,7 @@ import openmm
 import torch
 from dynamics import temperature_error
 from dynamics_strong import by_map, driven, on_learned_force, row, squares
+from quantum_balance import balance
 from quantum_conformers import conformers
 from quantum_surrogate import surrogate
 from record import command_line, once, write_results
@@ -45,12 +47,14 @@ from molflow.systems import load_system
 from molflow.training.checkpoint import load_checkpoint
 from molflow.units import thermal_energy
 
-PARTS = "speed", "chains", "chains_10", "strong", "reference", "conformers"
+PARTS = "speed", "chains", "chains_10", "balance", "strong", "reference", "conformers"
 #: fs, of the map, of molecular dynamics, and of the true solution along paths.
 LAG, TIMESTEP, FINE = 20.0, 1.0, 0.25
 #: Independent conformations of the comparison of costs, and how much longer than their memory
 #: chains have to be to tell it.
 CONFORMATIONS, LONG_ENOUGH = 1000, 10.0
+#: Along phi and along psi, of the maps of both.
+CELLS = 24
 
 
 def free_energies(torsions: list[np.ndarray], log_weights: list[np.ndarray]) -> dict:
@@ -64,6 +68,13 @@ def free_energies(torsions: list[np.ndarray], log_weights: list[np.ndarray]) -> 
             "share": float(weights[np.concatenate(inside)].sum())
         }
     return found
+
+
+def ramachandran(torsions: np.ndarray, log_weights: np.ndarray) -> list[list[float]]:
+    """Return the shares of `CELLS` by `CELLS` cells of phi (rows) and psi, -π to π."""
+    edges = np.linspace(-np.pi, np.pi, CELLS + 1)
+    shares, *_ = np.histogram2d(*torsions.T, bins=(edges, edges), weights=normalised(log_weights))
+    return shares.round(6).tolist()
 
 
 def torsions_of(positions: np.ndarray, system) -> np.ndarray:
@@ -275,6 +286,10 @@ def summarised(parts: dict, options) -> dict:
         at["at_ten_times_the_friction"] = {
             key: parts["chains_10"][key] for key in ("temperature_error", "broken")
         }
+    if "balance" in parts:
+        at["kelvin_by_a_step"], at["kelvin_a_ps_by_the_force"] = (
+            parts["balance"][name]["atoms"] for name in ("by_a_step", "by_the_force")
+        )
     if "strong" in parts:
         at["strong_error"] = parts["strong"]["errors_by_jump"]["map"]
     sides = () if "reference" not in parts else (
@@ -325,6 +340,9 @@ def main() -> None:
         "reference": lambda: weighted_reference(options, system, base),
         "chains": lambda: walked(options, model(), system, some(options.chains)),
         "chains_10": lambda: walked(options, model(), system, some(options.chains), 10.0),
+        "balance": lambda: balance(
+            model().flow_map, system.topology(), some(2 * options.chains), LAG, options.seed
+        ),
         "strong": lambda: strong(options, model(), system, some(options.paths)),
         "speed": lambda: speed(options, model(), system, some(256)),
         "conformers": lambda: conformers(system, options.seed),
@@ -335,8 +353,18 @@ def main() -> None:
         if name in wanted or file.exists():
             parts[name] = once(file, makers[name])
             print(name, "done", flush=True)
+    maps = {}
+    if (options.work / "reference.npz").exists():
+        stored = read_arrays(options.work / "reference.npz")
+        maps["gfn2-xtb"] = ramachandran(stored["torsions"], stored["log_weights"])
+    for name, times in (("map", "1"), ("map at ten times the friction", "10")):
+        walk = options.work / f"chains-{times}" / "trajectory.dcd"
+        if walk.exists():
+            angles = torsions_of(mdtraj.load(str(walk), top=system.topology()).xyz, system)
+            maps[name] = ramachandran(angles, np.zeros(len(angles)))
     results = {
-        "summary": summarised(parts, options), **parts, "costs": costs(options, parts),
+        "summary": summarised(parts, options), **parts, "ramachandran": maps,
+        "costs": costs(options, parts),
         "frames": data.manifest["frames"] | {"hot": data.manifest["dynamics"]["hot_frames"]},
         "seed": options.seed,
     }  # fmt: skip

@@ -11,11 +11,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from quantum import costs, free_energies  # noqa: E402
+import quantum_balance  # noqa: E402
+from quantum import CELLS, costs, free_energies, ramachandran  # noqa: E402
 from quantum_surrogate import add_formula, surrogate  # noqa: E402
 
 from molflow.md.energies import evaluate  # noqa: E402
 from molflow.systems import load_system  # noqa: E402
+from molflow.training.checkpoint import load_checkpoint  # noqa: E402
 from molflow.valence.fit import fit_valence  # noqa: E402
 from molflow.valence.force import ValenceForce  # noqa: E402
 
@@ -89,3 +91,25 @@ def test_costs_of_independent_conformations():
     assert found["pays_from_conformations"] == pytest.approx(1000 * 1.25 / 99.5)
     parts["chains"]["length_ps"] = 300.0
     assert costs(options, parts) is None and costs(options, {"speed": parts["speed"]}) is None
+
+
+def test_cells_of_the_torsions_have_their_weights():
+    torsions = np.array([[-3.1, 3.1], [0.01, -0.01], [0.01, -0.01]])
+    shares = np.array(ramachandran(torsions, np.log([6.0, 1.0, 1.0])))
+    assert shares.shape == (CELLS, CELLS) and shares.sum() == pytest.approx(1.0)
+    assert shares[0, -1] == pytest.approx(0.75)
+    assert shares[CELLS // 2, CELLS // 2 - 1] == pytest.approx(0.25)
+
+
+def test_a_map_without_a_network_neither_heats_nor_cools(monkeypatch):
+    """Its force is the gradient of the formula, and its step follows it to fourth order."""
+    monkeypatch.setattr(quantum_balance, "ALONE", 0.08)
+    checkpoint = load_checkpoint("alanine_dipeptide_gfn2:dynamics")
+    torch.nn.init.zeros_(checkpoint.flow_map.network.last)
+    starts = np.repeat(SYSTEM.start_positions()[None], 8, axis=0)
+    found = quantum_balance.balance(checkpoint.flow_map, checkpoint.topology(), starts, 20.0, 1)
+    step = found["by_a_step"]
+    assert set(step) == {"atoms", "C", "H", "N", "O", "bond", "angle", "torsion"}
+    assert all(abs(one["value"]) < 4.0 * one["error"] + 3.0 for one in step.values())
+    assert abs(step["atoms"]["value"]) < 3.0
+    assert found["chains"] == {"by_a_step": 8, "by_the_force": 2}

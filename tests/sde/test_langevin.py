@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from scipy.linalg import expm
+from scipy.linalg import expm, solve_continuous_lyapunov
 
 from molflow.brownian.basis import Basis
 from molflow.brownian.chen import join
@@ -13,6 +13,7 @@ from molflow.errors import MolflowError
 from molflow.sde.mueller_brown import MuellerBrown
 from molflow.sde.overdamped import OverdampedLangevin
 from molflow.sde.underdamped import UnderdampedLangevin
+from molflow.solvers.baoab import baoab_step
 from molflow.units import GAS_CONSTANT
 
 DOUBLE = {"dtype": torch.float64}
@@ -185,3 +186,29 @@ def test_underdamped_needs_the_feature_of_its_friction():
     increment = sample_increment(Basis(2), 0.1, (2, 2, 3), generator, torch.float64)
     with pytest.raises(MolflowError, match="exponential feature of rate 3"):
         sde.martingale(0.0, 0.1, increment)
+
+
+def test_a_force_that_turns_heats_with_the_inverse_square_of_friction():
+    """F = −m ω² x + m κ J x in the plane: the temperature is T/(1 − κ²/(γω)²)."""
+    omega, curl, h = 5.0, 7.5, 0.02
+    turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]], **DOUBLE)
+    matrix = curl * turn - omega**2 * torch.eye(2, **DOUBLE)
+    sde = UnderdampedLangevin(lambda x: x @ matrix.T, torch.ones(1, **DOUBLE), FRICTION, 300.0)
+    # Of the covariance Σ of (x, v), which solves A Σ + Σ Aᵀ + σ² = 0.
+    drift = torch.zeros(4, 4, **DOUBLE)
+    drift[:2, 2:], drift[2:, :2] = torch.eye(2), matrix
+    drift[2:, 2:] = -FRICTION * torch.eye(2)
+    noise = torch.diag(torch.tensor([0.0, 0.0, 1.0, 1.0], **DOUBLE)) * sde.sigma.item() ** 2
+    covariance = torch.from_numpy(solve_continuous_lyapunov(drift.numpy(), -noise.numpy()))
+    factor = 1.0 / (1.0 - (curl / (FRICTION * omega)) ** 2)
+    thermal = GAS_CONSTANT * 300.0
+    assert covariance[2, 2].item() == pytest.approx(factor * thermal, rel=1e-10)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4096, 2, 1, 2, generator=generator, **DOUBLE)
+    s, t, found = torch.tensor(0.0, **DOUBLE), torch.tensor(h, **DOUBLE), []
+    for step in range(500):
+        increment = sample_increment(sde.basis(1), h, (4096, 1, 2), generator, torch.float64)
+        x = baoab_step(sde, s, t, x, increment)
+        if step >= 200:
+            found.append(x[:, 1].square().mean().item())
+    assert sum(found) / len(found) == pytest.approx(factor * thermal, rel=0.03)
