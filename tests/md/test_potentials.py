@@ -14,6 +14,7 @@ from molflow.md.energies import EnergyWorkers, evaluate, fitting_platform, poten
 from molflow.md.minimise import minimise
 from molflow.md.simulate import simulate
 from molflow.potentials import POTENTIALS, Potential
+from molflow.setup import understanding
 from molflow.systems import load_system
 
 WATER = """\
@@ -243,3 +244,24 @@ def test_a_descent_ends_by_the_clock(water, monkeypatch):
     context.setPositions(frame)
     start = context.getState(energy=True).getPotentialEnergy()._value
     assert energies[1] < energies[0] < start - 10.0
+
+
+def test_a_step_is_timed_where_no_answer_is_at_hand(water, monkeypatch):
+    """An SCF that begins with the answer needs one iteration, in dynamics it needs many."""
+    places = []
+
+    class Context:
+        def __init__(self, *_):
+            pass
+
+        def setPositions(self, x):  # noqa: N802
+            places.append(np.array(x))
+
+        def getState(self, **_):  # noqa: N802
+            pass
+
+    monkeypatch.setattr(openmm, "Context", Context)
+    monkeypatch.setattr(understanding, "_MEASURING", 0.0)
+    assert understanding.cost_of_step(water)[0] == "Reference"
+    moved = [np.abs(b - a).max() for a, b in zip(places, places[1:], strict=False)]
+    assert len(moved) == 5 and all(1e-4 < value < 0.02 for value in moved)
