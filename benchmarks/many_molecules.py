@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from measuring import interleaved
 from networks import DIPEPTIDE, inputs, network, peptide
-from record import add_part, command_line, once
+from record import add_part, command_line, markdown, once
 
 from molflow.budget import network_words
 from molflow.comparison import compare
@@ -32,11 +32,8 @@ from molflow.systems import load_system
 from molflow.training.configuration import load_configuration
 from molflow.training.cost import training_steps
 
-#: Of all maps: the network, and little noise of its own in a step.
-SIZES = (
-    "network.scalars=48", "network.vectors=24", "network.heads=8", "network.layers=2",
-    "network.pair_width=24", "map.eta=0.25", "validate_every=1000",
-)  # fmt: skip
+#: Of all maps.
+WORDS = ("network.heads=8", "map.eta=0.25", "validate_every=1000")
 BATCH, CALLS, REFINE = 30, 8, 200
 #: Of the table of costs: sizes of molecules with how many of them are in a batch, networks, rounds.
 ATOMS = {22: 16, 32: 16, 42: 8, 138: 2, 300: 1}
@@ -94,9 +91,13 @@ def step_seconds(residue: str, words: tuple[str, ...], work: Path) -> float:
     return statistics.median(times)
 
 
-def plan(residues: list[str], kind: str, minutes: float, work: Path) -> dict:
+def plan(residues: list[str], kind: str, sizes: str, minutes: float, work: Path) -> dict:
     """Return the words of a training that takes so many processor minutes, and its steps."""
-    words = (*SIZES, f"network.kind={kind}", f"batch_size={BATCH}")
+    scalars, vectors, layers = sizes.split(",")
+    words = (
+        *WORDS, f"network.kind={kind}", f"network.scalars={scalars}", f"network.vectors={vectors}",
+        f"network.layers={layers}", f"network.pair_width={vectors}", f"batch_size={BATCH}",
+    )  # fmt: skip
     each = statistics.mean(step_seconds(residue, words, work) for residue in residues)
     steps = max(100, int(60.0 * minutes / each))
     words += (
@@ -107,9 +108,11 @@ def plan(residues: list[str], kind: str, minutes: float, work: Path) -> dict:
     return {"words": list(words), "steps": steps, "step_seconds": each, "minutes": minutes}
 
 
-def train(run: str, residues: list[str], kind: str, minutes: float, work: Path, start="") -> dict:
+def train(
+    run: str, residues: list[str], kind: str, sizes: str, minutes: float, work: Path, start=""
+) -> dict:
     """Train a map on some molecules; a finished or interrupted run goes on."""
-    planned = once(work / f"{run}.plan.json", lambda: plan(residues, kind, minutes, work))
+    planned = once(work / f"{run}.plan.json", lambda: plan(residues, kind, sizes, minutes, work))
     names = " ".join(name_of(residue) for residue in residues)
     data = " ".join(f"--data data/{residue}" for residue in residues)
     start = f"--start {start}" if start else ""
@@ -184,12 +187,58 @@ def warm_start(residue: str, options, work: Path) -> dict:
         row = {}
         for name, kind, start in (("tuned", "shared", "shared"), ("scratch", "dense", "")):
             run = f"{name}-{residue}-{minutes:g}"
-            planned = train(run, [residue], kind, minutes, work, start)
+            planned = train(run, [residue], kind, options.network, minutes, work, start)
             row[name] = planned | once(
                 work / f"{run}.scores.json", lambda run=run: scores(run, residue, options.n, work)
             )
         found[f"{minutes:g}"] = row
     return found
+
+
+def cost_table(results: dict) -> str:
+    """Return what sizes cost as Markdown."""
+    rows = results["summary"]["crossover"]["atoms"]
+    heads = ["atoms", *(f"{kind}, ms a molecule" for kind in NETWORKS), "`run` chooses"]
+    return markdown(heads, [
+        [
+            atoms,
+            *(f"{row['milliseconds_a_molecule'][kind]:.2f}" for kind in NETWORKS),
+            row["run_chooses"],
+        ]
+        for atoms, row in rows.items()
+    ])  # fmt: skip
+
+
+def score_table(results: dict) -> str:
+    """Return scores of the held-out molecules, before and after training on them, as Markdown."""
+    summary, rows = results["summary"], []
+    for residue, found in summary["unseen"].items():
+        shared = summary["training"]
+        rows.append(_rows(residue, "shared, never seen", shared["steps"], found))
+        for trained in summary["warm_start"][residue].values():
+            for name, said in (("tuned", "shared, then tuned"), ("scratch", "dense from scratch")):
+                row = trained[name]
+                rows.append(_rows(residue, said, row["steps"], row))
+    heads = ["molecule", "map", "steps", "valid, raw / refined", "wrong hands",
+             "`fes_rmse` / kT (floor)", "refined", "energy W2 / kT, refined (floor)"]  # fmt: skip
+    return markdown(heads, rows)
+
+
+def _rows(residue: str, said: str, steps: int, found: dict) -> list[str]:
+    raw, refined = found["raw"], found["refined"]
+
+    def score(row: dict, name: str) -> str:
+        entry = row.get(name)
+        if entry is None or entry["value"] is None:
+            return "–"
+        return f"{entry['value']:.3g} ({entry['floor']:.2g})"
+
+    return [
+        f"ACE-{residue.upper()}-NME", said, f"{steps:,}",
+        f"{raw['valid']:.1%} / {refined['valid']:.1%}",
+        f"{raw['wrong_hand']} / {refined['wrong_hand']}",
+        score(raw, "fes_rmse"), score(refined, "fes_rmse"), score(refined, "energy_w2"),
+    ]  # fmt: skip
 
 
 def main() -> None:
@@ -198,6 +247,7 @@ def main() -> None:
     parser.add_argument("--held-out", default="ser", help="that are not")
     parser.add_argument("--time", default="600ps", help="of each of four replicas")
     parser.add_argument("--building", default="600ps", help="of the bias")
+    parser.add_argument("--network", default="64,32,3", help="scalars, vectors, layers of all")
     parser.add_argument("--shared-minutes", type=float, default=9.0, help="of the shared map")
     parser.add_argument("--minutes", default="2,4", help="of training on a held-out molecule")
     parser.add_argument("--n", type=int, default=1000, help="samples")
@@ -219,7 +269,7 @@ def main() -> None:
         )
         for residue in [*residues, *held_out]
     }
-    planned = train("shared", residues, "shared", options.shared_minutes, work)
+    planned = train("shared", residues, "shared", options.network, options.shared_minutes, work)
     if "unseen" in parts:
         unseen = {
             residue: once(

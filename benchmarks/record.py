@@ -62,6 +62,7 @@ def add_part(path: Path, name: str, made: object, **versions: str) -> dict:
     result["summary"][name] = made
     result |= environment(**versions)
     result.setdefault("commands", {})[name] = shlex.join(["python", *sys.argv])
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, result)
     return result
 

@@ -28,6 +28,17 @@ def test_table_is_of_the_results(name):
     assert table in text
 
 
+def test_tables_of_many_molecules_are_of_the_results():
+    benchmark = importlib.import_module("many_molecules")
+    results, text = committed("many")
+    assert benchmark.cost_table(results) in text
+    seconds = results["summary"]["crossover"]["batching"]["seconds"]
+    assert f"{seconds['alone'] / seconds['padded']:.2f}" in text
+    for atoms, row in results["summary"]["crossover"]["atoms"].items():
+        each = row["milliseconds_a_molecule"]
+        assert (each["dense"] < each["sparse"]) == (int(atoms) <= 138)
+
+
 def test_tables_of_the_networks_are_of_the_results():
     networks = importlib.import_module("networks")
     results, text = committed("networks")
@@ -58,7 +69,8 @@ def test_tables_of_dynamics_are_of_the_results():
 def test_every_benchmark_has_a_line_and_a_result():
     text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
     for result in (BENCHMARKS / "results").glob("*.json"):
-        assert f"`python benchmarks/{result.stem}.py" in text, result.stem
+        script = {"many": "many_molecules"}.get(result.stem, result.stem)
+        assert f"`python benchmarks/{script}.py" in text, result.stem
         found = json.loads(result.read_text(encoding="utf-8"))
         assert "summary" in found
         # One record of the making, or one for each part.

@@ -279,6 +279,27 @@ def test_a_molecule_never_seen_is_sampled_with_a_sentence_and_a_record(trained, 
     assert again.exit_code == 2 and "choose another folder" in again.stderr
 
 
+def test_other_processes_and_precisions_speak_of_the_same_molecule(trained):
+    from molflow.checking.subject import Subject
+    from molflow.sampling.pool import _in_process
+
+    one = load_checkpoint(trained, system=UNSEEN)
+    there = _in_process(
+        lambda checkpoint, wanted: checkpoint, one.folder, one.bound_to, "cpu", None
+    )
+    assert there.weights_hash == one.weights_hash and there.n_atoms == 32
+    assert there.topology() == one.topology()
+    subject = Subject(one, 2, 8, 0).in_double_precision()
+    x, _ = subject.start(4, "test")
+    assert x.dtype == torch.float64 and x.shape == (4, 32, 3)
+    s = torch.full((4,), 3.0, dtype=torch.float64)
+    inputs = (s, s, x, subject.flow_map.no_features(x))
+    found = subject.flow_map.mean(*inputs)
+    single = one.flow_map.mean(*(part.float() for part in inputs))
+    assert (found - single).abs().max() < 1e-4 * found.abs().max()
+    assert subject.force_field.ensemble_hash == load_system(UNSEEN).ensemble_hash
+
+
 def test_one_molecule_starts_from_the_map_of_many(data, trained, tmp_path):
     words = [
         "steps=8", "steps_per_epoch=4", "batch_size=6", "validate_every=9",
