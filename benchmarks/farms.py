@@ -111,45 +111,46 @@ def frames_to_label(folder: Path, count: int, name: str = DEARER) -> Path:
 
 def speed_up(work: Path) -> dict:
     """Return wall seconds of molecular dynamics and of labels by one and by two workers."""
-    from molflow.md.label import label
+    tasks = {"dynamics": _dynamics, "labels": _labels}
+    rows = {
+        name: once(work / f"{name}.json", partial(_in_turn, work, name, task))
+        for name, task in tasks.items()
+    }
+    return {"rows": rows, "speed_up": {name: row["speed_up"] for name, row in rows.items()}}
+
+
+def _dynamics(work: Path, out: Path, jobs: str, warm: bool) -> None:
     from molflow.md.simulate import simulate
 
-    frames = frames_to_label(writable_folder(work), FRAMES)
-    few = frames_to_label(work, 32)
+    simulate(
+        SYSTEM, "40ps" if warm else TIME, REPLICAS, out, frame_interval="200fs",
+        equilibration="2ps", platform="Reference", jobs=jobs, progress=False,
+    )  # fmt: skip
 
-    def dynamics(out: Path, jobs: str, time: str = TIME) -> None:
-        simulate(
-            SYSTEM, time, REPLICAS, out, frame_interval="200fs", equilibration="2ps",
-            platform="Reference", jobs=jobs, progress=False,
-        )  # fmt: skip
 
-    def labels(out: Path, jobs: str, given: Path = frames) -> None:
-        label(given, DEARER, out, jobs=jobs, progress=False)
+def _labels(work: Path, out: Path, jobs: str, warm: bool) -> None:
+    from molflow.md.label import label
 
-    tasks: dict[str, Callable[[Path, str], None]] = {"dynamics": dynamics, "labels": labels}
-    seconds: dict[str, dict[int, list[float]]] = {name: {1: [], 2: []} for name in tasks}
-    for turn in range(ROUNDS):
-        for workers in (1, 2):
-            with cluster(work / "dask", workers) as farm:
-                for warm, given in ((dynamics, "40ps"), (labels, few)):  # workers import modules
-                    shutil.rmtree(work / "warm", ignore_errors=True)
-                    warm(work / "warm", farm.address, given)
-                for name, task in tasks.items():
+    label(frames_to_label(work, 32 if warm else FRAMES), DEARER, out, jobs=jobs, progress=False)
+
+
+def _in_turn(work: Path, name: str, task: Callable[[Path, Path, str, bool], None]) -> dict:
+    """Let one and two workers take turns, and compare their files."""
+    seconds: dict[str, list[float]] = {"1": [], "2": []}
+    for _ in range(ROUNDS):
+        for workers, found in seconds.items():
+            with cluster(work / "dask", int(workers)) as farm:
+                for warm in (True, False):  # workers import modules with their first work
                     out = work / f"{name}-{workers}"
                     shutil.rmtree(out, ignore_errors=True)
                     begun = time.perf_counter()
-                    task(out, farm.address)
-                    seconds[name][workers].append(time.perf_counter() - begun)
-        print(turn, seconds, flush=True)
-    same = {
-        name: contents_but_records(work / f"{name}-1") == contents_but_records(work / f"{name}-2")
-        for name in tasks
-    }
-    ratio = {
-        name: statistics.median(rows[1]) / statistics.median(rows[2])
-        for name, rows in seconds.items()
-    }
-    return {"seconds": seconds, "speed_up": ratio, "same_files": same}
+                    task(work, out, farm.address, warm)
+                found.append(time.perf_counter() - begun)
+    files = [contents_but_records(work / f"{name}-{workers}") for workers in seconds]
+    middle = {workers: statistics.median(found) for workers, found in seconds.items()}
+    return {
+        "seconds": seconds, "speed_up": middle["1"] / middle["2"], "same": files[0] == files[1],
+    }  # fmt: skip
 
 
 def contents_but_records(folder: Path) -> dict[str, str]:

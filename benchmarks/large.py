@@ -17,6 +17,7 @@ import mdtraj
 import numpy as np
 import torch
 from networks import peptide
+from record import once
 
 #: Atoms, and molecules in a training step.
 SIZES, BATCH = (500, 2000, 10_000), 2
@@ -171,19 +172,23 @@ def measured(task: str, atoms: int) -> dict:
     return {"seconds": seconds, "bytes": 1024 * (peak - before), "peak_bytes": 1024 * peak}
 
 
-def exponents() -> dict:
-    """Measure every task at every size in a process of its own."""
+def exponents(work: Path) -> dict:
+    """Measure every task at every size in a process of its own, once."""
     found: dict = {}
     for task in TASKS:
         found[task] = {}
         for atoms in (size for size in SIZES if size <= LARGEST.get(task, size)):
-            words = [sys.executable, __file__, "--task", task, "--atoms", str(atoms)]
-            done = subprocess.run(words, capture_output=True, text=True)
-            if done.returncode:
-                raise SystemExit(done.stderr)
-            found[task][str(atoms)] = json.loads(done.stdout.splitlines()[-1])
-            print(task, atoms, found[task][str(atoms)], flush=True)
+            name = f"{task.replace(', ', '-')}-{atoms}.json"
+            found[task][str(atoms)] = once(work / name, partial(_apart, task, atoms))
     return {"rows": found, "exponents": {task: _slopes(rows) for task, rows in found.items()}}
+
+
+def _apart(task: str, atoms: int) -> dict:
+    words = [sys.executable, __file__, "--task", task, "--atoms", str(atoms)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _slopes(rows: dict) -> dict:

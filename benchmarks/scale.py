@@ -163,7 +163,7 @@ def main() -> None:
         "kills": lambda: kills(options.work / "kills", options.seed),
         "memory": lambda: memory(options.work),
         "frames": lambda: frames(options.work),
-        "large": exponents,
+        "large": lambda: exponents(options.work / "large"),
     }
     found = {}
     for name in PARTS:
