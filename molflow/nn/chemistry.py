@@ -15,7 +15,9 @@ from molflow.nn.neighbourhoods import APART, furthest, neighbourhoods, pair_name
 RADIUS = 3
 
 
-_UP_TO = ("the kind", *(f"the surroundings up to {k} bonds" for k in range(1, RADIUS + 1)))
+_UP_TO = ("the kind", *(
+    f"the surroundings up to {k} bond{'s' * (k > 1)}" for k in range(1, RADIUS + 1)
+))  # fmt: skip
 
 
 @dataclass(frozen=True)
