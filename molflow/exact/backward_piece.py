@@ -13,6 +13,7 @@ from molflow.exact.inside import SEGMENT, InsideWalker
 from molflow.exact.inversion import origin
 from molflow.exact.strata import basin_numbers, denoised
 from molflow.exact.weighted_piece import PIECE, Wanted, WeightedPieces
+from molflow.maps.denoiser.draw import start_variance
 from molflow.seeds import derive_seed
 from molflow.training.checkpoint import Checkpoint
 
@@ -93,7 +94,7 @@ class BackwardPieces:
         with torch.no_grad():
             source = origin(pieces.flow, pieces.arrive, y, _TOLERANCE * stop)
             guess = denoised(pieces.flow_map, pieces.flow.times[-1], stop, y)
-        variance = pieces.flow_map.start_variance
+        variance = start_variance(pieces.flow_map)
         log_density = log_normal(source.start, variance) - source.arrival.log_determinant
         # As the forward samples have them, after the rounding of the network's numbers.
         ends, guesses = (part.double().cpu().flatten(1).numpy() @ law.basis for part in (y, guess))

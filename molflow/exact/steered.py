@@ -21,6 +21,7 @@ from molflow.files import (
     writable_folder,
     write_arrays,
 )
+from molflow.maps.denoiser.draw import start_variance
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.parts import alone, claim_parts, finished, kept_arrays, write_record
 from molflow.progress import track
@@ -167,7 +168,7 @@ def _groups(checkpoint: Checkpoint, reward: Reward, plan: dict, parts, progress)
         return energies
 
     steering = Steering(
-        flow_map, flow_map.clock.grid(plan["steps"]), flow_map.start_variance ** 0.5,
+        flow_map, flow_map.clock.grid(plan["steps"]), start_variance(flow_map) ** 0.5,
         energy, plan["moves"],
     )  # fmt: skip
     seed, count = plan["path_seed"], -(-plan["n"] // GROUP)

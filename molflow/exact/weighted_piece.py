@@ -14,7 +14,7 @@ from molflow.exact.density import Arrival, arrive, log_normal
 from molflow.exact.laplace import laplace
 from molflow.exact.physics import BoltzmannLaw
 from molflow.exact.strata import denoised
-from molflow.maps.denoiser.draw import BLOCK, start_positions
+from molflow.maps.denoiser.draw import BLOCK, start_positions, start_variance
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.maps.denoiser.probability_flow import ProbabilityFlow, flow_times, without_paths
 from molflow.maps.denoiser.tangent_mean import TangentMean
@@ -95,7 +95,7 @@ class WeightedPieces:
         with torch.no_grad():
             x = self.starts(numbers)
             arrival = self.arrive(x)
-            variance = self.flow_map.start_variance
+            variance = start_variance(self.flow_map)
             log_density = log_normal(x, variance) - arrival.log_determinant
             guess = denoised(
                 self.flow_map, self.flow.times[-1], self.wanted.stop, arrival.positions

@@ -22,6 +22,12 @@ from molflow.seeds import derive_seed
 BLOCK = 64
 
 
+def start_variance(flow_map: DenoiserFlowMap) -> float:
+    """Return the variance of a coordinate where the clock starts: of the data and of the noise."""
+    # Maps of others, which are drawn from too, know data of unit spread.
+    return getattr(flow_map, "spread", 1.0) ** 2 + flow_map.sde.sigma_max**2
+
+
 def start_positions(flow_map: DenoiserFlowMap, count: int, n_atoms: int, seed: int) -> Tensor:
     """Draw the state at the start of the clock, shape (count, atoms, 3), centred.
 
@@ -34,7 +40,7 @@ def start_positions(flow_map: DenoiserFlowMap, count: int, n_atoms: int, seed: i
     """
     generator = torch.Generator().manual_seed(derive_seed(seed, "start"))
     normal = centre(torch.randn(count, n_atoms, 3, generator=generator))
-    return math.sqrt(flow_map.start_variance) * normal
+    return math.sqrt(start_variance(flow_map)) * normal
 
 
 class BlockPaths:

@@ -70,11 +70,6 @@ class DenoiserFlowMap(FlowMap):
         self.etas, self._own_eta = etas, sde.eta
         self.spread, self.chemistry = spread, chemistry
 
-    @property
-    def start_variance(self) -> float:
-        """The variance of a coordinate where the clock starts: of the data and of the noise."""
-        return self.spread**2 + self.sde.sigma_max**2
-
     def of_molecule(self, k: int, spread: float, named: bool) -> DenoiserFlowMap:
         """Return the map of one of the molecules of its network, with the same weights.
 
