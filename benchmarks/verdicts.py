@@ -24,6 +24,7 @@ from scipy.stats import binomtest
 from molflow.analysis import scorecard
 from molflow.analysis.features import features_of
 from molflow.analysis.floor import scored_part
+from molflow.analysis.frame_times import FrameTimes
 from molflow.analysis.metrics.registry import metrics_of
 from molflow.analysis.reference import Reference
 from molflow.analysis.samples import measure_samples
@@ -46,7 +47,9 @@ def judge(draw: Draw, truth: Reference, seed: int, interval: float | None = None
     atoms = np.arange(truth.topology.n_atoms)
     features = features_of(scored_part(truth), atoms)
     samples = measure_samples([draw.xyz], len(draw.xyz), features, draw.energies)
-    result = scorecard.score(samples, truth, seed, False, interval)
+    runs = np.zeros(len(draw.xyz), int)
+    times = None if interval is None else FrameTimes(interval, runs, True)
+    result = scorecard.score(samples, truth, seed, False, times)
     return {c["aspect"]: c["level"] for c in verdict(result)["checks"]}
 
 
@@ -141,6 +144,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
     # Only what is judged is scored.
     scorecard.metrics_of = lambda *kind, **which: [
         metric for metric in metrics_of(*kind, **which) if metric.name in JUDGED

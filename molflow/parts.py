@@ -198,6 +198,8 @@ def write_record(out: Path, record: dict) -> None:
 def finished(out: Path, plan: dict) -> bool:
     """Return whether the file is there, whole, and what the same request once gave.
 
+    If so its parts go, which a process that was killed at its end may have left.
+
     Raises
     ------
     MolflowError
@@ -218,4 +220,7 @@ def finished(out: Path, plan: dict) -> bool:
                 )
     if recorded is None or stored.get("plan") != plan:
         return False
-    return out.is_file() and recorded == sha256_of(out)
+    if not out.is_file() or recorded != sha256_of(out):
+        return False
+    shutil.rmtree(parts_of(out), ignore_errors=True)
+    return True

@@ -44,7 +44,9 @@ class Relaxation:
         return mean / variance
 
 
-def measure_relaxation(torsions: np.ndarray, runs: np.ndarray, lags: np.ndarray) -> Relaxation:
+def measure_relaxation(
+    torsions: np.ndarray, runs: np.ndarray, lags: np.ndarray, segments: int = SEGMENTS
+) -> Relaxation:
     """Return the autocorrelation sums of cos and sin of the torsions.
 
     C(k) = <d(t) · d(t + k)> / <d(t)²> with d the deviation of (cos, sin) of all torsions from
@@ -59,11 +61,13 @@ def measure_relaxation(torsions: np.ndarray, runs: np.ndarray, lags: np.ndarray)
         Label of the run of each frame.
     lags : ndarray of int
         Frames.
+    segments : int
+        How many of all runs together; at least one a run.
     """
     centred = torsion_features(torsions)
     centred -= centred.mean(axis=0)
     labels = np.unique(runs)
-    each = max(1, SEGMENTS // len(labels))
+    each = max(1, segments // len(labels))
     products, pairs, squares, frames = [], [], [], []
     for run in labels:
         part = centred[runs == run]

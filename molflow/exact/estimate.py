@@ -18,7 +18,7 @@ from molflow.exact.observables import observable
 from molflow.files import read_json, replacing, writable_folder, write_json
 from molflow.maps.denoiser.draw import BLOCK, draw_blocks, flow_blocks
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
-from molflow.parts import alone, claim_parts, kept_array
+from molflow.parts import alone, claim_parts, kept_array, parts_of
 from molflow.progress import track
 from molflow.seeds import derive_seed
 from molflow.training.checkpoint import Checkpoint, open_checkpoint
@@ -110,6 +110,7 @@ def estimate(
         check_own_file(out, {"observable", "plan"})
         writable_folder(out.parent)
         if out.is_file() and (found := read_json(out)).get("plan") == plan:
+            shutil.rmtree(parts_of(out), ignore_errors=True)  # of a process killed at its end
             return found
         parts = claim_parts(out, plan)
     draw = _Drawing(checkpoint, values, flow, path_seed, parts, progress)

@@ -226,6 +226,23 @@ def test_batches_of_another_request_are_not_used(tmp_path, interrupted):
     assert np.array_equal(other.xyz, take(FROZEN, 200, batch_size=64, path_seed=1).xyz)
 
 
+def test_parts_that_a_process_killed_at_its_end_has_left_go(tmp_path):
+    out = tmp_path / "ensemble.dcd"
+    take(FROZEN, out=out)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / ".ensemble.dcd.parts").mkdir()
+    take(FROZEN, out=out)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_file_without_a_record_is_the_users(tmp_path):
+    out = tmp_path / "ensemble.dcd"
+    out.write_bytes(b"mine")
+    with pytest.raises(MolflowError, match="no record says that it was made here"):
+        take(FROZEN, out=out)
+    assert out.read_bytes() == b"mine" and len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_changed_file_is_drawn_again(tmp_path):
     out = tmp_path / "ensemble.dcd"
     take(FROZEN, out=out)
