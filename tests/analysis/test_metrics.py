@@ -194,6 +194,8 @@ def test_effective_sample_size_of_known_weights():
     clipped = np.r_[np.full(3, 3.0), np.ones(997)]
     exact = clipped.sum() ** 2 / (1000 * np.sum(clipped**2))
     assert score("kish_ess_clipped", many, many) == pytest.approx(exact, rel=1e-12)
+    alone = np.array([-np.inf, 0.0, -np.inf, -np.inf])
+    assert score("kish_ess_clipped", alone, alone) == 0.25
     # Log-normal weights of width s have an effective share exp(-s²).
     drawn = np.random.default_rng(0).normal(scale=0.5, size=400_000)
     assert score("kish_ess", drawn, drawn) == pytest.approx(np.exp(-0.25), rel=0.01)

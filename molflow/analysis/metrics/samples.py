@@ -23,7 +23,9 @@ def kish_ess_clipped(log_weights: np.ndarray) -> float:
     clipped = int(np.ceil(CLIPPED * len(log_weights)))
     if clipped >= len(log_weights):
         return kish_ess(log_weights)
-    return kish_ess(np.minimum(log_weights, np.sort(log_weights)[-clipped - 1]))
+    level = np.sort(log_weights)[-clipped - 1]
+    # Where nothing smaller has a weight there is nothing to cut down to.
+    return kish_ess(np.minimum(log_weights, level) if np.isfinite(level) else log_weights)
 
 
 def largest_weight(log_weights: np.ndarray) -> float:
