@@ -93,7 +93,7 @@ def train(
     """
     place = find_device("auto" if device is None else device)
     find_processes(devices, nodes, place)
-    systems, folders = _several(system, MolecularSystem), _several(data, Path)
+    systems, folders = _several(system), _several(data)
     systems = [one if isinstance(one, MolecularSystem) else load_system(one) for one in systems]
     if len(systems) != len(folders):
         raise MolflowError(
@@ -224,8 +224,8 @@ def _start_from(flow_map: FlowMap, origin: Checkpoint) -> None:
 _FEATURES = "features of an increment (map.order, and one more unless map.eta is 0)"
 
 
-def _several(given: Any, single: type) -> list:
-    return [given] if isinstance(given, str | single) else list(given)
+def _several(given: Any) -> list:
+    return [given] if isinstance(given, str | Path | MolecularSystem) else list(given)
 
 
 def _defaults(many: bool, origin: Checkpoint | None) -> dict[str, Any]:

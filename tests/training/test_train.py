@@ -16,6 +16,7 @@ from molflow.brownian.increment import sample_increment
 from molflow.data.dataset import data_hash
 from molflow.errors import MolflowError
 from molflow.files import read_arrays, read_json, sha256_of, write_arrays, write_json
+from molflow.systems import systems_folder
 from molflow.training.checkpoint import load_checkpoint
 from molflow.training.module import FlowMapTraining
 from molflow.training.run import train
@@ -52,6 +53,11 @@ def stop_after(monkeypatch):
         return lambda: monkeypatch.setattr(FlowMapTraining, "training_step", original)
 
     return arrange
+
+
+def test_a_system_is_named_by_its_folder_too(training_set, tmp_path):
+    with pytest.raises(MolflowError, match="another ensemble|of the system"):
+        train(systems_folder() / "aspirin", training_set, tmp_path / "run", progress=False)
 
 
 def metrics(folder):
