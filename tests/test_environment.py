@@ -32,7 +32,7 @@ IMPORT_NAMES = {"yaml": "pyyaml", "ot": "pot", "torch_geometric": "torch-geometr
 # or work goes to a cluster, and does without
 OPTIONAL = {
     "dask-jobqueue", "distributed", "py3dmol", "ase", "openmmml", "tblite", "threadpoolctl",
-    "rdkit", "pdbfixer", "tables",
+    "rdkit", "pdbfixer",
 }  # fmt: skip
 
 
