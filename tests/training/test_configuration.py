@@ -57,7 +57,7 @@ def test_configuration_survives_its_own_dump():
         ("ema_decay=1.0", "'ema_decay' = 1.0"),
         ("objective.local_share=1.5", "'objective.local_share' = 1.5"),
         ("network.heads=5", "heads must divide scalars and vectors"),
-        ("network.kind=other", "network.kind must be one of dense, sparse, tensor_product"),
+        ("network.kind=other", "network.kind must be one of dense, shared, sparse, tensor_product"),
         ("map.sigma_min=20", "sigma_min must be below sigma_max"),
     ],
 )
