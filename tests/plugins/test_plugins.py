@@ -50,6 +50,7 @@ def test_a_map_a_network_and_an_objective_are_trained_and_sampled(data, tmp_path
     assert checkpoint.flow_map.network.first.shape == (4, 3)  # the network of that kind of map
     assert float(checkpoint.flow_map.network.last.abs().max()) > 0.0
     assert molflow.sample(folder, steps=2, n=3, progress=False).n_frames == 3
+    assert molflow.sample(folder, steps=2, n=3, flow=True, progress=False).n_frames == 3
     with pytest.raises(MolflowError, match="samples from noise: use molflow sample"):
         checkpoint.check_use("propagate")
 

@@ -13,7 +13,7 @@ from molflow.brownian.path import BrownianPath
 from molflow.devices import upload
 from molflow.flow_map.centring import centre
 from molflow.flow_map.rollout import rollout
-from molflow.maps.denoiser.flow_map import DenoiserFlowMap
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap, spread_of
 from molflow.maps.denoiser.probability_flow import ProbabilityFlow, flow_times, without_paths
 from molflow.seeds import derive_seed
 
@@ -24,8 +24,7 @@ BLOCK = 64
 
 def start_variance(flow_map: DenoiserFlowMap) -> float:
     """Return the variance of a coordinate where the clock starts: of the data and of the noise."""
-    # Maps of others, which are drawn from too, know data of unit spread.
-    return getattr(flow_map, "spread", 1.0) ** 2 + flow_map.sde.sigma_max**2
+    return spread_of(flow_map) ** 2 + flow_map.sde.sigma_max**2
 
 
 def start_positions(flow_map: DenoiserFlowMap, count: int, n_atoms: int, seed: int) -> Tensor:

@@ -127,3 +127,16 @@ class DenoiserFlowMap(FlowMap):
         """Return c_out(s), (batch,)."""
         sigma = self.sde.sigma(s)
         return self.spread * sigma * torch.rsqrt(self.spread**2 + sigma.square())
+
+
+def spread_of(flow_map: FlowMap) -> float:
+    """Return the standard deviation of a map's data; other kinds than ours know data of unit size.
+
+    Maps of others are trained, drawn from and followed as ours are, without our attributes.
+    """
+    return getattr(flow_map, "spread", 1.0)
+
+
+def etas_of(flow_map: FlowMap) -> tuple[float, float] | None:
+    """Return the range of η that a map's network is told; None for any that is not told."""
+    return getattr(flow_map, "etas", None)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from molflow.errors import MolflowError
-from molflow.maps.denoiser.flow_map import DenoiserFlowMap
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap, etas_of, spread_of
 from molflow.sde.base import time_tensor
 
 #: D̄ and its directional derivatives: (s, t, rows of x, rows of z) -> rows of D̄.
@@ -84,8 +84,8 @@ class ProbabilityFlow:
             The state at the last time, and the derivatives of it along the directions: all that
             the flow does besides the network is linear.
         """
-        spread = self.flow_map.spread**2
-        seen = spread * rows / (spread + self._sigma(self.times[0]) ** 2)
+        variance = spread_of(self.flow_map) ** 2
+        seen = variance * rows / (variance + self._sigma(self.times[0]) ** 2)
         if self._asks_first:
             start = self._time(self.times[0], rows)
             seen = mean(start, start, rows, rows.new_zeros(*rows.shape, self.flow_map.basis.size))
@@ -117,7 +117,7 @@ class ProbabilityFlow:
 
 def without_paths(flow_map: DenoiserFlowMap) -> DenoiserFlowMap:
     """Return the map at η = 0, which is the flow itself, where its network has learned that."""
-    etas = getattr(flow_map, "etas", None)  # Maps of others follow it too.
+    etas = etas_of(flow_map)
     return flow_map.at(0.0) if etas is not None and etas[0] == 0.0 else flow_map
 
 

@@ -7,7 +7,7 @@ import torch
 from molflow.analysis.weighting import normalised
 from molflow.maps.denoiser.batches import StepBatches, TimeLaw, local_counts, scaled_positions
 from molflow.maps.denoiser.chemistry import chemistry_for
-from molflow.maps.denoiser.flow_map import DenoiserFlowMap
+from molflow.maps.denoiser.flow_map import DenoiserFlowMap, etas_of
 from molflow.maps.denoiser.objective import DenoiserObjective
 from molflow.maps.denoiser.stiff_norm import StiffNorm
 from molflow.maps.denoiser.validation import SampleScores
@@ -59,7 +59,7 @@ class DenoiserRecipe(Recipe[DenoiserFlowMap]):
             size = flow_map.basis.size
             return StepBatches(
                 positions, law, size, batch_size, local, seed, epoch, weights,
-                getattr(flow_map, "etas", None),  # Maps of others train like this one.
+                etas_of(flow_map),
             )  # fmt: skip
 
         return Ingredients(
