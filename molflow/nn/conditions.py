@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from molflow.nn.bond_orders import bond_orders
 from molflow.nn.chemistry import Chemistry
 from molflow.nn.dihedral_messages import DihedralMessages
-from molflow.nn.graph import MolecularGraph
+from molflow.nn.graph import MolecularGraph, handed
 from molflow.nn.molecules import RESIDUES
 
 #: Place of a residue that has no name for the network.
@@ -104,6 +104,4 @@ def _triple(graph: MolecularGraph, around: list[int], three: tuple[int, ...], ce
     """
     hand = graph.hands[centre] if graph.hands else 0
     rest = [atom for atom in sorted(around) if atom not in three]
-    order = [*three, *rest]
-    swaps = sum(a > b for k, a in enumerate(order) for b in order[k + 1 :])
-    return hand * (-1) ** swaps if len(around) <= 4 else 0
+    return handed(hand, [*three, *rest]) if len(around) <= 4 else 0

@@ -11,6 +11,7 @@ axial vector as a polar one), which is what lets the network know left from righ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -116,7 +117,66 @@ class DenseConfig(AttentionConfig):
     kind: Literal["dense"] = "dense"
 
 
-class DenseAttention(EquivariantNetwork):
+class AttentionNetwork(EquivariantNetwork):
+    """The way through these layers, in whatever way a network knows its atoms."""
+
+    step: StepEmbedding
+
+    def make_entrance(self, inputs: int, vectors: int) -> None:
+        """Make the parameters by which positions and Brownian vectors come in."""
+        self.first = nn.Parameter(torch.randn(1 + inputs, vectors) / (1 + inputs) ** 0.5)
+        self.first_step = nn.Linear(64, (1 + inputs) + vectors)
+
+    def make_layers(
+        self, scalars: int, vectors: int, heads: int, layers: int, pair_width: int, outputs: int
+    ) -> None:
+        """Make the layers and the parameters by which vectors go out."""
+        self.blocks = nn.ModuleList(
+            AttentionLayer(scalars, vectors, heads, pair_width, 64) for _ in range(layers)
+        )
+        self.last_step = nn.Linear(64, vectors)
+        self.last_gate = nn.Linear(scalars, vectors)
+        self.last = nn.Parameter(torch.zeros(vectors, outputs))
+
+    def through(
+        self,
+        positions: Tensor,
+        noise: Tensor,
+        s: Tensor,
+        t: Tensor,
+        setting: Tensor | None,
+        atoms: Tensor,
+        pairs: Callable[[Tensor, Tensor, Tensor], Tensor],
+        dihedrals: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    ) -> tuple[Tensor, Tensor]:
+        """Return a vector and features for each atom, see `EquivariantNetwork`.
+
+        Parameters
+        ----------
+        atoms : Tensor, (atoms, scalars)
+            Who they are.
+        pairs : callable
+            Of all vectors that come in, the step and its start: features of all pairs.
+        dihedrals : callable
+            Of positions and the step: what atoms learn from dihedral angles.
+        """
+        step = self.step(s, t, setting)
+        inputs = torch.cat([positions.unsqueeze(-1), noise], dim=-1)
+        k = inputs.shape[-1]
+        scale_in, scale_out = (
+            self.first_step(step).unsqueeze(1).unsqueeze(1).split([k, self.first.shape[1]], dim=-1)
+        )
+        pair = pairs(inputs, step, s)
+        vectors = mix(inputs * (1.0 + scale_in), self.first) * (1.0 + scale_out)
+        turned, normals = dihedrals(positions, step)
+        scalars, vectors = atoms + turned, vectors + normals
+        for block in self.blocks:
+            scalars, vectors = block(scalars, vectors, pair, step)
+        gate = self.last_gate(scalars) * (1.0 + self.last_step(step).unsqueeze(1))
+        return mix(vectors * gate.unsqueeze(2), self.last).squeeze(-1), scalars
+
+
+class DenseAttention(AttentionNetwork):
     """SE(3)-equivariant network for one molecule: positions, increments and times -> vectors.
 
     Parameters
@@ -161,16 +221,10 @@ class DenseAttention(EquivariantNetwork):
         self.identity = nn.Parameter(torch.randn(n, scalars))
         self.element = nn.Embedding(120, scalars)
         self.register_buffer("elements", torch.tensor(graph.elements), persistent=False)
-        self.first = nn.Parameter(torch.randn(1 + inputs, vectors) / (1 + inputs) ** 0.5)
-        self.first_step = nn.Linear(64, (1 + inputs) + vectors)
+        self.make_entrance(inputs, vectors)
         self.pairs = PairFeatures(graph, 1 + inputs, pair_width, 64, sigma_max)
         self.dihedrals = DihedralFeatures(graph, pair_width, 64, scalars, vectors)
-        self.blocks = nn.ModuleList(
-            AttentionLayer(scalars, vectors, heads, pair_width, 64) for _ in range(layers)
-        )
-        self.last_step = nn.Linear(64, vectors)
-        self.last_gate = nn.Linear(scalars, vectors)
-        self.last = nn.Parameter(torch.zeros(vectors, outputs))
+        self.make_layers(scalars, vectors, heads, layers, pair_width, outputs)
 
     def measured_pairs(self) -> Tensor:
         """Return all pairs, an atom with itself too."""
@@ -191,18 +245,5 @@ class DenseAttention(EquivariantNetwork):
         setting: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return a vector and features for each atom, see `EquivariantNetwork`."""
-        step = self.step(s, t, setting)
-        inputs = torch.cat([positions.unsqueeze(-1), noise], dim=-1)
-        k = inputs.shape[-1]
-        scale_in, scale_out = (
-            self.first_step(step).unsqueeze(1).unsqueeze(1).split([k, self.first.shape[1]], dim=-1)
-        )
-        pair = self.pairs(inputs, step, s)
-        vectors = mix(inputs * (1.0 + scale_in), self.first) * (1.0 + scale_out)
-        turned, normals = self.dihedrals(positions, step)
-        scalars = self.identity + self.element(self.elements) + turned
-        vectors = vectors + normals
-        for block in self.blocks:
-            scalars, vectors = block(scalars, vectors, pair, step)
-        gate = self.last_gate(scalars) * (1.0 + self.last_step(step).unsqueeze(1))
-        return mix(vectors * gate.unsqueeze(2), self.last).squeeze(-1), scalars
+        atoms = self.identity + self.element(self.elements)
+        return self.through(positions, noise, s, t, setting, atoms, self.pairs, self.dihedrals)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
@@ -14,6 +15,12 @@ MAX_GRAPH_DISTANCE = 6
 #: Triple product of unit vectors above which an atom is no plane with its neighbours: 0.77 for a
 #: tetrahedron.
 _PYRAMID = 0.4
+
+
+def handed(hand: int, order: Sequence) -> int:
+    """Return the hand of an atom whose neighbours stand in another order than a sorted one."""
+    swaps = sum(a > b for k, a in enumerate(order) for b in order[k + 1 :])
+    return hand * (-1) ** swaps
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 
 from molflow.nn.bond_orders import bond_orders
-from molflow.nn.graph import MolecularGraph
+from molflow.nn.graph import MolecularGraph, handed
 
 #: Pairs up to so many bonds apart are told apart by their surroundings, others by elements alone.
 NEAR = 3
@@ -49,9 +49,7 @@ def _hand(graph: MolecularGraph, atom: int, around: list[int], names: list[str])
     hand = graph.hands[atom] if graph.hands else 0
     if not hand or len({names[j] for j in around}) < len(around):
         return 0
-    places = [names[j] for j in sorted(around)]
-    swaps = sum(a > b for k, a in enumerate(places) for b in places[k + 1 :])
-    return hand * (-1) ** swaps
+    return handed(hand, [names[j] for j in sorted(around)])
 
 
 def pair_names(graph: MolecularGraph) -> dict[tuple[int, int], tuple[str, ...]]:

@@ -9,6 +9,7 @@ without padding, so that a molecule cannot hear of the others.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -17,13 +18,11 @@ from torch import Tensor, nn
 
 from molflow.nn.chemistry import Chemistry
 from molflow.nn.conditions import UNNAMED, Conditions, conditions_of
-from molflow.nn.dense_attention import AttentionConfig, AttentionLayer
+from molflow.nn.dense_attention import AttentionConfig, AttentionNetwork
 from molflow.nn.dihedral_messages import DihedralMessages, dihedral_geometry
 from molflow.nn.embedding import StepEmbedding
 from molflow.nn.graph import MAX_GRAPH_DISTANCE, MolecularGraph
-from molflow.nn.network import EquivariantNetwork
 from molflow.nn.pair_features import PairMessages
-from molflow.nn.vectors import mix
 
 
 class AtomEncoder(nn.Module):
@@ -123,7 +122,7 @@ class SharedConfig(AttentionConfig):
     rounds: int = Field(3, ge=0, description="bonds along which atoms learn of their surroundings")
 
 
-class SharedAttention(EquivariantNetwork):
+class SharedAttention(AttentionNetwork):
     """SE(3)-equivariant network whose weights belong to no molecule.
 
     Parameters
@@ -166,16 +165,10 @@ class SharedAttention(EquivariantNetwork):
         super().__init__()
         self.step = StepEmbedding(duration, 64, setting=setting)
         self.atoms = AtomEncoder(scalars, rounds)
-        self.first = nn.Parameter(torch.randn(1 + inputs, vectors) / (1 + inputs) ** 0.5)
-        self.first_step = nn.Linear(64, (1 + inputs) + vectors)
+        self.make_entrance(inputs, vectors)
         self.pairs = SharedPairs(scalars, 1 + inputs, pair_width, 64, sigma_max)
         self.dihedrals = SharedDihedrals(scalars, pair_width, 64, scalars, vectors)
-        self.blocks = nn.ModuleList(
-            AttentionLayer(scalars, vectors, heads, pair_width, 64) for _ in range(layers)
-        )
-        self.last_step = nn.Linear(64, vectors)
-        self.last_gate = nn.Linear(scalars, vectors)
-        self.last = nn.Parameter(torch.zeros(vectors, outputs))
+        self.make_layers(scalars, vectors, heads, layers, pair_width, outputs)
         self.count = 0
         self.speak_of([graph], None)
 
@@ -228,22 +221,11 @@ class SharedAttention(EquivariantNetwork):
         setting: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return a vector and features for each atom of a molecule, as `vectors_and_scalars`."""
-        step = self.step(s, t, setting)
-        inputs = torch.cat([positions.unsqueeze(-1), noise], dim=-1)
-        k = inputs.shape[-1]
-        scale_in, scale_out = (
-            self.first_step(step).unsqueeze(1).unsqueeze(1).split([k, self.first.shape[1]], dim=-1)
-        )
         atoms = self.atoms(molecule)
-        pair = self.pairs(molecule, atoms, inputs, step, s)
-        vectors = mix(inputs * (1.0 + scale_in), self.first) * (1.0 + scale_out)
-        turned, normals = self.dihedrals(molecule, atoms, positions, step)
-        scalars = atoms + turned
-        vectors = vectors + normals
-        for block in self.blocks:
-            scalars, vectors = block(scalars, vectors, pair, step)
-        gate = self.last_gate(scalars) * (1.0 + self.last_step(step).unsqueeze(1))
-        return mix(vectors * gate.unsqueeze(2), self.last).squeeze(-1), scalars
+        pairs, dihedrals = (
+            partial(part, molecule, atoms) for part in (self.pairs, self.dihedrals)
+        )
+        return self.through(positions, noise, s, t, setting, atoms, pairs, dihedrals)
 
 
 class OneOfMany(nn.Module):
