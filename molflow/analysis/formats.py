@@ -65,13 +65,11 @@ def readable(path: Path) -> Iterator[Path]:
         if counts is not None:
             raise MolflowError(
                 f"'{path}' has {counts[2]} atoms, and its topology {counts[1]}: give the topology "
-                "that "
-                "it was written with."
+                "that it was written with."
             ) from error
         raise MolflowError(
             f"the trajectory '{path}' cannot be read ({reason}): is it whole, and of the format "
-            "that "
-            "its name says?"
+            "that its name says?"
         ) from error
 
 

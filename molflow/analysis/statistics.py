@@ -10,6 +10,10 @@ from scipy.stats import norm, t
 
 from molflow.analysis.weighting import effective_size
 
+#: Standard deviations of its bootstrap by which a score has to exceed its floor before it counts:
+#: one of 200 does so by chance, and a verdict has up to seven such checks.
+CHANCE = 2.6
+
 
 @dataclass(frozen=True)
 class Share:
@@ -93,9 +97,10 @@ def block_length(inefficiency: float, longest_run: int) -> int:
 def few_values(n: int) -> float:
     """Return Student's factor of a standard deviation that is estimated from n independent values.
 
-    As many deviates are beyond 2.6 of the greater one as normal ones beyond 2.6 of the true one.
+    As many deviates are beyond `CHANCE` of the greater one as normal ones beyond `CHANCE` of the
+    true one.
     """
-    return float(t.ppf(norm.cdf(2.6), max(1, n - 1)) / 2.6)
+    return float(t.ppf(norm.cdf(CHANCE), max(1, n - 1)) / CHANCE)
 
 
 def resample(runs: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from molflow.analysis.observables import BASIN_NAMES
+from molflow.analysis.statistics import CHANCE
 from molflow.analysis.validity import PUBLISHED, TESTS
 from molflow.analysis.weight_report import LARGEST_SHARE
 
@@ -28,9 +29,6 @@ INVALID = (0.001, 0.01)
 REPEATED = (0.001, 0.01)
 #: Largest excess of `relaxation_error` over its floor: good, fair.
 RELAXATION = (0.05, 0.15)
-#: Standard deviations of its bootstrap by which a score has to exceed its floor before it counts:
-#: one of 200 does so by chance, and a verdict has up to seven such checks.
-CHANCE = 2.6
 #: Least autocorrelation of the reference after one frame for the order in time to be judged.
 REMEMBERED = 0.1
 

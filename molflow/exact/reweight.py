@@ -26,8 +26,7 @@ from molflow.files import (
     writable_folder,
     write_arrays,
 )
-from molflow.parts import alone, claim_parts, finished, kept_arrays, write_record
-from molflow.progress import track
+from molflow.parts import alone, claim_parts, finished, write_record
 from molflow.sampling.pool import Workplace, open_workplace
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem, load_system
@@ -229,14 +228,8 @@ def _sides(place: Workplace, backward, forward: Forward, others, frames, parts, 
         for k, part in enumerate(begin.reshape(count, PIECE, *begin.shape[1:])):
             tasks[basin * count + k] = (basin, k, part)
             names[basin * count + k] = None if parts is None else parts / f"{basin}-{k:04d}.npz"
-    found = {k: kept for k in tasks if (kept := kept_arrays(names[k])) is not None}
-    todo = {k: task for k, task in tasks.items() if k not in found}
     title = f"dynamics and weights, {PIECE} at a time"
-    with place.farm(BackwardPieces, backward, len(todo)) as farm:
-        for k, piece in track(farm.each("piece", todo), title, progress, len(todo)):
-            if (name := names[k]) is not None:
-                write_arrays(name, **piece)
-            found[k] = piece
+    found = place.pieces(BackwardPieces, backward, tasks, names, title, progress)
     sides = {}
     for basin in sorted({task[0] for task in tasks.values()}):
         own = [found[basin * count + k] for k in range(count)]

@@ -25,8 +25,7 @@ from molflow.files import (
     write_arrays,
 )
 from molflow.maps.denoiser.probability_flow import flow_times
-from molflow.parts import alone, claim_parts, finished, kept_arrays, write_record
-from molflow.progress import track
+from molflow.parts import alone, claim_parts, finished, write_record
 from molflow.sampling.pool import Workplace, open_workplace
 from molflow.systems import MolecularSystem
 from molflow.training.checkpoint import Checkpoint
@@ -240,15 +239,8 @@ def _all_pieces(
     # The last is filled up with its last number: all pieces have one shape.
     rows = np.pad(numbers, (0, count * PIECE - len(numbers)), mode="edge").reshape(count, PIECE)
     names = {k: None if parts is None else parts / f"weighted-{k:07d}.npz" for k in range(count)}
-    kept = {k: kept_arrays(name) for k, name in names.items()}
-    found = {k: arrays for k, arrays in kept.items() if arrays is not None}
-    todo = {k: (rows[k],) for k in names if k not in found}
-    with place.farm(WeightedPieces, wanted, len(todo)) as farm:
-        pieces = farm.each("piece", todo)
-        for k, piece in track(pieces, f"weighting, {PIECE} at a time", progress, len(todo)):
-            if (name := names[k]) is not None:
-                write_arrays(name, **piece)
-            found[k] = piece
+    tasks, title = {k: (rows[k],) for k in names}, f"weighting, {PIECE} at a time"
+    found = place.pieces(WeightedPieces, wanted, tasks, names, title, progress)
     order = sorted(found)
     joined = {
         name: np.concatenate([found[k][name] for k in order])[: len(numbers)]

@@ -19,7 +19,7 @@ from molflow.propagation.chain_order import ChainOrder
 from molflow.propagation.progress import drift
 from molflow.propagation.run import Group, Run
 from molflow.sampling.energies import energies_of, energy_system
-from molflow.training.checkpoint import TOPOLOGY, Checkpoint
+from molflow.training.checkpoint import Checkpoint
 from molflow.trajectories import read_trajectory, write_topology, write_trajectory
 
 #: Frames of which temperatures of modes are taken, evenly spaced.
@@ -37,7 +37,7 @@ def write_result(
     jobs: Jobs,
 ) -> None:
     """Write the trajectory, chain after chain, with topology, arrays and record beside it."""
-    write_topology(out, checkpoint.folder / TOPOLOGY)
+    write_topology(out, checkpoint.topology_path)
     chains, request = run.whole, run.request
     positions = ChainOrder(run, "positions", topology.n_atoms)
     write_trajectory(out, positions.pieces(), topology)

@@ -14,10 +14,10 @@ import torch
 
 from molflow.errors import MolflowError
 from molflow.farm import Jobs
-from molflow.files import replacing, sha256_of, writable_folder, write_arrays, write_json
+from molflow.files import replacing, writable_folder, write_arrays
 from molflow.maps.denoiser.draw import BLOCK, draw_blocks, flow_blocks
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
-from molflow.parts import alone, claim_parts, finished, kept_array
+from molflow.parts import alone, claim_parts, finished, kept_array, write_record
 from molflow.progress import track
 from molflow.refinement.pieces import refine_positions
 from molflow.refinement.refine import outcome, plan_of, walk_of, warn_of
@@ -295,7 +295,6 @@ def _write(
     write_topology(out, checkpoint.topology_path)
     at_once, stored = frames_at_once(topology.n_atoms), None
     write_trajectory(out, _joined(pieces, n, at_once), topology)
-    digest = sha256_of(out)
     if plan["energies"] and not slow:
         stored = None if walked is None else walked.energies
         if walked is None:
@@ -308,8 +307,8 @@ def _write(
         write_arrays(out.with_suffix(".npz"), energies=stored)
     description = checkpoint.description
     absent = plan["energies"] and stored is None and not slow
-    write_json(
-        out.with_suffix(".json"),
+    write_record(
+        out,
         {
             "system": description["system"],
             "system_path": description.get("system_path"),
@@ -326,7 +325,5 @@ def _write(
             "device": place.device,
             "threads": torch.get_num_threads(),
             "seconds": round(seconds, 2),
-            "trajectory": out.name,
-            "trajectory_sha256": digest,
         },
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,9 @@ import numpy as np
 import torch
 
 from molflow.farm import Farm, Jobs
+from molflow.files import write_arrays
+from molflow.parts import kept_arrays
+from molflow.progress import track
 from molflow.systems import MolecularSystem
 from molflow.training.checkpoint import Checkpoint, open_checkpoint
 
@@ -66,6 +69,39 @@ class Workplace:
         folder, system = self.checkpoint.folder.resolve(), self.checkpoint.bound_to
         made = partial(_in_process, make, folder, system, device, wanted)
         return Farm(made, jobs, tasks, _gpus(place))
+
+    def pieces(
+        self,
+        make: Callable[[Checkpoint, Any], Any],
+        wanted: Any,
+        tasks: Mapping[int, tuple],
+        names: Mapping[int, Path | None],
+        title: str,
+        progress: bool,
+    ) -> dict[int, Arrays]:
+        """Return what ``make(checkpoint, wanted).piece`` returns of every task, kept in files.
+
+        Parameters
+        ----------
+        make, wanted
+            See `farm`.
+        tasks : mapping
+            Arguments by number.
+        names : mapping
+            Files in which pieces are kept, and from which finished ones are taken; None for no
+            file.
+        title : str
+            Of the progress bar.
+        progress : bool
+        """
+        found = {k: kept for k in tasks if (kept := kept_arrays(names[k])) is not None}
+        todo = {k: task for k, task in tasks.items() if k not in found}
+        with self.farm(make, wanted, len(todo)) as farm:
+            for k, piece in track(farm.each("piece", todo), title, progress, len(todo)):
+                if (name := names[k]) is not None:
+                    write_arrays(name, **piece)
+                found[k] = piece
+        return found
 
 
 def open_workplace(

@@ -38,7 +38,7 @@ from molflow.trajectories import write_trajectory
 
 @alone_with(folders=("out",), together=True)
 def train(
-    system: str | MolecularSystem | Sequence[str | MolecularSystem],
+    system: str | Path | MolecularSystem | Sequence[str | Path | MolecularSystem],
     data: str | Path | Sequence[str | Path],
     out: str | Path,
     config: str | Path | None = None,
@@ -54,7 +54,7 @@ def train(
 
     Parameters
     ----------
-    system : str or MolecularSystem, or a sequence of them
+    system : str, Path or MolecularSystem, or a sequence of them
         Built-in name, with ``:selection`` for a coarse one, or a path. Several, all with all their
         atoms, train one map, whose network is ``shared``; it speaks of other molecules too.
     data : path, or a sequence of paths
