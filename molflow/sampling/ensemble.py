@@ -191,9 +191,9 @@ def _other_eta(checkpoint: Checkpoint, eta: float, flow: bool) -> float | None:
         raise MolflowError(
             f"eta is {eta} and flow is True: the flow is the map at eta = 0 already. Give one."
         )
-    flow_map = checkpoint.flow_map
-    if not isinstance(flow_map, DenoiserFlowMap):
+    if "eta" not in checkpoint.description["configuration"]["map"]:
         raise MolflowError(f"eta is {eta}, and the checkpoint is of a kind of map that has none.")
+    flow_map = cast(DenoiserFlowMap, checkpoint.flow_map)  # or one with the same `at`
     return None if flow_map.at(eta) is flow_map else float(eta)
 
 

@@ -136,6 +136,10 @@ def test_an_scf_that_does_not_converge_is_said(tmp_path):
         ({"name": "gfn2-xtb", "multiplicity": 2}, "10 electrons .* 1 cannot be unpaired"),
         ({"name": "gfn2-xtb", "multiplicity": 13}, "of which 12 cannot be unpaired"),
         ({"name": "gfn2-xtb", "solvent": "watr"}, "does not take the solvent 'watr'"),
+        (
+            {"name": "gfn2-xtb", "options": {"max_iterations": "many"}},
+            "does not take max_iterations 'many' .*: choose other options",
+        ),
         ({"name": "gfn2-xtb", "options": {"basis": 3}}, "takes no basis: it takes accuracy, "),
         ({"name": "gfn2-xtb", "version": "0.3.0"}, "asks for .* tblite 0.3.0, and 0.8"),
         ({"name": "ani2x", "charge": 2}, "'ani2x' takes no charge: it takes nothing"),

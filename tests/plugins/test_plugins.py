@@ -51,6 +51,8 @@ def test_a_map_a_network_and_an_objective_are_trained_and_sampled(data, tmp_path
     assert float(checkpoint.flow_map.network.last.abs().max()) > 0.0
     assert molflow.sample(folder, steps=2, n=3, progress=False).n_frames == 3
     assert molflow.sample(folder, steps=2, n=3, flow=True, progress=False).n_frames == 3
+    with pytest.raises(MolflowError, match="eta is 0.5, .* a kind of map that has none"):
+        molflow.sample(folder, steps=2, n=3, eta=0.5, progress=False)
     with pytest.raises(MolflowError, match="samples from noise: use molflow sample"):
         checkpoint.check_use("propagate")
 

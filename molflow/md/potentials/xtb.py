@@ -13,8 +13,7 @@ _OPTIONS = ("accuracy", "electronic_temperature", "max_iterations")
 
 
 def _calculator(method: str, settings: PotentialSettings):
-    import ase
-    from ase.calculators.calculator import CalculatorError, all_changes
+    from ase.calculators.calculator import all_changes
     from tblite.ase import TBLite
     from threadpoolctl import ThreadpoolController
 
@@ -34,19 +33,33 @@ def _calculator(method: str, settings: PotentialSettings):
     made = partial(
         Anew, method=method, solvation=solvation, cache_api=False, verbosity=0, **options
     )
-    # What is wrong with the settings is wrong for hydrogen, too.
+    if settings.solvent is not None or options:
+        _check(method, settings, made)
+    return made(charge=settings.charge, multiplicity=settings.multiplicity)
+
+
+def _check(method: str, settings: PotentialSettings, made) -> None:
+    import ase
+    from ase.calculators.calculator import CalculationFailed, CalculatorError
+
+    # What is wrong with the settings is wrong for hydrogen, too. That an SCF does not converge is
+    # said where it happens, frame by frame: hydrogen's may, and that of the molecule may not.
     hydrogen = ase.Atoms("H2", positions=[(0.0, 0.0, 0.0), (0.0, 0.0, 0.74)])
     try:
         hydrogen.calc = made(charge=0, multiplicity=1)
         hydrogen.get_potential_energy()
+    except CalculationFailed:
+        return
     except (CalculatorError, RuntimeError, TypeError, ValueError) as error:
-        reason, given = str(error).rstrip("."), [f"the solvent '{settings.solvent}'"]
-        given += [f"{name} {value}" for name, value in settings.options.items()]
+        given, advice = [], "choose other options"
+        if settings.solvent is not None:
+            given.append(f"the solvent '{settings.solvent}'")
+            advice = "give a solvent that ALPB knows, such as water, or none"
+        given += [f"{name} {value!r}" for name, value in settings.options.items()]
+        reason = str(error).rstrip(".")
         raise MolflowError(
-            f"{method} does not take {' with '.join(given)} ({reason}): give a solvent that ALPB "
-            "knows, such as water, or none."
+            f"{method} does not take {' with '.join(given)} ({reason}): {advice}."
         ) from error
-    return made(charge=settings.charge, multiplicity=settings.multiplicity)
 
 
 def _xtb(method: str):
