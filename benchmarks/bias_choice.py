@@ -13,12 +13,9 @@ that the weights leave. Writes ``benchmarks/results/bias_choice.json``.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import scipy.sparse as sparse
-from record import environment
+from record import command_line, environment
 from scipy.sparse.linalg import splu
 
 from molflow.analysis.reference import load_reference
@@ -27,7 +24,6 @@ from molflow.files import write_json
 from molflow.systems import load_system
 from molflow.units import thermal_energy
 
-HERE = Path(__file__).parent
 CAPS, CONTRASTS = (22.0, 30.0, 35.0, 40.0, 45.0), (3.0, 5.0, 8.0, 12.0, 1e6)
 #: Cells in each torsion, and every how many of those below 6 kT are looked at.
 CELLS, STRIDE = 48, 3
@@ -116,8 +112,7 @@ def table(results: dict) -> str:
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=HERE / "results")
+    parser = command_line(__doc__)
     options = parser.parse_args()
     system = load_system("alanine_dipeptide")
     reference = load_reference(system.folder / "reference-flattened")
@@ -132,7 +127,6 @@ def main() -> None:
         for cap in CAPS
         for contrast in CONTRASTS
     ]
-    options.out.mkdir(parents=True, exist_ok=True)
     results = {**environment(), "cells": CELLS, "summary": {"biases": rows}}
     write_json(options.out / "bias_choice.json", results)
     print(table(results))

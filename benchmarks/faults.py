@@ -12,7 +12,6 @@ in forked processes, workers too, so that a trial takes seconds. Writes ``result
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -23,11 +22,10 @@ from pathlib import Path
 
 import numpy as np
 from killing import Ended, Killer, contents, preload, run
-from record import environment
+from record import command_line, environment
 
 from molflow.files import read_json, write_json
 
-HERE = Path(__file__).parent
 MOLECULE = "alanine_dipeptide"
 NETWORK = [
     "network.scalars=8", "network.vectors=4", "network.heads=2", "network.layers=1",
@@ -309,12 +307,10 @@ def summarised(rows: dict[str, list[dict]]) -> dict:
 
 def main() -> None:
     """Run the campaign."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__, seed=0)
     parser.add_argument("--work", type=Path, required=True, help="working folder, gone on with")
     parser.add_argument("--verbs", nargs="+", default=[s.name for s in SCENARIOS])
     parser.add_argument("--share", type=float, default=1.0, help="of the trials")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     # One processor, one order of sums: what differs then differs for a reason.
     os.environ |= {"OMP_NUM_THREADS": "1", "SOURCE_DATE_EPOCH": "0"}

@@ -13,7 +13,6 @@ input is kept in the working folder. Writes ``results/fuzz.json``; goes on where
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -25,20 +24,16 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from record import environment
+from fuzz_readers import TARGETS, Target, seeds
+from record import command_line, environment
 
 import molflow
 from molflow.errors import MolflowError
 from molflow.files import read_json, write_json
 
-HERE = Path(__file__).parent
 PACKAGE = str(Path(molflow.__file__).parent)
-MOLECULES = HERE.parent / "tests/data/molecules"
-SYSTEM = "alanine_dipeptide"
 #: Seconds of the processor, and bytes of memory, that a reader may take; seconds without a word.
 SECONDS, MEMORY, SILENCE = 10, 4 << 30, 300
 #: Inputs a child reads before another is begun, and of formats that are looked at in a process of
@@ -50,192 +45,6 @@ _VALUES = (
     None, True, 0, -1, 1, 2**31, 10**400, 1e308, float("nan"), "", "x", "\x00", "../../x", [], {},
     [[]], {"a": {}}, [None], "ü" * 300,
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Target:
-    """A reader, the folder that it reads and the files of it that are mutated."""
-
-    name: str
-    files: tuple[str, ...]
-    read: Callable[[Path], object]
-
-    @property
-    def slow(self) -> bool:
-        """Whether each file is looked at in a process of its own."""
-        return self.files[0].endswith((".xtc", ".trr", ".h5"))
-
-
-def _ensemble(name: str):
-    def read(folder: Path) -> object:
-        from molflow.analysis.ensemble import read_ensemble
-
-        found = read_ensemble(folder / name, folder / "topology.pdb")
-        return [part.xyz.sum() for part in found.chunks(50)]
-
-    return read
-
-
-def _topology(name: str):
-    def read(folder: Path) -> object:
-        from molflow.analysis.ensemble import read_ensemble
-
-        return read_ensemble(folder / "a.dcd", folder / name)
-
-    return read
-
-
-def _call(module: str, function: str, name: str = "", *arguments):
-    def read(folder: Path) -> object:
-        found = __import__(module, fromlist=[function])
-        return getattr(found, function)(folder / name if name else folder, *arguments)
-
-    return read
-
-
-def _paths(folder: Path) -> object:
-    from molflow.data.dataset import load_forces, load_training_data
-
-    return load_forces(load_training_data(folder))
-
-
-def _system(folder: Path) -> object:
-    from molflow.systems import load_system
-
-    system = load_system(folder)
-    return system.topology(), system.start_positions()
-
-
-def _configuration(folder: Path) -> object:
-    from molflow.training.configuration import load_configuration
-
-    return load_configuration([folder / "training.yaml"], ())
-
-
-def _parameters(function: str, *names: str):
-    def read(folder: Path) -> object:
-        from molflow.setup import parameters
-
-        return getattr(parameters, function)(*(folder / name for name in names))
-
-    return read
-
-
-def _charmm(folder: Path) -> object:
-    from molflow.setup.parameters import from_charmm
-
-    return from_charmm(folder / "m.psf", [folder / "m.prm"], folder / "m.pdb")
-
-
-TARGETS = [
-    *(Target(name, (name,), _ensemble(name)) for name in (
-        "a.dcd", "a.xtc", "a.trr", "a.nc", "a.h5", "a.pdb", "a.gro", "a.cif", "a.xyz", "a.mdcrd",
-        "a.lammpstrj",
-    )),
-    Target("topology.pdb", ("topology.pdb",), _topology("topology.pdb")),
-    Target("record", ("b.json", "b.npz"), _ensemble("b.dcd")),
-    Target("weights.npz", ("w.npz",), _call("molflow.analysis.weight_files", "read_log_weights",
-                                            "w.npz", 20, "the ensemble")),
-    Target("weights.txt", ("w.txt",), _call("molflow.analysis.weight_files", "read_log_weights",
-                                            "w.txt", 20, "the ensemble")),
-    Target("weights.npy", ("w.npy",), _call("molflow.analysis.weight_files", "read_log_weights",
-                                            "w.npy", 20, "the ensemble")),
-    Target("reference", ("reference.json", "reference.npz", "topology.pdb"),
-           _call("molflow.analysis.reference", "load_reference")),
-    Target("simulation", ("simulation.json", "topology.pdb"),
-           _call("molflow.data.simulation", "open_simulation")),
-    Target("training set", ("manifest.json", "train.npz", "validation.npz",
-                            "train_forces.npz"), _paths),
-    Target("system", ("system.yaml", "structure.pdb"), _system),
-    Target("configuration", ("training.yaml",), _configuration),
-    Target("bias", ("bias.npz",), _call("molflow.md.bias", "load_bias", "bias.npz")),
-    Target("structure", ("s.pdb",), _call("molflow.setup.structures", "read_structure", "s.pdb")),
-    Target("drawn", ("m.sdf",), _call("molflow.setup.small_molecules", "from_file", "m.sdf")),
-    Target("AMBER", ("m.prmtop", "m.inpcrd"), _parameters("from_amber", "m.prmtop", "m.inpcrd")),
-    Target("CHARMM", ("m.psf", "m.prm", "m.pdb"), _charmm),
-    Target("GROMACS", ("m.top", "m.gro"), _parameters("from_gromacs", "m.top", "m.gro")),
-    Target("System", ("m.xml", "m.pdb"), _parameters("from_system_xml", "m.xml", "m.pdb")),
-    Target("checkpoint", ("model.json", "model.safetensors", "topology.pdb"),
-           _call("molflow.training.checkpoint", "load_checkpoint")),
-]  # fmt: skip
-
-
-def seeds(folder: Path) -> None:
-    """Write the files that are mutated, each reader's in a folder of its own."""
-    import mdtraj
-
-    from molflow.comparison import find_reference
-    from molflow.data.dataset import data_hash
-    from molflow.files import sha256_of, write_arrays
-    from molflow.systems import systems_folder
-
-    truth = find_reference(SYSTEM)
-    made = mdtraj.Trajectory(truth.positions[:20], truth.topology, time=np.arange(20.0))
-    made.unitcell_lengths, made.unitcell_angles = np.full((20, 3), 4.0), np.full((20, 3), 90.0)
-    for target in TARGETS:
-        own = folder / target.name
-        own.mkdir(parents=True)
-        made[0].save_pdb(str(own / "topology.pdb"))
-        made.save_dcd(str(own / "a.dcd"))
-        for name in target.files:
-            if name.startswith("a.") and name != "a.dcd":
-                made[:5].save(str(own / name))
-    own = folder / "record"
-    made.save_dcd(str(own / "b.dcd"))
-    write_json(own / "b.json", {"trajectory_sha256": sha256_of(own / "b.dcd"), "n": 20,
-                                "checkpoint": {"split": {"train": [0], "validation": [1]}}})
-    write_arrays(own / "b.npz", energies=np.zeros(20), log_weights=np.zeros(20))
-    weights = np.linspace(1, 2, 20)
-    np.savez_compressed(folder / "weights.npz/w.npz", weights=weights)
-    np.save(folder / "weights.npy/w.npy", weights)
-    np.savetxt(folder / "weights.txt/w.txt", weights)
-    truth.select([0, 1]).save(folder / "reference")
-    small = {name: truth.positions[k : k + 5] for k, name in ((0, "train"), (5, "validation"))}
-    for name, positions in small.items():
-        write_arrays(folder / f"training set/{name}.npz", positions=positions)
-        write_arrays(folder / f"training set/{name}_forces.npz", forces=positions)
-    write_json(folder / "training set/manifest.json", {
-        "system": SYSTEM, "ensemble": truth.ensemble, "ensemble_hash": truth.ensemble_hash,
-        "split": {"train": [0], "validation": [1], "held_out": [2]}, "n_atoms": 22,
-        "frames": {name: 5 for name in small}, "scale": 0.2, "temperature": 300.0,
-        "data_hash": data_hash(small["train"]), "validation_hash": data_hash(small["validation"]),
-        "dynamics": {
-            "hot_frames": 0, "masses": [1.0] * 22,
-            "forces_sha256": {name: data_hash(array) for name, array in small.items()},
-        },
-    })  # fmt: skip
-    write_json(folder / "simulation/simulation.json", {
-        "system": SYSTEM, "ensemble": {}, "ensemble_hash": "a", "temperature": 300.0,
-        "frame_interval_ps": 1.0, "replicas": 2, "status": "finished", "sha256": {},
-    })  # fmt: skip
-    place = systems_folder() / SYSTEM
-    for name in ("system.yaml", "structure.pdb"):
-        shutil.copy(place / name, folder / "system" / name)
-    shutil.copy(place / "training.yaml", folder / "configuration")
-    _seed_molecules(folder, made[0])
-    for name in ("model.json", "model.safetensors", "topology.pdb"):
-        shutil.copy(place / "checkpoint-beads5" / name, folder / "checkpoint" / name)
-
-
-def _seed_molecules(folder: Path, frame) -> None:
-    """Write what systems are made of, and a bias on one."""
-    from rdkit import Chem
-    from rdkit.Chem import AllChem
-
-    from molflow.md.bias import TorsionBias
-
-    torsion, table = (4, 6, 8, 14), np.cos(np.linspace(0, 6, 24))
-    TorsionBias(((torsion,),), (table,)).save(folder / "bias/bias.npz")
-    frame.save_pdb(str(folder / "structure/s.pdb"))
-    drawn = Chem.AddHs(Chem.MolFromSmiles("C[C@H](N)C(=O)O"))
-    AllChem.EmbedMolecule(drawn, randomSeed=1)
-    (folder / "drawn/m.sdf").write_text(Chem.MolToMolBlock(drawn) + "$$$$\n")
-    for target, molecule in (
-        ("AMBER", "leucine_dipeptide"), ("CHARMM", "alanine_charmm"),
-        ("GROMACS", "alanine_gromacs"), ("System", "aspirin"),
-    ):  # fmt: skip
-        for path in MOLECULES.glob(f"{molecule}[._]*"):
-            shutil.copy(path, folder / target / f"m{path.suffix}")
 
 
 def mutated(data: bytes, name: str, rng: random.Random, other: bytes) -> bytes:
@@ -498,12 +307,9 @@ def summarised(state: dict) -> dict:
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True)
+    parser = command_line(__doc__, seed=0, work=None)
     parser.add_argument("--minutes", type=float, default=5.0, help="of the processor, this session")
     parser.add_argument("--readers", nargs="+", default=[target.name for target in TARGETS])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     from killing import preload

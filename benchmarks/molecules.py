@@ -8,7 +8,6 @@ costs, stay in WORK. Writes ``benchmarks/results/molecules.json``.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import shutil
@@ -24,7 +23,7 @@ import openmm
 import torch
 from measuring import interleaved, peak_memory
 from openmm import app, unit
-from record import environment, once
+from record import command_line, environment, once
 
 from molflow.budget import NETWORKS, choose_network, network_words, parse_budget
 from molflow.files import read_json, write_json
@@ -33,8 +32,7 @@ from molflow.nn.registry import network_configuration
 from molflow.systems import load_system
 from molflow.training.cost import training_steps
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent
+ROOT = Path(__file__).parents[1]
 INPUTS, SYSTEMS = ROOT / "tests" / "data" / "molecules", ROOT / "systems"
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 #: What is typed, without `molflow`; {budget} is that of the run.
@@ -218,11 +216,9 @@ def table(summary: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder for parts")
+    parser = command_line(__doc__, work=None)
     parser.add_argument("--budget", default="3min", help="of every run, several of dear ones")
     parser.add_argument("--only", help="ways by name, separated by semicolons; no costs then")
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     torch.set_num_threads(1)
     work = options.work.resolve()

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 import molflow
-from molflow.files import read_json, replacing, write_json
+from molflow.errors import MolflowError
+from molflow.files import read_json, replacing, writable_folder, write_json
 
 #: Where results are written.
 RESULTS = Path(__file__).parent / "results"
@@ -40,8 +41,17 @@ def command_line(description: str | None, **defaults: object) -> argparse.Argume
         parser.add_argument(
             "--work", type=Path, default=work, required=work is None, help="of finished parts"
         )
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results")
+    parser.add_argument(
+        "--out", type=_results_folder, default=RESULTS, help="folder of results, made if need be"
+    )
     return parser
+
+
+def _results_folder(path: str) -> Path:
+    try:
+        return writable_folder(path)
+    except MolflowError as error:  # whose sentence argparse would replace by one of its own
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def once(path: Path, make: Callable[[], dict]) -> dict:

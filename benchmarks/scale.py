@@ -15,7 +15,6 @@ done goes to ``benchmarks/results/scale.json``:
 
 from __future__ import annotations
 
-import argparse
 import csv
 import os
 import shutil
@@ -27,12 +26,11 @@ from pathlib import Path
 
 from farms import kills, speed_up
 from large import exponents
-from record import environment
+from record import command_line, environment
 
 from molflow.files import read_json, writable_folder, write_json
 from molflow.systems import load_system
 
-HERE = Path(__file__).parent
 SYSTEM = "alanine_dipeptide"
 #: Epochs of a training; the first warms up, and the median of the others is taken.
 EPOCHS, STEPS = 6, 20
@@ -147,15 +145,12 @@ def _peaks(work: Path, sizes: tuple[int, ...], words: Callable[[int], list[str]]
 
 def main() -> None:
     """Run the parts that are not done yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__, work=None)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--only", nargs="+", choices=PARTS)
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of kills")
     options = parser.parse_args()
     writable_folder(options.work)
-    writable_folder(options.out)
     makers: dict[str, Callable[[], dict]] = {
         "training": lambda: together(options.data, options.work),
         "curves": lambda: curves(options.data, options.work),

@@ -11,7 +11,6 @@ to the first replicas and scored on the second; Langevin dynamics of the whole f
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import time
 from functools import partial
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from record import environment, once
+from record import command_line, environment, once
 
 import molflow
 from molflow.brownian.path import BrownianPath
@@ -40,7 +39,6 @@ from molflow.valence.force import ValenceForce
 from molflow.valence.formula import ValenceFormula
 from molflow.valence.terms import valence_terms
 
-HERE = Path(__file__).parent
 MOLECULES = "alanine_dipeptide", "aspirin"
 POTENTIAL = {"name": "gfn2-xtb", "solvent": "water"}
 #: Time of a replica, frame interval and ladder; of the hot one without a ladder.
@@ -231,11 +229,8 @@ def table(results: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder for parts")
+    parser = command_line(__doc__, seed=0, work=None)
     parser.add_argument("--molecules", default=",".join(MOLECULES), help="built-in, with commas")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     torch.set_num_threads(1)
     summary = {}

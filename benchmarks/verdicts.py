@@ -11,14 +11,13 @@ aspect of the verdict where it belongs. Writes ``results/verdicts.json``; goes o
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
 import mdtraj
 import numpy as np
 from planted import DEFECTS, Draw, Pool, runs_of_md
-from record import environment
+from record import command_line, environment
 from scipy.stats import binomtest
 
 from molflow.analysis import scorecard
@@ -31,7 +30,6 @@ from molflow.analysis.samples import measure_samples
 from molflow.analysis.verdict import verdict
 from molflow.files import read_json, write_json
 
-HERE = Path(__file__).parent
 #: The scores that the verdict hangs on; the others would only take time.
 JUDGED = {
     "fes_rmse", "delta_f_alpha_l_error", "torsion_misplaced_worst", "energy_w1", "energy_tail",
@@ -136,15 +134,12 @@ def summarised(rows: dict[str, list]) -> dict:
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__, seed=0)
     parser.add_argument("--work", type=Path, required=True, help="file of what is judged so far")
     parser.add_argument("--trials", type=int, default=400, help="perfect pairs of each size")
     parser.add_argument("--correlated", type=int, default=100, help="the same of correlated frames")
     parser.add_argument("--planted", type=int, default=6, help="trials of each size of a defect")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
     # Only what is judged is scored.
     scorecard.metrics_of = lambda *kind, **which: [
         metric for metric in metrics_of(*kind, **which) if metric.name in JUDGED

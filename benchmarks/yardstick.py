@@ -11,13 +11,12 @@ goes on where it was.
 
 from __future__ import annotations
 
-import argparse
 from concurrent.futures import ProcessPoolExecutor
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from record import environment
+from record import command_line, environment
 from umbrella import WINDOWS, mbar_log_weights, run_of, spline, umbrella_free_energy
 
 from molflow.analysis.flattened import free_energy_of
@@ -38,7 +37,6 @@ from molflow.systems import load_system
 from molflow.units import thermal_energy
 from molflow.workers import spawning
 
-HERE = Path(__file__).parent
 SYSTEM, NAME = "alanine_dipeptide", "reference-flattened"
 STEPS = (1, 2, 4, 8)
 #: Ways to halve the runs that the difference of halves is averaged over, and draws of a floor.
@@ -213,17 +211,14 @@ def _named(found: dict) -> dict:
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__, work=Path("outputs/yardstick"))
     parser.add_argument("--umbrella-runs", type=int, default=2)
     parser.add_argument(
         "--umbrella-time", type=float, default=300.0, help="ps of each window, a multiple of 20"
     )
     parser.add_argument("-n", type=int, default=20_000, help="samples of the map")
-    parser.add_argument("--work", type=Path, default=Path("outputs/yardstick"))
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    options.out.mkdir(parents=True, exist_ok=True)
     new = load_reference(load_system(SYSTEM).folder / NAME)
     old = find_reference(SYSTEM)
     torsions, log_weights = split(new)

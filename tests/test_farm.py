@@ -44,7 +44,9 @@ class Squares:
         time.sleep(0.1)
 
     def gpu(self, k):
-        time.sleep(0.05)
+        until = time.monotonic() + 60  # there is another process, however late it begins
+        while len(made(self.folder)) < 2 and time.monotonic() < until:
+            time.sleep(0.05)
         return os.environ.get("CUDA_VISIBLE_DEVICES")
 
     def refuse(self, k):
