@@ -6,8 +6,9 @@ Every verb that writes is run at a small size without interruption, twice, and t
 in fresh folders where it is killed by SIGKILL: at a random moment, twice in a row, one of its
 workers alone, or about one of the last files that it writes. The same command is then given once
 more, and the files have to be those of the unbroken runs, bit for bit but for times and speeds
-(`killing.VOLATILE`). Nothing may be left over, and no worker may outlive its parent. Commands run
-in forked processes, workers too, so that a trial takes seconds. Writes ``results/faults.json``.
+(`killing.VOLATILE`). Nothing may be left over, and no worker may outlive its parent. A trial whose
+kill came too late, after the end of the command, does not count and is made again. Commands run in
+forked processes, workers too, so that a trial takes seconds. Writes ``results/faults.json``.
 """
 
 from __future__ import annotations
@@ -40,8 +41,10 @@ MD = [
     "simulate", MOLECULE, "--frame-interval", "0.02ps", "--equilibration", "0.4ps",
     "--platform", "Reference", "--seed", "3", "-q",
 ]  # fmt: skip
-#: Ways to die, and how often each: at a moment, twice, a worker, before or after a late file.
-WAYS = ("moment", "twice", "worker", "files")
+#: Ways to die, and by how many kills: at a moment, twice, a worker, before or after a late file.
+WAYS = {"moment": 1, "twice": 2, "worker": 1, "files": 1}
+#: How often a trial is begun anew because a kill came too late.
+ATTEMPTS = 8
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,8 @@ class Campaign:
         self.whole: dict[str, Unbroken] = {}
         self.path = work / "rows.json"
         if self.path.exists():
-            self.rows = read_json(self.path)
+            kept = read_json(self.path).items()
+            self.rows = {name: [row for row in own if _counts(row)] for name, own in kept}
 
     def words(self, scenario: Scenario) -> list[str]:
         """Return the words of a command."""
@@ -199,20 +203,15 @@ class Campaign:
         rng = np.random.default_rng([self.seed, SCENARIOS.index(scenario), number])
         ways = [way for way in WAYS if way != "worker" or scenario.workers]
         way = ways[number % len(ways)]
-        folder = self.work / "trial" / scenario.name
-        self.begin(scenario, folder)
-        words, kills, wrong = self.words(scenario), [], []
-        for _ in range(2 if way == "twice" else 1):
-            for _ in range(8):  # a moment may come after the end
-                killer = _killer(way, whole, rng)
-                ended = run(words, folder, killer)
-                if ended.survivors:
-                    wrong.append(f"{ended.survivors} workers outlived their parent")
-                if ended.killed:
-                    kills.append(_told(killer, ended))
-                    break
-                self.begin(scenario, folder)
-            wrong += _manners(way, ended)
+        folder, words = self.work / "trial" / scenario.name, self.words(scenario)
+        for _ in range(ATTEMPTS):
+            self.begin(scenario, folder)
+            kills, wrong = self.strike(scenario, way, folder, rng)
+            row = {"verb": scenario.name, "number": number, "way": way, "kills": kills}
+            if _counts(row | {"wrong": wrong}):
+                break
+        else:
+            raise RuntimeError(f"{scenario.name} {number}: the end came before every kill.")
         last = run(words, folder)
         refused = scenario.once and last.status == 2 and "there already" in last.text
         if last.status != scenario.status and not refused:
@@ -227,35 +226,56 @@ class Campaign:
                 continue
             elif found[name] != whole.files[name]:
                 wrong.append(f"{name} differs")
-        row = {
-            "verb": scenario.name, "number": number, "way": way, "kills": kills,
-            "right": not wrong and len(kills) == (2 if way == "twice" else 1), "wrong": wrong,
-        }  # fmt: skip
+        row |= {"right": not wrong, "wrong": wrong}
         print(json.dumps(row), flush=True)
         return row
+
+    def strike(
+        self, scenario: Scenario, way: str, folder: Path, rng: np.random.Generator
+    ) -> tuple[list[dict], list[str]]:
+        """Give a command and kill it, as often as its way says; return kills, and what is wrong."""
+        whole = self.unbroken(scenario)
+        kills, wrong, left = [], [], whole.seconds
+        for _ in range(WAYS[way]):
+            killer = _killer(way, left, whole.replaced, rng)
+            ended = run(self.words(scenario), folder, killer)
+            if ended.survivors:
+                wrong.append(f"{ended.survivors} workers outlived their parent")
+            wrong += _manners(way, ended)
+            if not ended.killed:
+                break
+            kills.append(_told(killer, ended))
+            left -= ended.seconds  # the next goes on, and ends the sooner
+        return kills, wrong
 
     def go(self, scenarios: list[Scenario], share: float) -> Iterator[None]:
         """Make all trials that are not made yet, of all verbs in turn."""
         for number in range(max(s.kills for s in scenarios)):
             for scenario in scenarios:
                 rows = self.rows.setdefault(scenario.name, [])
-                if len(rows) <= number < max(1, round(share * scenario.kills)):
+                made = any(row["number"] == number for row in rows)
+                if not made and number < max(1, round(share * scenario.kills)):
                     try:
                         rows.append(self.trial(scenario, number))
-                    except RuntimeError as error:  # it does not even work without a kill
+                    except RuntimeError as error:  # of the unbroken command, or no kill came
                         print(error, flush=True)
                         continue
+                    rows.sort(key=lambda row: row["number"])
                     write_json(self.path, self.rows)
                     yield
 
 
-def _killer(way: str, whole: Unbroken, rng: np.random.Generator) -> Killer:
+def _counts(row: dict) -> bool:
+    """Return whether every kill of a trial came before the end, or something was wrong anyway."""
+    return bool(row["wrong"]) or len(row["kills"]) == WAYS[row["way"]]
+
+
+def _killer(way: str, seconds: float, replaced: int, rng: np.random.Generator) -> Killer:
+    """Return what kills a command that takes so long and replaces so many files."""
     if way == "files":
-        late = min(4, whole.replaced)
-        return Killer(
-            replaced=whole.replaced - 1 - int(rng.integers(late)), before=bool(rng.integers(2))
-        )
-    return Killer(seconds=float(rng.uniform(0.05, 0.95)) * whole.seconds, worker=way == "worker")
+        late = min(4, replaced)
+        return Killer(replaced=replaced - 1 - int(rng.integers(late)), before=bool(rng.integers(2)))
+    return Killer(seconds=float(rng.uniform(0.05, 0.95)) * seconds, worker=way == "worker")
 
 
 def _told(killer: Killer, ended: Ended) -> dict:
