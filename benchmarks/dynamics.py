@@ -25,8 +25,8 @@ from record import command_line, once, write_results
 import molflow
 from molflow.analysis.compare_times import compare_times
 from molflow.analysis.geometry import terms
-from molflow.analysis.samples import evenly_spaced
 from molflow.analysis.slow_modes import fit_slow_modes
+from molflow.analysis.statistics import evenly_spaced
 from molflow.analysis.temperatures import width_temperatures
 from molflow.analysis.time_series import time_ordered
 from molflow.comparison import find_reference

@@ -12,12 +12,17 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import mdtraj
 import numpy as np
 import torch
-from networks import peptide
+from peptides import MASSES, peptide, places
 from record import once
+
+from molflow.nn.graph import MolecularGraph
+
+if TYPE_CHECKING:  # absent from machines that only train
+    import mdtraj
 
 #: Atoms, and molecules in a training step.
 SIZES, BATCH = (500, 2000, 10_000), 2
@@ -28,13 +33,10 @@ TASKS = ("training", "training, recomputed", "sampling", "propagation")
 LARGEST = {"training": 2000}
 
 
-def chain(atoms: int) -> tuple[mdtraj.Topology, np.ndarray]:
-    """Return a capped polyalanine of about so many atoms, and where they are, nm.
+def topology_of(graph: MolecularGraph) -> mdtraj.Topology:
+    """Return the `mdtraj.Topology` of a molecule, in one chain."""
+    import mdtraj
 
-    Residues follow each other along a helix as wide as folded proteins are, so that atoms have as
-    many neighbours as there.
-    """
-    graph = peptide(atoms)
     topology = mdtraj.Topology()
     only, residue, label = topology.add_chain(), None, None
     for number, name, kind in zip(graph.elements, graph.names, graph.residues, strict=True):
@@ -45,29 +47,10 @@ def chain(atoms: int) -> tuple[mdtraj.Topology, np.ndarray]:
     every = list(topology.atoms)
     for i, j in graph.bonds:
         topology.add_bond(every[i], every[j])
-    return topology, _places(topology)
+    return topology
 
 
-def _places(topology: mdtraj.Topology) -> np.ndarray:
-    """Put residues on a dense spiral on a ball, the atoms of each around its middle."""
-    residues = list(topology.residues)
-    steps = np.arange(len(residues))
-    # 0.125 nm³ a residue, as in proteins, point after point on a cube's boustrophedon.
-    width = int(np.ceil(len(residues) ** (1 / 3)))
-    k, rest = steps // width**2, steps % width**2
-    j, i = rest // width, rest % width
-    j = np.where(k % 2, width - 1 - j, j)
-    i = np.where((j + k) % 2, width - 1 - i, i)
-    middles = 0.5 * np.stack([i, j, k], axis=1)
-    rng = np.random.default_rng(0)
-    found = [
-        middles[residue.index] + 0.12 * rng.standard_normal((residue.n_atoms, 3))
-        for residue in residues
-    ]
-    return np.concatenate(found).astype(np.float32)
-
-
-def training(atoms: int, recompute: bool = False) -> Callable[[], object]:
+def training(atoms: int, recompute: bool = False, device: str = "cpu") -> Callable[[], object]:
     """Return one step of training a map that samples, its optimiser's included."""
     from molflow.maps.denoiser.batches import StepBatches, TimeLaw
     from molflow.maps.denoiser.objective import DenoiserObjective
@@ -88,11 +71,13 @@ def training(atoms: int, recompute: bool = False) -> Callable[[], object]:
     objective = DenoiserObjective(OBJECTIVES["semigroup"], partial(mean_square))
     module = FlowMapTraining(flow_map, objective, config)
     module.log = lambda *given, **settings: None  # there is no trainer
+    module.to(device)
+    batch = module.transfer_batch_to_device(batches[0], torch.device(device), 0)
     optimiser = torch.optim.AdamW(module.parameters_to_train())
 
     def step() -> None:
         optimiser.zero_grad()
-        module.training_step(batches[0], 0).backward()
+        module.training_step(batch, 0).backward()
         optimiser.step()
 
     return step
@@ -119,23 +104,16 @@ def sampling(atoms: int) -> Callable[[], object]:
 
 def propagation(atoms: int) -> Callable[[], object]:
     """Return a few steps of chains, watched and with all that a run makes first."""
-    from molflow.maps.dynamics.scales import LangevinScales
-    from molflow.nn.graph import MolecularGraph
+    import mdtraj
+
     from molflow.propagation.chains import Chains, Wanted
     from molflow.propagation.request import Request
     from molflow.training.checkpoint import Checkpoint
-    from molflow.training.configuration import TrainingConfig
-    from molflow.training.kinds import build_flow_map
 
-    topology, positions = chain(atoms)
-    masses = tuple(atom.element.mass for atom in topology.atoms)
-    scales = LangevinScales(masses, (1e3,) * atoms, float(positions.std()), 300.0, 1.0, 0.04)
-    config = TrainingConfig(map={"kind": "langevin"}, network={"kind": "sparse"})
-    graph = MolecularGraph.from_topology(topology)
-    flow_map = build_flow_map(graph, config.network, config.map, scales).eval()
+    flow_map, positions = dynamics(atoms)
     request = Request(CHAINS, STEPS, 1e-6, 1, 300.0, 1.0, 0)
     folder = Path(tempfile.mkdtemp())
-    frame = mdtraj.Trajectory(positions, topology)
+    frame = mdtraj.Trajectory(positions, topology_of(peptide(atoms)))
     frame.save_pdb(str(folder / "topology.pdb"), bfactors=None)
     description = {"configuration": {"map": {"kind": "langevin"}}}
     given = Checkpoint(flow_map, description, folder)
@@ -147,12 +125,25 @@ def propagation(atoms: int) -> Callable[[], object]:
     return walk
 
 
-def _map(atoms: int, config):
-    from molflow.nn.graph import MolecularGraph
+def dynamics(atoms: int):
+    """Return an untrained map of Langevin dynamics through the sparse network, and positions."""
+    from molflow.maps.dynamics.scales import LangevinScales
+    from molflow.training.configuration import TrainingConfig
     from molflow.training.kinds import build_flow_map
 
-    topology, positions = chain(atoms)
-    graph = MolecularGraph.from_topology(topology)
+    graph = peptide(atoms)
+    positions = places(graph)
+    masses = tuple(MASSES[number] for number in graph.elements)
+    scales = LangevinScales(masses, (1e3,) * atoms, float(positions.std()), 300.0, 1.0, 0.04)
+    config = TrainingConfig(map={"kind": "langevin"}, network={"kind": "sparse"})
+    return build_flow_map(graph, config.network, config.map, scales).eval(), positions
+
+
+def _map(atoms: int, config):
+    from molflow.training.kinds import build_flow_map
+
+    graph = peptide(atoms)
+    positions = places(graph)
     return build_flow_map(graph, config.network, config.map), positions - positions.mean(0)
 
 

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import torch
 from measuring import interleaved
-from networks import DIPEPTIDE, inputs, network, peptide
+from networks import inputs, network
+from peptides import DIPEPTIDE, peptide
 from record import add_part, command_line, markdown, once
 
 from molflow.budget import network_words

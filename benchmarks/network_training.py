@@ -24,8 +24,7 @@ from molflow.maps.denoiser.clock import StepClock
 from molflow.maps.denoiser.draw import draw
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.maps.denoiser.objective import DenoiserObjective
-from molflow.maps.denoiser.recipe import stiff_pairs
-from molflow.maps.denoiser.stiff_norm import StiffNorm
+from molflow.maps.denoiser.stiff_norm import StiffNorm, stiff_pairs
 from molflow.maps.denoiser.validation import EnsembleScore
 from molflow.nn.graph import MolecularGraph
 from molflow.objectives.matching import matching_residual, noised

@@ -20,6 +20,7 @@ import torch
 from measuring import floor_of, interleaved, keep_freed_memory, peak_memory
 from network_training import Step, mirror_fraction, train
 from peers import GraphTransformer
+from peptides import DIPEPTIDE, peptide
 from record import command_line, markdown, once, write_results
 
 from molflow.data.dataset import TrainingData, load_training_data
@@ -35,7 +36,6 @@ from molflow.training.checkpoint import load_checkpoint
 from molflow.training.configuration import load_configuration
 
 SYSTEM = load_system("alanine_dipeptide")
-DIPEPTIDE = MolecularGraph.from_topology(SYSTEM.topology())
 CONFIG = load_configuration([SYSTEM.folder / "training.yaml"])
 INPUTS, DURATION = 5, 8.517
 #: Molecules in a batch of that many atoms.
@@ -67,24 +67,6 @@ def contestants(graph: MolecularGraph) -> dict:
     makers["transformer"] = lambda: GraphTransformer(graph, INPUTS, DURATION)
     makers["transformer_lean"] = lambda: GraphTransformer(graph, INPUTS, DURATION, lean=True)
     return makers
-
-
-def peptide(atoms: int) -> MolecularGraph:
-    """Return the first atoms of a long capped polyalanine."""
-    # After the cap ten atoms of alanine again and again, bonded to the next as to the last cap.
-    place = [i if i < 6 else 6 + (i - 6) % 10 for i in range(atoms)]
-    numbers = [1 if i < 6 else 2 + (i - 6) // 10 for i in range(atoms)]
-    residues = [DIPEPTIDE.residues[i] for i in place]
-    short = [DIPEPTIDE.names[i].partition("-")[2] for i in place]
-    first = [pair for pair in DIPEPTIDE.bonds if pair[0] < 6]
-    repeated = [pair for pair in DIPEPTIDE.bonds if pair[0] >= 6 and pair[1] <= 16]
-    bonds = first + [(i + k, j + k) for k in range(0, atoms, 10) for i, j in repeated]
-    return MolecularGraph(
-        tuple(DIPEPTIDE.elements[i] for i in place),
-        tuple(residues),
-        tuple(f"{r}{k}-{name}" for r, k, name in zip(residues, numbers, short, strict=True)),
-        tuple(pair for pair in bonds if max(pair) < atoms),
-    )
 
 
 def inputs(atoms: int, batch: int):

@@ -89,7 +89,7 @@ def conformers(
     from molflow.analysis.bond_orders import drawn_molecule, with_bond_orders
     from molflow.analysis.conformers import find_conformers, sound
     from molflow.analysis.ensemble import read_ensemble
-    from molflow.analysis.samples import evenly_spaced
+    from molflow.analysis.statistics import evenly_spaced
     from molflow.analysis.stereo import handedness, stereocentres
     from molflow.analysis.weight_files import read_log_weights
     from molflow.analysis.weighting import effective_size, normalised, part_of, systematic

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from molflow.active.account import account_of, draw_curve, why_it_stops
 from molflow.active.plan import OWN, Sizes
 from molflow.active.rounds import Loop, Round, play
-from molflow.analysis.samples import evenly_spaced
+from molflow.analysis.statistics import evenly_spaced
 from molflow.budget import NETWORKS, Budget, network_words, parse_budget
 from molflow.data.dataset import data_hash
 from molflow.data.prepare import centred

@@ -15,7 +15,7 @@ from molflow.active.disagreement import disagreement, learned_forces, most_doubt
 from molflow.active.explore import Explored, explore
 from molflow.active.plan import CHAINS, CHOICE, training_seconds
 from molflow.analysis.graph import with_bonds
-from molflow.analysis.samples import evenly_spaced
+from molflow.analysis.statistics import evenly_spaced
 from molflow.budget import Budget
 from molflow.errors import MolflowError
 from molflow.farm import Jobs

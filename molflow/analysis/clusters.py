@@ -15,8 +15,7 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.cluster.vq import kmeans2, vq
 
-from molflow.analysis.samples import evenly_spaced
-from molflow.analysis.statistics import Share, share_of
+from molflow.analysis.statistics import Share, evenly_spaced, share_of
 from molflow.analysis.superposition import heavy_atoms, superposed
 from molflow.analysis.weighting import mean, part_of, systematic
 

@@ -12,8 +12,9 @@ import numpy as np
 from molflow.analysis.ensemble import interval_of, read_ensemble
 from molflow.analysis.graph import with_bonds
 from molflow.analysis.reference import Reference
-from molflow.analysis.samples import chunk_size, evenly_spaced
+from molflow.analysis.samples import chunk_size
 from molflow.analysis.soundness import bonds_of, long_bonds, refuse_long_bonds
+from molflow.analysis.statistics import evenly_spaced
 from molflow.analysis.stiff_bonds import isomer_torsions, kept_torsions
 from molflow.analysis.torsion_list import measure_torsions, torsion_list
 from molflow.errors import MolflowError

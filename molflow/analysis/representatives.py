@@ -18,7 +18,8 @@ from molflow.analysis.clusters import (
 from molflow.analysis.features import Features
 from molflow.analysis.observables import BASIN_NAMES, basin_shares
 from molflow.analysis.reference import Reference
-from molflow.analysis.samples import Samples, evenly_spaced
+from molflow.analysis.samples import Samples
+from molflow.analysis.statistics import evenly_spaced
 from molflow.analysis.superposition import heavy_atoms, superposed
 from molflow.analysis.weighting import part_of
 

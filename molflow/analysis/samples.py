@@ -9,6 +9,7 @@ import numpy as np
 
 from molflow.analysis.features import Features
 from molflow.analysis.geometry import measure
+from molflow.analysis.statistics import evenly_spaced
 from molflow.analysis.torsion_list import measure_torsions
 from molflow.analysis.validity import Validity, check_validity
 from molflow.analysis.weighting import part_of
@@ -86,11 +87,6 @@ class Samples:
 def chunk_size(n_atoms: int) -> int:
     """Return how many conformations of so many atoms are held at once."""
     return max(1, CHUNK_BYTES // (12 * n_atoms))
-
-
-def evenly_spaced(n: int, most: int) -> np.ndarray:
-    """Return at most `most` of the numbers 0 to n - 1, evenly spaced, with both ends."""
-    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))
 
 
 def measure_samples(

@@ -183,3 +183,8 @@ def _independent(marks: np.ndarray, runs: np.ndarray | None, weights: np.ndarray
 def _share(value: float, independent: float) -> Share:
     near = (value * independent + 1) / (independent + 2)
     return Share(value, float(np.sqrt(near * (1 - near) / independent)))
+
+
+def evenly_spaced(n: int, most: int) -> np.ndarray:
+    """Return at most `most` of the numbers 0 to n - 1, evenly spaced, with both ends."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))

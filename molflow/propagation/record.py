@@ -10,7 +10,7 @@ import mdtraj
 import numpy as np
 
 import molflow
-from molflow.analysis.samples import evenly_spaced
+from molflow.analysis.statistics import evenly_spaced
 from molflow.analysis.temperatures import kinetic_table
 from molflow.farm import Jobs
 from molflow.files import Streamed, read_arrays, read_json, write_arrays

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-
 from molflow.analysis.weighting import normalised
 from molflow.maps.denoiser.batches import StepBatches, TimeLaw, local_counts, scaled_positions
 from molflow.maps.denoiser.chemistry import chemistry_for
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap, etas_of
 from molflow.maps.denoiser.objective import DenoiserObjective
-from molflow.maps.denoiser.stiff_norm import StiffNorm
+from molflow.maps.denoiser.stiff_norm import StiffNorm, stiff_pairs
 from molflow.maps.denoiser.validation import SampleScores
 from molflow.nn.chemistry import Chemistry
-from molflow.nn.graph import MolecularGraph
 from molflow.objectives.registry import OBJECTIVES
 from molflow.training.fit import Epoch
 from molflow.training.kinds import Ingredients, Material, Recipe
@@ -69,9 +66,3 @@ class DenoiserRecipe(Recipe[DenoiserFlowMap]):
             SampleScores(material, self.scale) if len(data.validation) else None,
             f"objective.family = {objective.family}" if family.derivatives else "",
         )
-
-
-def stiff_pairs(graph: MolecularGraph) -> torch.Tensor:
-    """Return the pairs of atoms one or two bonds apart, (pairs, 2), the smaller index first."""
-    pairs = [(i, j) for i, j, _ in graph.pairs_within(2) if i < j]
-    return torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from molflow.nn.graph import MolecularGraph
 from molflow.objectives.norm import mean_square
 from molflow.sde.reverse_diffusion import ReverseDiffusion
 
@@ -47,3 +48,9 @@ class StiffNorm:
         components = error.shape[-1] * error.shape[-2]
         weight = self.weight / (1.0 + (self.sde.sigma(s) / self.below).square())
         return mean_square(error, predicted, s) + weight * stretch.square().sum(-1) / components
+
+
+def stiff_pairs(graph: MolecularGraph) -> Tensor:
+    """Return the pairs of atoms one or two bonds apart, (pairs, 2), the smaller index first."""
+    pairs = [(i, j) for i, j, _ in graph.pairs_within(2) if i < j]
+    return torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)

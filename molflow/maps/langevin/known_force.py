@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from torch import nn
 
-from molflow.analysis.samples import evenly_spaced
+from molflow.analysis.statistics import evenly_spaced
 from molflow.bonded_terms import BondedTerms
 from molflow.data.dataset import ForceData
 from molflow.maps.langevin.bonded_force import BondedForce

@@ -1,0 +1,95 @@
+"""The measurements of a GPU, rehearsed on the processor where neither OpenMM nor mdtraj are."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+GPU = Path(__file__).parents[2] / "benchmarks" / "gpu"
+#: What the README of the measurements says may be missing.
+ABSENT = ("openmm", "mdtraj", "deeptime", "ot", "cyclopts", "dask", "distributed", "rdkit", "gemmi")
+BLOCK = f"""
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {ABSENT}:
+            raise ModuleNotFoundError(f"{{name}} is absent")
+
+sys.meta_path.insert(0, Absent())
+"""
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Return a module of the measurements by name."""
+    for folder in (GPU.parent, GPU):
+        monkeypatch.syspath_prepend(str(folder))
+    return importlib.import_module
+
+
+def test_all_parts_run_without_what_may_be_absent(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(BLOCK)
+    root = GPU.parents[1]
+    paths = os.pathsep.join([str(tmp_path), str(root)])
+    words = ["--quick", "--device", "cpu", "--out", tmp_path]
+    parts = ["sampling", "training", "propagation", "large"]
+    done = subprocess.run(
+        [sys.executable, GPU / "figures.py", *words, "--parts", *parts],
+        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert not done.returncode, done.stderr
+    results = json.loads((tmp_path / "gpu.json").read_text())
+    assert list(results["parts"]) == parts and results["machine"]["device"] == "cpu"
+    failed = {
+        (part, name): row["failed"]
+        for part, rows in results["parts"].items() for name, row in rows.items() if "failed" in row
+    }  # fmt: skip
+    # Of all that is measured only the graphs ask for a GPU.
+    assert all(name.endswith("graph") for _, name in failed), failed
+    sampling, walks = results["parts"]["sampling"], results["parts"]["propagation"]
+    assert sampling["64, float32"]["largest_nm"] == 0.0
+    assert 0.0 < sampling["64, bf16"]["rms_nm"] < 0.1
+    assert all(row["finite"] for row in walks.values())
+    one = walks["1, float32"]
+    assert one["ns_a_day"] == pytest.approx(0.02e-3 * 86400 / one["seconds_of_a_step"])
+    assert done.stdout.count("\n") >= sum(map(len, results["parts"].values()))
+
+
+def test_a_failure_and_the_end_of_the_time_lose_no_other_measurement(gpu, tmp_path):
+    notes = gpu("notes").Notes(tmp_path / "part.json", "cpu", until=float("inf"))
+
+    def fails():
+        raise RuntimeError("no kernel\nwith details")
+
+    notes.take("first", lambda: {"seconds": 1.0})
+    notes.take("second", fails)
+    notes.until = 0.0
+    notes.take("third", lambda: {"seconds": 2.0})
+    assert json.loads((tmp_path / "part.json").read_text()) == {
+        "first": {"seconds": 1.0},
+        "second": {"failed": "RuntimeError: no kernel"},
+        "third": {"failed": "left out: the time was over"},
+    }
+
+
+def test_precisions_round_the_networks_alone_and_leave_no_trace(gpu):
+    arithmetic = gpu("arithmetic")
+    network = torch.nn.Linear(64, 64)
+    x, before = torch.randn(8, 64), torch.get_float32_matmul_precision()
+    exact = network(x)
+    with arithmetic.precision("bf16", network):
+        rounded = network(x)
+        assert rounded.dtype == torch.float32
+        # 8 binary digits of each factor
+        assert 1e-4 < float((rounded - exact).detach().abs().max()) < 3e-2
+    with arithmetic.precision("tf32", network):
+        assert torch.get_float32_matmul_precision() == "high"
+    assert torch.get_float32_matmul_precision() == before
+    assert torch.equal(network(x), exact) and "forward" not in vars(network)
