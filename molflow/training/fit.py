@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyLogger
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from molflow.devices import find_device
 from molflow.errors import MolflowError
@@ -30,6 +30,7 @@ from molflow.training.module import FlowMapTraining
 from molflow.training.optimisation import Optimisation
 from molflow.training.processes import Processes, find_processes
 from molflow.training.surroundings import own_surroundings
+from molflow.workers import number_of_jobs
 
 _log = logging.getLogger(__name__)
 
@@ -64,12 +65,26 @@ class Epoch:
 Batches = Callable[[Epoch], Iterable[Any] | Dataset[Any]]
 
 
-class _Source(lightning.LightningDataModule):
-    """Hands the trainer the batches of the current epoch."""
+#: Processes that draw batches where an accelerator is at work: a step takes no longer there than
+#: one of them needs for a batch of a thousand molecules.
+_WORKERS = 4
 
-    def __init__(self, settings: Optimisation, batches: Batches):
+
+class _Source(lightning.LightningDataModule):
+    """Hands the trainer the batches of the current epoch.
+
+    Parameters
+    ----------
+    settings : Optimisation
+    batches : callable
+    workers : int
+        Processes that draw batches ahead of the step that takes them, the same ones in the same
+        order; with none the trainer draws them itself.
+    """
+
+    def __init__(self, settings: Optimisation, batches: Batches, workers: int):
         super().__init__()
-        self.settings, self.batches = settings, batches
+        self.settings, self.batches, self.workers = settings, batches, workers
 
     def train_dataloader(self) -> Iterable[Any]:
         """Return the batches of one epoch."""
@@ -78,7 +93,10 @@ class _Source(lightning.LightningDataModule):
         first = number * count
         count = min(count, self.settings.steps - first)
         place = self.trainer.global_rank, self.trainer.world_size
-        return _Items(self.batches(Epoch(number, first, count, *place)), count)
+        items = self.batches(Epoch(number, first, count, *place))
+        if self.workers and isinstance(items, Dataset):
+            items = DataLoader(items, batch_size=None, num_workers=self.workers)
+        return _Items(items, count)
 
 
 @dataclass(frozen=True)
@@ -189,10 +207,10 @@ def fit(
         callbacks.insert(1, Validation(validation, settings.validate_every))
     if write is not None:
         callbacks.append(Export(write, history))
+    workers = 0 if place.type == "cpu" else number_of_jobs(None, _WORKERS)
+    source = _Source(settings, batches, workers)
     with own_surroundings():
-        _run(
-            module, _Source(settings, batches), settings, out, callbacks, place, processes, progress
-        )
+        _run(module, source, settings, out, callbacks, place, processes, progress)
     return module.averaged.cpu().eval()
 
 

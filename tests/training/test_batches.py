@@ -139,9 +139,9 @@ def test_scaled_positions():
     assert scaled.dtype == torch.float32 and torch.equal(scaled, torch.full((2, 3, 3), 2.0))
 
 
-def drawn(positions, weights=None, batches=40, size=2000):
+def drawn(positions, weights=None, rare_share=0.0, batches=40, size=2000):
     epoch, local = Epoch(0, 0, batches), [size] * batches
-    made = StepBatches(positions, law(), 1, size, local, 0, epoch, weights)
+    made = StepBatches(positions, law(), 1, size, local, 0, epoch, weights, rare_share)
     return [made[k] for k in range(batches)]
 
 
@@ -151,6 +151,22 @@ def test_frames_are_drawn_by_their_weights():
     rows = torch.cat([batch["clean"][:, 0, 0] for batch in drawn(positions, weights)])
     shares = torch.bincount(rows.long(), minlength=4).double() / len(rows)
     assert np.abs(shares.numpy() - weights).max() < 4 * 0.5 / len(rows) ** 0.5
+
+
+def test_rare_frames_are_drawn_more_often_and_count_for_less():
+    weights = np.array([0.5, 0.49, 0.0, 0.01])
+    positions = torch.arange(4.0)[:, None, None].expand(4, 2, 3)
+    batches = drawn(positions, weights, 0.4)
+    rows = torch.cat([batch["clean"][:, 0, 0] for batch in batches]).long()
+    factors = torch.cat([batch["importance"] for batch in batches]).double()
+    shares = torch.bincount(rows, minlength=4).double() / len(rows)
+    roots = weights**0.5 / (weights**0.5).sum()
+    q = 0.6 * weights + 0.4 * roots
+    assert np.abs(shares.numpy() - q).max() < 4 * 0.5 / len(rows) ** 0.5
+    counted = torch.bincount(rows, factors, minlength=4) / len(rows)
+    assert np.abs(counted.numpy() - weights).max() < 4 * 0.5 / len(rows) ** 0.5
+    assert factors.max() <= 1 / 0.6 + 1e-6
+    assert "importance" not in drawn(positions, weights)[0]
 
 
 def two_wells(count, share, seed):
@@ -166,7 +182,9 @@ def denoiser_too_small_to_be_exact(batches, sigma):
     """Least squares of the true bond on the noisy one by one number, at one noise level."""
     clean = torch.cat([batch["clean"][:, 0] for batch in batches]).double()
     noisy = clean + sigma * torch.cat([batch["normal"][:, 0] for batch in batches]).double()
-    return float((clean * noisy).sum() / (noisy * noisy).sum())
+    factors = [batch.get("importance", torch.ones(len(batch["clean"]))) for batch in batches]
+    factor = torch.cat(factors).double()[:, None]
+    return float((factor * clean * noisy).sum() / (factor * noisy * noisy).sum())
 
 
 def test_weighted_frames_train_the_denoiser_of_unweighted_ones():
@@ -177,6 +195,7 @@ def test_weighted_frames_train_the_denoiser_of_unweighted_ones():
     weights /= weights.sum()
     expected = denoiser_too_small_to_be_exact(drawn(right), 0.7)
     found = denoiser_too_small_to_be_exact(drawn(flat, weights), 0.7)
+    mixed = denoiser_too_small_to_be_exact(drawn(flat, weights, 0.5), 0.7)
     blind = denoiser_too_small_to_be_exact(drawn(flat), 0.7)
     # One number g minimises E|g (x + sn) - x|^2 at g = E x^2 / (E x^2 + s^2 E n^2); the mean over
     # the two atoms leaves half of the noise's variance.
@@ -184,4 +203,5 @@ def test_weighted_frames_train_the_denoiser_of_unweighted_ones():
     exact = square / (square + 0.7**2 * 1.5)
     assert expected == pytest.approx(exact, rel=0.02)
     assert found == pytest.approx(exact, rel=0.02)
+    assert mixed == pytest.approx(exact, rel=0.02)
     assert blind > 1.3 * exact

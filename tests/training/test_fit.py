@@ -6,6 +6,7 @@ import random
 import time
 import warnings
 from itertools import repeat
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from molflow.objectives.matching import direct_residual, matching_residual
 from molflow.objectives.residuals import Residuals
 from molflow.sde.ornstein_uhlenbeck import OrnsteinUhlenbeck
 from molflow.training.clock import TrainingClock
+from molflow.training.fit import _Source
 from molflow.training.loss_weight import LossWeight
 from molflow.training.module import FlowMapTraining
 from molflow.training.schedule import learning_rate_factor
@@ -75,6 +77,36 @@ def test_a_map_of_any_equation_learns_by_an_objective_that_is_a_function():
     assert [("val/own" in row) for _, row in seen] == [False, True, False]
     # The weighted loss falls.
     assert seen[-1][1]["loss/weighted"] < 0.5 * seen[0][1]["loss/weighted"]
+
+
+class Drawn(torch.utils.data.Dataset):
+    """The batches of an epoch by number, each with the process that drew it."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def __len__(self):
+        return self.epoch.count
+
+    def __getitem__(self, index):
+        if index >= self.epoch.count:
+            raise IndexError
+        generator = torch.Generator().manual_seed(100 * self.epoch.first + index)
+        return {"x": torch.randn(3, generator=generator), "index": index, "process": os.getpid()}
+
+
+def test_processes_beside_the_trainer_draw_the_same_batches_in_the_same_order():
+    found = []
+    for workers in (0, 2):
+        source = _Source(SETTINGS, Drawn, workers)
+        source.trainer = SimpleNamespace(current_epoch=1, global_rank=0, world_size=1)
+        found.append(list(source.train_dataloader()))
+    alone, beside = found
+    assert [one["index"] for one in beside] == list(range(20))
+    for one, other in zip(alone, beside, strict=True):
+        assert torch.equal(one["x"], other["x"]) and one["index"] == other["index"]
+    assert {one["process"] for one in alone} == {os.getpid()}
+    assert os.getpid() not in {one["process"] for one in beside}
 
 
 def test_an_objective_with_weights_of_its_own_and_a_learned_weight_of_the_loss():

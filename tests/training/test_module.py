@@ -88,6 +88,16 @@ def test_each_molecule_goes_to_its_objective(module):
     assert parts["semigroup"][0] == pytest.approx(float(halved[2:].mean()), rel=1e-4)
 
 
+def test_frames_that_are_drawn_too_often_count_for_less_in_the_local_objective_alone(module):
+    items = batch(2)
+    plain = parts_of(module, items)
+    before = module.objective(module.flow_map, module.teacher, items)[0].values
+    factors = torch.tensor([0.25, 1.5])
+    after = parts_of(module, items | {"importance": factors})
+    assert after["local"][0] == pytest.approx(float((factors * before).mean()), rel=1e-5)
+    assert after["anchor"] == plain["anchor"] and after["semigroup"] == plain["semigroup"]
+
+
 def test_log_variance_is_bounded_below():
     weight, (s, t) = LossWeight(SDE.duration, 0.03), torch.rand(2, 5)
     least = math.log(0.03)

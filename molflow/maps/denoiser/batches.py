@@ -90,6 +90,10 @@ class StepBatches(Dataset):
         Sum to 1; frames are drawn in proportion, so that the local objective has the minimiser of
         frames of equal weight from the law that the weighted ones stand for. Steps are objectives
         point by point: there it only says where the effort goes.
+    rare_share : float
+        r; with weights w, frames are drawn by q = (1 − r) w + r sqrt(w)/Σ sqrt(w), in which frames
+        that a bias made frequent are less rare. The local objective has the factors w/q then, at
+        most 1/(1 − r), and its minimiser stays.
     etas : (float, float), optional
         Range from which η is drawn for each batch, of maps that have it as an input.
     """
@@ -104,12 +108,20 @@ class StepBatches(Dataset):
         seed: int,
         epoch: Epoch,
         weights: np.ndarray | None = None,
+        rare_share: float = 0.0,
         etas: tuple[float, float] | None = None,
     ):
         self.positions, self.law, self.features = positions, law, features
         self.batch_size, self.local = batch_size, local
         self.seed, self.epoch, self.etas = seed, epoch, etas
-        self.reach = None if weights is None else torch.from_numpy(np.cumsum(weights))
+        self.reach, self.importance = None, None
+        if weights is not None:
+            roots = np.sqrt(weights)
+            drawn = (1.0 - rare_share) * weights + rare_share * roots / roots.sum()
+            self.reach = torch.from_numpy(np.cumsum(drawn))
+            if rare_share:
+                factors = np.divide(weights, drawn, out=np.zeros_like(drawn), where=drawn > 0)
+                self.importance = torch.from_numpy(factors).float()
 
     def __len__(self) -> int:
         return len(self.local)
@@ -136,6 +148,8 @@ class StepBatches(Dataset):
             # Where objectives divide a step that may be divided anywhere.
             "share": torch.rand(len(start), generator=generator),
         }
+        if self.importance is not None:
+            batch["importance"] = self.importance[rows[:local]]
         if self.etas is not None:
             low, high = self.etas
             batch["eta"] = low + (high - low) * float(torch.rand((), generator=generator))

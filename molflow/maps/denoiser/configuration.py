@@ -52,6 +52,11 @@ class DenoiserObjectiveConfig(Section):
     focus_share: float = Field(
         0.5, ge=0, le=1, description="share of local times drawn near map.focus"
     )
+    rare_share: float = Field(
+        0.0, ge=0, lt=1,
+        description="share of the frames drawn in proportion to the square roots of their weights, "
+        "so that basins that a bias made frequent stay so; the loss makes up for it",
+    )
     stiffness: float = Field(3.0, ge=0, description="extra weight of errors along stiff pairs")
     stiff_below: float = Field(0.1, gt=0, description="noise level above which it fades out")
     least_variance: float = Field(

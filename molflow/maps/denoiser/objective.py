@@ -45,6 +45,8 @@ class DenoiserObjective(nn.Module):
             frozen = frozen.at(eta) if isinstance(frozen, DenoiserFlowMap) else frozen
         noisy = noised(clean[:local], flow_map.sde.sigma(s), normal[:local])
         values = matching_residual(flow_map, s, noisy, clean[:local], self.norm)
+        if "importance" in batch:
+            values = values * batch["importance"]
         found = [Residuals(values, s, s, {"local": local})]
         if len(batch["start"]):
             found += self._steps(flow_map, teacher, frozen, batch, clean[local:], normal[local:])

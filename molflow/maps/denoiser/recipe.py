@@ -56,7 +56,7 @@ class DenoiserRecipe(Recipe[DenoiserFlowMap]):
             size = flow_map.basis.size
             return StepBatches(
                 positions, law, size, batch_size, local, seed, epoch, weights,
-                etas_of(flow_map),
+                objective.rare_share, etas_of(flow_map),
             )  # fmt: skip
 
         return Ingredients(
