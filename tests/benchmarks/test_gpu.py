@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+
+from molflow.data.dataset import data_hash
+from molflow.files import read_arrays, read_json, write_arrays, write_json
 
 GPU = Path(__file__).parents[2] / "benchmarks" / "gpu"
 #: What the README of the measurements says may be missing.
@@ -60,6 +64,35 @@ def test_all_parts_run_without_what_may_be_absent(tmp_path):
     one = walks["1, float32"]
     assert one["ns_a_day"] == pytest.approx(0.02e-3 * 86400 / one["seconds_of_a_step"])
     assert done.stdout.count("\n") >= sum(map(len, results["parts"].values()))
+
+
+def test_the_shipped_map_is_trained_on_with_weighted_frames_without_openmm(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "training"))
+    data = importlib.import_module("tiny_training").write_training_set(
+        tmp_path / "data", "alanine_dipeptide"
+    )
+    weights = np.linspace(-3.0, 0.0, 40)
+    frames = read_arrays(data / "train.npz")["positions"]
+    write_arrays(data / "train.npz", positions=frames, log_weights=weights)
+    told = {"weights_sha256": {"train": data_hash(weights)}}
+    write_json(data / "manifest.json", read_json(data / "manifest.json") | told)
+    (tmp_path / "sitecustomize.py").write_text(BLOCK.replace("'mdtraj', ", ""))
+    paths = os.pathsep.join([str(tmp_path), str(GPU.parents[1])])
+    words = ["--data", data, "--out", tmp_path, "--device", "cpu", "--eager", "batch_size=8"]
+    sizes = ["steps=2", "steps_per_epoch=1", "validate_every=2", "validation_samples=4"]
+    done = subprocess.run(
+        [sys.executable, GPU / "train.py", *words, *sizes],
+        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert not done.returncode, done.stderr
+    assert done.stdout.startswith("2 steps, ") and "val/fes_rmse@8" in done.stdout
+    assert (tmp_path / "run" / "state" / "last.safetensors").exists()
+    made = read_json(tmp_path / "run" / "checkpoint" / "model.json")
+    shipped = read_json(GPU.parents[1] / "systems/alanine_dipeptide/checkpoint/model.json")
+    assert made["record"]["start"]["weights_sha256"] == shipped["weights_sha256"]
+    told, before = made["configuration"]["map"], shipped["configuration"]["map"]
+    assert {name: told[name] for name in before} == before
 
 
 def test_a_failure_and_the_end_of_the_time_lose_no_other_measurement(gpu, tmp_path):

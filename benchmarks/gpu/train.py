@@ -1,0 +1,52 @@
+"""Train the shipped map of alanine dipeptide on a GPU within a given time, in large batches.
+
+    PYTHONPATH=. python benchmarks/gpu/train.py --data DATA --seconds 500 --out OUT
+
+``DATA`` is a training set, say of a run under a bias: ``molflow simulate alanine_dipeptide
+--flatten phi,psi`` and ``molflow prepare``. ``OUT/run`` is a run folder as ``molflow train``
+writes it: its checkpoint, and the state from which the same call goes on with more ``--seconds``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+
+from molflow.devices import find_device
+from molflow.files import read_json
+from molflow.training.run import train
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    """Train, and print what the last validation said."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="a training set")
+    parser.add_argument("--seconds", type=float, default=500.0, help="of training")
+    parser.add_argument("--start", default="alanine_dipeptide", help="whose weights to start from")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--eager", action="store_true", help="without torch.compile")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("words", nargs="*", help="KEY=VALUE of the configuration")
+    options = parser.parse_args()
+    begun = time.monotonic()
+    checkpoint = train(
+        "alanine_dipeptide", options.data, options.out / "run", HERE / "training.yaml",
+        [f"seconds={options.seconds:g}", *options.words], options.start,
+        compiled=not options.eager, progress=False, device=options.device,
+    )  # fmt: skip
+    record = read_json(checkpoint / "model.json")["record"]
+    place = find_device(options.device)
+    device = torch.cuda.get_device_name(place) if place.type == "cuda" else str(place)
+    print(f"{record['steps']} steps, {record['seconds']} s in epochs, {device}")
+    print(f"{time.monotonic() - begun:.0f} s in all")
+    for row in record["curves"]:
+        print({name: round(value, 4) for name, value in row.items()})
+
+
+if __name__ == "__main__":
+    main()
