@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=500.0, help="of training")
     parser.add_argument("--start", default="alanine_dipeptide", help="whose weights to start from")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--eager", action="store_true", help="without torch.compile")
+    parser.add_argument("--plain", action="store_true", help="without CUDA graphs")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("words", nargs="*", help="KEY=VALUE of the configuration")
     options = parser.parse_args()
@@ -37,7 +37,7 @@ def main() -> None:
     checkpoint = train(
         "alanine_dipeptide", options.data, options.out / "run", HERE / "training.yaml",
         [f"seconds={options.seconds:g}", *options.words], options.start,
-        compiled=not options.eager, progress=False, device=options.device,
+        captured=not options.plain, progress=False, device=options.device,
     )  # fmt: skip
     record = read_json(checkpoint / "model.json")["record"]
     place = find_device(options.device)

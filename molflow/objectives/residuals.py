@@ -37,3 +37,9 @@ class Residuals:
 #: (map, average of its weights, batch) -> residuals (B,) of the map. Where it has a state or
 #: weights of its own it is a `torch.nn.Module`. The average passes no gradient.
 Objective = Callable[[FlowMap, FlowMap, Any], "Residuals | list[Residuals] | Tensor"]
+
+
+def residuals_of(found: Residuals | list[Residuals] | Tensor) -> list[Residuals]:
+    """Return what an objective returned as a list."""
+    several = found if isinstance(found, list) else [found]
+    return [Residuals(one) if isinstance(one, Tensor) else one for one in several]

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from molflow.errors import MolflowError
 from molflow.flow_map.base import FlowMap
-from molflow.objectives.residuals import Objective, Residuals
+from molflow.objectives.residuals import Objective, Residuals, residuals_of
 from molflow.objectives.weighting import weighted
 from molflow.training.averages import Averages
+from molflow.training.captured import CapturedObjective
 from molflow.training.clock import TrainingClock
 from molflow.training.loss_weight import LossWeight
 from molflow.training.optimisation import Optimisation
@@ -46,6 +47,8 @@ class FlowMapTraining(lightning.LightningModule):
         Entries of a batch, then a dictionary, that stay on the processor.
     clock : TrainingClock, optional
         Says how far the training is, for the learning rate.
+    captured : bool
+        Whether the objective is captured as CUDA graphs, see `CapturedObjective`.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class FlowMapTraining(lightning.LightningModule):
         advice: str = "",
         on_host: tuple[str, ...] = (),
         clock: TrainingClock | None = None,
+        captured: bool = False,
     ):
         super().__init__()
         self.failed: Tensor
@@ -65,6 +69,8 @@ class FlowMapTraining(lightning.LightningModule):
             flow_map, kept=settings.ema_decay, teacher=settings.teacher_decay
         )
         self.weight, self.advice, self.on_host = weight, advice, on_host
+        self.captured = captured
+        self._replayed: CapturedObjective | None = None
         self.clock = TrainingClock(settings) if clock is None else clock
         #: The first step whose gradient was no number; none if infinite.
         self.register_buffer("failed", torch.tensor(float("inf")), persistent=False)
@@ -89,9 +95,7 @@ class FlowMapTraining(lightning.LightningModule):
 
     def training_step(self, batch: Any, index: int) -> Tensor:
         """Return the weighted loss of one batch and log its parts."""
-        given = self.objective(self.flow_map, self.teacher, batch)
-        several = given if isinstance(given, list) else [given]
-        found = [Residuals(one) if isinstance(one, Tensor) else one for one in several]
+        found = self._residuals(batch)
         values = torch.cat([one.values for one in found])
         for one in found:
             sizes = [*one.parts.values(), len(one.values) - sum(one.parts.values())]
@@ -106,6 +110,14 @@ class FlowMapTraining(lightning.LightningModule):
             loss = weighted(values, torch.cat([self.weight(one.s, one.t) for one in found]))
         self._record("loss/weighted", loss, len(values))
         return loss
+
+    def _residuals(self, batch: Any) -> list[Residuals]:
+        if not self.captured:
+            return residuals_of(self.objective(self.flow_map, self.teacher, batch))
+        if self._replayed is None:
+            asked = self.objective, self.flow_map, self.teacher
+            self._replayed = CapturedObjective(*asked, batch)
+        return self._replayed(batch)
 
     def _record(self, name: str, value: Tensor, size: int) -> None:
         self.log(

@@ -45,6 +45,7 @@ def train(
     overrides: Sequence[str] = (),
     start: str | Path | None = None,
     compiled: bool = False,
+    captured: bool = False,
     progress: bool = True,
     device: str | None = None,
     devices: int | None = None,
@@ -73,6 +74,9 @@ def train(
         Whether `torch.compile` makes machine code of the network first: some minutes, and
         faster steps after it. Needs a C++ compiler. Rounding, and so the weights in their last
         digits, differ from those of a run without.
+    captured : bool
+        On a GPU: whether the kernels of a step are replayed as CUDA graphs, see `molflow.fit`; for
+        maps that sample from noise, of one eta.
     progress : bool
         Whether to show a progress bar.
     device : str, optional
@@ -173,6 +177,7 @@ def train(
         f"{settings.objective.local_steps}",
         on_host=ingredients.on_host,
         compiled=compiled,
+        captured=captured,
         device=place,
         devices=devices,
         nodes=nodes,

@@ -7,8 +7,10 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+from torch.utils import deterministic
 
 _QUIET = (
     ".*does not have many workers.*",
@@ -19,6 +21,8 @@ _QUIET = (
     ".*recommended to use .self.log.*sync_dist.*",
     ".*number of training batches.*smaller than the logging interval.*",
 )
+#: Its one attribute is made by a class that type checkers do not look into.
+_MEMORY: Any = deterministic
 #: What Lightning sets for deterministic algorithms.
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 
@@ -32,9 +36,13 @@ def own_surroundings() -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = _MEMORY.fill_uninitialized_memory
     benchmark = torch.backends.cudnn.benchmark
     for logger in loggers:
         logger.setLevel(logging.WARNING)
+    # Deterministic algorithms would fill all new memory first, so that errors of a program are
+    # the same in every run: one more pass over everything that a step writes.
+    _MEMORY.fill_uninitialized_memory = False
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             for message in _QUIET:
@@ -44,6 +52,7 @@ def own_surroundings() -> Iterator[None]:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        _MEMORY.fill_uninitialized_memory = filled
         torch.backends.cudnn.benchmark = benchmark
         if before is None:
             os.environ.pop(_CUBLAS, None)

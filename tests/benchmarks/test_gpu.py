@@ -78,7 +78,7 @@ def test_the_shipped_map_is_trained_on_with_weighted_frames_without_openmm(tmp_p
     write_json(data / "manifest.json", read_json(data / "manifest.json") | told)
     (tmp_path / "sitecustomize.py").write_text(BLOCK.replace("'mdtraj', ", ""))
     paths = os.pathsep.join([str(tmp_path), str(GPU.parents[1])])
-    words = ["--data", data, "--out", tmp_path, "--device", "cpu", "--eager", "batch_size=8"]
+    words = ["--data", data, "--out", tmp_path, "--device", "cpu", "--plain", "batch_size=8"]
     sizes = ["steps=2", "steps_per_epoch=1", "validate_every=2", "validation_samples=4"]
     done = subprocess.run(
         [sys.executable, GPU / "train.py", *words, *sizes],

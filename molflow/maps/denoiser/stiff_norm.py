@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from molflow.devices import kept_on
 from molflow.nn.graph import MolecularGraph
 from molflow.objectives.norm import mean_square
 from molflow.sde.reverse_diffusion import ReverseDiffusion
@@ -41,7 +42,7 @@ class StiffNorm:
 
     def __call__(self, error: Tensor, predicted: Tensor, s: Tensor) -> Tensor:
         """Return the measure of shape (batch,) of errors (batch, atoms, 3)."""
-        i, j = self.pairs.to(error.device).unbind(1)
+        i, j = kept_on(error.device, self.pairs).unbind(1)
         direction = (predicted[:, i] - predicted[:, j]).detach()
         direction = direction * torch.rsqrt(direction.square().sum(-1, keepdim=True) + 1e-6)
         stretch = (direction * (error[:, i] - error[:, j])).sum(-1)

@@ -1,0 +1,99 @@
+"""The kernels of an objective and of its gradients, replayed as CUDA graphs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from molflow.errors import MolflowError
+from molflow.flow_map.base import FlowMap
+from molflow.objectives.residuals import Objective, Residuals, residuals_of
+
+
+class CapturedObjective:
+    """An objective that is captured at its first batch and replayed with the numbers of others.
+
+    A step on a small molecule is ten thousand short kernels, which a GPU is through with sooner
+    than Python has named them; a graph starts them all at once. The weights may change in between;
+    where they lie they stay.
+
+    Parameters
+    ----------
+    objective : Objective
+    flow_map, teacher : FlowMap
+    batch : dict
+        Tensors on a GPU, and whole numbers that all batches have alike. A batch of other shapes or
+        numbers is taken as without a graph.
+
+    Raises
+    ------
+    MolflowError
+        If the batch is no dictionary, or has a number of its own that a graph would freeze.
+    """
+
+    def __init__(
+        self, objective: Objective, flow_map: FlowMap, teacher: FlowMap, batch: dict[str, Any]
+    ):
+        if not isinstance(batch, dict) or any(isinstance(v, float) for v in batch.values()):
+            raise MolflowError(
+                "captured is True, and a step of this objective depends on numbers of its batch "
+                "that a graph would freeze: leave it out."
+            )
+        self.plain = objective, flow_map, teacher
+        self.kind, self.tensors = _split(batch)
+        asked = _Values(*self.plain, self.kind, tuple(self.tensors))
+        values = tuple(self.tensors.values())
+        asked(*values)
+        self.parts = asked.parts
+        # Weights that an objective does not ask have no gradient.
+        self.replay: Any = torch.cuda.make_graphed_callables(
+            asked, values, allow_unused_input=True
+        )
+
+    def __call__(self, batch: dict[str, Any]) -> list[Residuals]:
+        """Return the residuals of a batch."""
+        kind, tensors = _split(batch)
+        if kind != self.kind:
+            objective, flow_map, teacher = self.plain
+            return residuals_of(objective(flow_map, teacher, batch))
+        return _joined(self.replay(*tensors.values()), self.parts)
+
+
+class _Values(nn.Module):
+    """An objective as a function of tensors that returns tensors."""
+
+    def __init__(self, objective, flow_map, teacher, kind: dict[str, Any], names: tuple[str, ...]):
+        super().__init__()
+        self.objective, self.flow_map, self.teacher = objective, flow_map, teacher
+        self.numbers = {name: value for name, value in kind.items() if name not in names}
+        self.names = names
+        self.parts: list[dict[str, int]] = []
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        batch = dict(zip(self.names, tensors, strict=True)) | self.numbers
+        found = residuals_of(self.objective(self.flow_map, self.teacher, batch))
+        self.parts = [one.parts for one in found]
+        return tuple(part for one in found for part in (one.values, *_times(one)))
+
+
+def _times(found: Residuals) -> tuple[Tensor, Tensor]:
+    """Return the ends of steps; where none are known, those of steps of no length."""
+    if found.s is None or found.t is None:
+        nothing = torch.zeros_like(found.values)
+        return nothing, nothing
+    return found.s, found.t
+
+
+def _joined(values: tuple[Tensor, ...], parts: list[dict[str, int]]) -> list[Residuals]:
+    """Return tensors as residuals again; times pass no gradient."""
+    triples = zip(values[::3], values[1::3], values[2::3], parts, strict=True)
+    return [Residuals(value, s.detach(), t.detach(), own) for value, s, t, own in triples]
+
+
+def _split(batch: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return what must be alike for a replay, shapes and numbers, and the tensors."""
+    tensors = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
+    kind = {name: value for name, value in batch.items() if name not in tensors}
+    return kind | {name: tuple(value.shape) for name, value in tensors.items()}, tensors

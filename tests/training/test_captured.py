@@ -1,0 +1,85 @@
+"""Objectives as graphs: the same residuals and gradients, whatever batch comes.
+
+What only a GPU does, the capture itself, is stood in for by a function that keeps the tensors of
+the first batch and copies those of others into them, as a graph does.
+"""
+
+import pytest
+import torch
+from toy_maps import GRAPH, SDE, random_map
+
+from molflow.errors import MolflowError
+from molflow.maps.denoiser.batches import StepBatches, TimeLaw
+from molflow.maps.denoiser.clock import StepClock
+from molflow.maps.denoiser.configuration import DenoiserObjectiveConfig
+from molflow.maps.denoiser.objective import DenoiserObjective
+from molflow.objectives.norm import mean_square
+from molflow.objectives.registry import OBJECTIVES
+from molflow.training.captured import CapturedObjective
+from molflow.training.fit import Epoch, fit
+
+OBJECTIVE = DenoiserObjective(OBJECTIVES["semigroup"], mean_square)
+
+
+def batch(index, local=3):
+    generator = torch.Generator().manual_seed(0)
+    positions = torch.randn(10, GRAPH.n_atoms, 3, generator=generator)
+    law = TimeLaw(StepClock(SDE.duration, 3.0, 4.0), DenoiserObjectiveConfig(anchor_share=0.5))
+    size = SDE.basis(3).size
+    return StepBatches(positions, law, size, 8, [local] * 4, 0, Epoch(0, 0, 4))[index]
+
+
+class Recorded:
+    """A graph without a GPU: its inputs lie where those of the first batch lay."""
+
+    def __init__(self, asked, values, allow_unused_input):
+        assert allow_unused_input
+        self.asked, self.values, self.replays = asked, [value.clone() for value in values], 0
+
+    def __call__(self, *tensors):
+        self.replays += 1
+        for place, tensor in zip(self.values, tensors, strict=True):
+            place.copy_(tensor)
+        return self.asked(*self.values)
+
+
+@pytest.fixture
+def captured(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", Recorded)
+    return CapturedObjective(OBJECTIVE, random_map(), random_map(), batch(0))
+
+
+def gradients(found, flow_map):
+    flow_map.zero_grad()
+    sum(one.values.square().sum() for one in found).backward()
+    return [parameter.grad.clone() for parameter in flow_map.parameters()]
+
+
+@pytest.mark.parametrize("index", [0, 3])
+def test_other_batches_have_the_residuals_and_gradients_of_the_plain_objective(captured, index):
+    _, flow_map, teacher = captured.plain
+    found, plain = captured(batch(index)), OBJECTIVE(flow_map, teacher, batch(index))
+    assert captured.replay.replays == 1
+    for one, other in zip(found, plain, strict=True):
+        assert torch.equal(one.values, other.values) and one.parts == other.parts
+        assert torch.equal(one.s, other.s) and torch.equal(one.t, other.t)
+        assert not one.s.requires_grad and not one.t.requires_grad
+    for one, other in zip(gradients(found, flow_map), gradients(plain, flow_map), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_batch_of_other_shapes_is_not_replayed(captured):
+    _, flow_map, teacher = captured.plain
+    found, plain = captured(batch(0, local=5)), OBJECTIVE(flow_map, teacher, batch(0, local=5))
+    assert captured.replay.replays == 0
+    assert all(torch.equal(*pair) for pair in zip(found[1].values, plain[1].values, strict=True))
+
+
+def test_numbers_that_a_graph_would_freeze_are_refused():
+    with pytest.raises(MolflowError, match="captured is True, and a step of this objective"):
+        CapturedObjective(OBJECTIVE, random_map(), random_map(), batch(0) | {"eta": 0.5})
+
+
+def test_only_a_gpu_captures():
+    with pytest.raises(MolflowError, match="captured is True, and the device is 'cpu'"):
+        fit(random_map(), OBJECTIVE, lambda epoch: [], captured=True, device="cpu")
