@@ -34,8 +34,8 @@ from walking import compiled_walking, walking  # noqa: E402
 from molflow.files import read_json  # noqa: E402
 
 SIZES = {
-    "calls": [1, 2, 4, 8], "batches": [64, 256, 1024, 4096, 16384], "some_batches": [1024, 4096],
-    "training_batches": [64, 256, 1024, 2048], "epoch": 15, "chains": [1, 256, 4096],
+    "calls": [1, 2, 4, 8], "batches": [64, 256, 1024, 4096], "some_batches": [1024, 4096],
+    "training_batches": [64, 256, 1024, 2048], "epoch": 40, "chains": [1, 256, 4096],
     "atoms": [500, 2000, 10_000],
 }  # fmt: skip
 QUICK = {

@@ -96,6 +96,7 @@ def learning(notes: Notes, sizes: dict) -> None:
     for batch in sizes["training_batches"]:
         for name in PRECISIONS:
             notes.take(f"{batch}, {name}", partial(_steps, notes, batch, name))
+    for batch in sizes["training_batches"][1:3]:
         notes.take(f"{batch}, trainer", partial(_epochs, notes, batch, sizes["epoch"]))
     batch = sizes["training_batches"][-2]
     notes.take(f"{batch}, float32, deterministic", partial(_repeatable, notes, batch))
