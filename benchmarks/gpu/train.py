@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="without CUDA graphs")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("words", nargs="*", help="KEY=VALUE of the configuration")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     begun = time.monotonic()
     checkpoint = train(
         "alanine_dipeptide", options.data, options.out / "run", HERE / "training.yaml",
