@@ -52,6 +52,12 @@ Device = Annotated[
         metavar="auto|cpu|cuda:N", help="Where torch runs; auto is a GPU if there is one."
     ),
 ]
+Compiled = Annotated[
+    bool,
+    typer.Option(
+        "--compile", help="Compile the network first; needs a C++ compiler, pays in long runs."
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from molflow.cli_arguments import CheckpointName, Device, Farmed, Quiet, Seed, Threads, jobs_of
+from molflow.cli_arguments import (
+    CheckpointName,
+    Compiled,
+    Device,
+    Farmed,
+    Quiet,
+    Seed,
+    Threads,
+    jobs_of,
+)
 from molflow.cli_verb import verb
 
 
@@ -48,12 +57,7 @@ def propagate(
             "Default: 16, on a GPU 256."
         ),
     ] = None,
-    compiled: Annotated[
-        bool,
-        typer.Option(
-            "--compile", help="Compile the network first; needs a C++ compiler, pays in long runs."
-        ),
-    ] = False,
+    compiled: Compiled = False,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Go on with the others when a chain breaks.")
     ] = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from molflow.cli_arguments import Device, Quiet, SystemName, Threads
+from molflow.cli_arguments import Compiled, Device, Quiet, SystemName, Threads
 from molflow.cli_verb import verb
 
 
@@ -40,12 +40,7 @@ def train(
             help="Start from the weights of this checkpoint: a built-in name or a path.",
         ),
     ] = None,
-    compiled: Annotated[
-        bool,
-        typer.Option(
-            "--compile", help="Compile the network first; needs a C++ compiler, pays in long runs."
-        ),
-    ] = False,
+    compiled: Compiled = False,
     device: Device = "auto",
     devices: Annotated[
         int | None,

@@ -1,4 +1,4 @@
-"""A model of one's own, as an ASE calculator in a package that is installed: water."""
+"""Water under a potential, and a model of one's own, as an ASE calculator in a package."""
 
 import sys
 
@@ -62,6 +62,18 @@ WORDS = [
 ]  # fmt: skip
 
 
+def water_under(folder, potential, **settings):
+    """Write a system of one water molecule under a potential, and return it."""
+    folder.mkdir()
+    (folder / "structure.pdb").write_text(WATER)
+    text = {
+        "name": folder.name, "structure": "structure.pdb", "temperature": 300.0, "friction": 1.0,
+        "timestep": 1.0, "potential": potential, **settings,
+    }  # fmt: skip
+    (folder / "system.yaml").write_text(yaml.safe_dump(text))
+    return load_system(folder)
+
+
 def systems_in(folder, monkeypatch):
     """Install the package and return ``system(name, stiffness)``, which makes a system's folder."""
     information = folder / "own-1.0.dist-info"
@@ -72,14 +84,7 @@ def systems_in(folder, monkeypatch):
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
 
     def system(name, stiffness):
-        made = folder / name
-        made.mkdir()
-        (made / "structure.pdb").write_text(WATER)
-        text = {
-            "name": name, "structure": "structure.pdb", "temperature": 300.0, "friction": 5.0,
-            "timestep": 0.5, "potential": {"name": "own", "options": {"stiffness": stiffness}},
-        }  # fmt: skip
-        (made / "system.yaml").write_text(yaml.safe_dump(text))
-        return load_system(made)
+        potential = {"name": "own", "options": {"stiffness": stiffness}}
+        return water_under(folder / name, potential, friction=5.0, timestep=0.5)
 
     return system

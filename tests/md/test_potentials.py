@@ -7,6 +7,7 @@ import numpy as np
 import openmm
 import pytest
 import yaml
+from own_potential import water_under
 
 from molflow.errors import MolflowError
 from molflow.md.build import build
@@ -17,25 +18,9 @@ from molflow.potentials import POTENTIALS, Potential
 from molflow.setup import understanding
 from molflow.systems import load_system
 
-WATER = """\
-HETATM    1  O   HOH A   1       0.000   0.000   0.117  1.00  0.00           O
-HETATM    2  H1  HOH A   1       0.000   0.757  -0.470  1.00  0.00           H
-HETATM    3  H2  HOH A   1       0.000  -0.757  -0.470  1.00  0.00           H
-CONECT    1    2    3
-END
-"""
-
 
 def system_with(folder, **potential):
-    """A water molecule under a potential."""
-    folder.mkdir()
-    (folder / "structure.pdb").write_text(WATER)
-    text = {
-        "name": "water", "structure": "structure.pdb", "potential": potential,
-        "temperature": 300.0, "friction": 1.0, "timestep": 1.0,
-    }  # fmt: skip
-    (folder / "system.yaml").write_text(yaml.safe_dump(text))
-    return load_system(folder)
+    return water_under(folder, potential)
 
 
 @pytest.fixture
@@ -171,62 +156,20 @@ def test_neither_or_both_energies_is_a_sentence(tmp_path, water):
             load_system(tmp_path / name)
 
 
-MODEL = """
-import torch
-from ase.calculators.calculator import Calculator, all_changes
-
-from molflow.md.potentials.calculator import by_calculator
-
-
-class Springs(torch.nn.Module):
-    def __init__(self, stiffness):
-        super().__init__()
-        self.stiffness = stiffness
-
-    def forward(self, x):
-        return 0.5 * self.stiffness * (torch.pdist(x) - 1.0).square().sum()
-
-
-class SpringCalculator(Calculator):
-    implemented_properties = ["energy", "forces"]
-
-    def __init__(self, stiffness):
-        super().__init__()
-        self.model = Springs(stiffness)
-
-    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
-        super().calculate(atoms, properties, system_changes)
-        x = torch.tensor(self.atoms.positions, requires_grad=True)
-        energy = self.model(x)
-        (slope,) = torch.autograd.grad(energy, x)
-        self.results = {"energy": energy.item(), "forces": -slope.numpy()}
-
-
-SPRINGS = by_calculator(
-    "springs", lambda settings: SpringCalculator(settings.options["stiffness"]), ["stiffness"]
-)
-"""
-
-
-def test_a_torch_model_comes_in_from_outside(tmp_path, monkeypatch):
-    information = tmp_path / "springs-2.1.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: springs\nVersion: 2.1\n")
-    (information / "entry_points.txt").write_text(
-        "[molflow.potentials]\nsprings = spring_model:SPRINGS\n"
-    )
-    (tmp_path / "spring_model.py").write_text(MODEL)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    system = system_with(tmp_path / "water", name="springs", options={"stiffness": 2.0})
-    assert system.ensemble["potential"]["version"] == "2.1"
+def test_a_torch_model_comes_in_from_outside(own, tmp_path):
+    system = own("water", 2.0)
+    assert system.ensemble["potential"]["version"] == "1.0"
     frames = shaken(system, 2)
     found = evaluate(system, frames)
-    # Springs of 1 Angstrom and 2 eV/Angstrom^2, in kJ/mol and nm; ASE has constants of its own.
-    unit = 96.48533212331002
+    # The model's formula in Angstrom and eV; ASE has constants of its own.
+    unit, size = 96.48533212331002, 2.0 * np.array([1.0, 1.0, 0.1])
     vectors = frames[:, [0, 0, 1]] - frames[:, [1, 2, 2]]
     lengths = np.linalg.norm(vectors, axis=-1)
-    assert np.allclose(found.energies, 100 * unit * ((lengths - 0.1) ** 2).sum(1), rtol=1e-6)
-    pull = -200 * unit * (1 - 0.1 / lengths)[..., None] * vectors
+    d = 10 * lengths - [0.96, 0.96, 1.52]
+    energies = unit * (size * (0.5 * d**2 - 0.4 * d**3 + 0.4 * d**4)).sum(1)
+    assert np.allclose(found.energies, energies, rtol=1e-6)
+    slopes = 10 * unit * size * (d - 1.2 * d**2 + 1.6 * d**3)
+    pull = -(slopes / lengths)[..., None] * vectors
     assert np.allclose(found.forces[:, 0], pull[:, 0] + pull[:, 1], rtol=1e-6)
     result = simulate(system, "0.2ps", 1, tmp_path / "md", frame_interval="10fs",
                       equilibration="0ps", progress=False)  # fmt: skip

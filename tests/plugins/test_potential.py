@@ -5,19 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from molflow.errors import MolflowError
 from molflow.md.energies import evaluate
-from molflow.systems import load_system
 
-WATER = """\
-HETATM    1  O   HOH A   1       0.000   0.000   0.117  1.00  0.00           O
-HETATM    2  H1  HOH A   1       0.000   0.757  -0.470  1.00  0.00           H
-HETATM    3  H2  HOH A   1       0.000  -0.757  -0.470  1.00  0.00           H
-CONECT    1    2    3
-END
-"""
+sys.path.append(str(Path(__file__).parents[1] / "md"))
 
 
 @pytest.fixture(autouse=True)
@@ -26,14 +18,9 @@ def installed(monkeypatch):
 
 
 def water(folder, **options):
-    folder.mkdir()
-    (folder / "structure.pdb").write_text(WATER)
-    text = {
-        "name": "water", "structure": "structure.pdb", "temperature": 300.0, "friction": 1.0,
-        "timestep": 1.0, "potential": {"name": "plug", "options": options},
-    }  # fmt: skip
-    (folder / "system.yaml").write_text(yaml.safe_dump(text))
-    return load_system(folder)
+    from own_potential import water_under
+
+    return water_under(folder, {"name": "plug", "options": options})
 
 
 def test_energies_are_those_of_springs(tmp_path):
