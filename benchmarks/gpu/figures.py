@@ -54,8 +54,11 @@ PARTS = {
 }
 
 
-def run_all(names: list[str], options: argparse.Namespace, work: Path) -> None:
-    """Run parts in processes of their own until all are done or the time is over."""
+def run_all(names: list[str], options: argparse.Namespace, work: Path) -> dict[str, str]:
+    """Run parts in processes of their own until all are done or the time is over.
+
+    Returns how those ended that were not done.
+    """
     until = time.time() + options.seconds
     # What deterministic products of matrices need, and few compilers for each of many parts.
     own = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TORCHINDUCTOR_COMPILE_THREADS": "4"}
@@ -84,6 +87,7 @@ def run_all(names: list[str], options: argparse.Namespace, work: Path) -> None:
     finally:
         for process in running.values():
             process.kill()
+    return ends
 
 
 def write(options: argparse.Namespace, work: Path, ends: dict[str, str]) -> dict:
@@ -156,15 +160,15 @@ def main() -> None:
         PARTS[options.part](notes, SIZES)
         return
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
+        work, ends = Path(folder), {}
         if options.quick:
             for name in options.parts:
                 path, until = work / f"{name}.json", time.time() + options.seconds
                 notes = Notes(path, options.device, until, rounds=(1, 1))
                 PARTS[name](notes, QUICK)
         else:
-            run_all(options.parts, options, work)
-        print(table(write(options, work, {})))
+            ends = run_all(options.parts, options, work)
+        print(table(write(options, work, ends)))
 
 
 if __name__ == "__main__":
