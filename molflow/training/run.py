@@ -29,6 +29,7 @@ from molflow.training.configuration import TrainingConfig, load_configuration
 from molflow.training.fit import fit
 from molflow.training.kinds import Material, build_flow_map, map_configuration
 from molflow.training.loss_weight import LossWeight
+from molflow.training.memory import recompute_where_needed
 from molflow.training.molecules import check_together, describe, graph_of
 from molflow.training.processes import find_processes, first_process
 from molflow.training.run_folder import claim
@@ -96,7 +97,7 @@ def train(
         or the weights of `start` do not fit.
     """
     place = find_device("auto" if device is None else device)
-    find_processes(devices, nodes, place)
+    processes = find_processes(devices, nodes, place)
     systems, folders = _several(system), _several(data)
     systems = [one if isinstance(one, MolecularSystem) else load_system(one) for one in systems]
     if len(systems) != len(folders):
@@ -153,6 +154,10 @@ def train(
             f"{ingredients.derivatives} needs derivatives that a compiled network does not have: "
             "set it to 0, or train without --compile."
         )
+    recompute_where_needed(
+        flow_map, ingredients, settings.objective.local_steps, place,
+        processes.devices if place.type == "cpu" else 1,
+    )  # fmt: skip
     pdb = None if many else system_pdb(materials[0].topology, trainings[0].train[0])
 
     def write(trained: FlowMap, step: int, rows: list[dict]) -> None:
