@@ -35,7 +35,7 @@ SYSTEM = "alanine_dipeptide"
 #: Epochs of a training; the first warms up, and the median of the others is taken.
 EPOCHS, STEPS = 6, 20
 BATCH = 64
-SAMPLES, CALLS = (10_000, 100_000), 1
+SAMPLES, CALLS = (10_000, 1_000_000), 1
 #: Saved frames of all chains.
 FRAMES = (1_280, 102_400)
 PARTS = ("training", "curves", "farm", "kills", "memory", "frames", "large")
