@@ -28,8 +28,8 @@ from molflow.trajectories import write_trajectory
 SYSTEM, DEARER = "alanine_dipeptide", "alanine_dipeptide_gfn2"
 #: Frames to label, replicas and their length, rounds of each.
 FRAMES, REPLICAS, TIME, ROUNDS = 2048, 4, "240ps", 2
-#: Moments at which each of those at work is killed.
-MOMENTS = 10
+#: Moments at which each of those at work is killed, and how often a kill may come too late.
+MOMENTS, ATTEMPTS = 10, 8
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
@@ -184,6 +184,7 @@ def kills(work: Path, seed: int) -> dict:
     random.seed(seed)
 
     def whole(k: int) -> dict:
+        shutil.rmtree(work / f"unbroken-{k}", ignore_errors=True)
         with cluster(work / "dask", 2) as farm:
             ended = run([*lines[k], "--jobs", farm.address, "--quiet"], work / f"unbroken-{k}")
         assert ended.status == 0, ended.text
@@ -193,10 +194,15 @@ def kills(work: Path, seed: int) -> dict:
 
     def broken(k: int) -> dict:
         victim, verb = ("worker", "scheduler", "client")[k % 3], (k // 3) % len(lines)
-        moment = random.Random(f"{seed} {k}").uniform(0.05, 0.95) * unbroken[verb]["seconds"]
-        out = work / f"killed-{k}"
-        shutil.rmtree(out, ignore_errors=True)
-        row = _killed(work, lines[verb], out, victim, moment)
+        moments, out = random.Random(f"{seed} {k}"), work / f"killed-{k}"
+        for _ in range(ATTEMPTS):
+            shutil.rmtree(out, ignore_errors=True)
+            moment = moments.uniform(0.05, 0.95) * unbroken[verb]["seconds"]
+            row = _killed(work, lines[verb], out, victim, moment)
+            if row["struck"]:
+                break
+        else:
+            raise RuntimeError(f"the end of {lines[verb][0]} came before every kill.")
         row |= {"verb": lines[verb][0]}
         row["same"] = contents_but_records(out) == unbroken[verb]["files"]
         print(k, row, flush=True)
