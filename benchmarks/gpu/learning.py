@@ -61,10 +61,14 @@ class Ingredients:
 class Steps:
     """Steps of the trainer without it, on one batch that is on the device already."""
 
-    def __init__(self, device: torch.device, batch: int, compiled: bool = False):
+    def __init__(
+        self, device: torch.device, batch: int, compiled: bool = False, captured: bool = False
+    ):
         made = Ingredients(device, batch)
         config = made.config
-        self.module = FlowMapTraining(made.flow_map, made.objective, config, made.weight)
+        self.module = FlowMapTraining(
+            made.flow_map, made.objective, config, made.weight, captured=captured
+        )
         self.module.log = lambda *given, **settings: None  # there is no trainer
         self.module.to(device)
         if compiled:
@@ -97,6 +101,9 @@ def learning(notes: Notes, sizes: dict) -> None:
         for name in PRECISIONS:
             notes.take(f"{batch}, {name}", partial(_steps, notes, batch, name))
     for batch in sizes["training_batches"][1:3]:
+        for name in PRECISIONS:
+            make = partial(_steps, notes, batch, name, captured=True)
+            notes.take(f"{batch}, {name}, graph", make)
         notes.take(f"{batch}, trainer", partial(_epochs, notes, batch, sizes["epoch"]))
     batch = sizes["training_batches"][-2]
     notes.take(f"{batch}, float32, deterministic", partial(_repeatable, notes, batch))
@@ -108,8 +115,12 @@ def compiled_learning(notes: Notes, sizes: dict, name: str) -> None:
     notes.take(f"{batch}, {name}, compiled", partial(_steps, notes, batch, name, compiled=True))
 
 
-def _steps(notes: Notes, batch: int, name: str, compiled: bool = False) -> dict:
-    steps = Steps(notes.device, batch, compiled)
+def _steps(
+    notes: Notes, batch: int, name: str, compiled: bool = False, captured: bool = False
+) -> dict:
+    if captured and notes.device.type != "cuda":
+        return {"failed": "there are CUDA graphs on a GPU only"}
+    steps = Steps(notes.device, batch, compiled, captured)
     begun = time.perf_counter()
     with precision(name, *steps.networks):
         steps.step()
