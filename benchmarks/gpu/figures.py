@@ -2,10 +2,11 @@
 
     PYTHONPATH=. python benchmarks/gpu/figures.py --seconds 75 --out OUT
 
-Parts run beside each other in processes of their own, so that compilers work while something else
-is measured; one measurement at a time has the device. What has been measured stands in
-``OUT/gpu.json``, which is written again whenever there is more. With ``--quick`` all parts run in
-this process, one after the other and at small sizes: a rehearsal for a machine without a GPU.
+Parts are processes of their own, which have the device and the processor in turn, each for its
+share of the time. Those that compile (``--parts sampling-tf32``, say) come after the others and
+beside each other, as compilers take long. What has been measured stands in ``OUT/gpu.json``, which
+is written again whenever there is more. With ``--quick`` all parts run in this process at small
+sizes: a rehearsal for a machine without a GPU.
 """
 
 from __future__ import annotations
@@ -42,34 +43,55 @@ QUICK = {
     "calls": [1, 4], "batches": [64], "some_batches": [64], "training_batches": [4, 8],
     "epoch": 1, "chains": [1, 3], "atoms": [30, 60],
 }  # fmt: skip
-#: What is measured first comes first.
+#: Parts in turn, and their shares of the time.
+IN_TURN = {
+    "sampling": (drawing, 0.2),
+    "training": (learning, 0.35),
+    "propagation": (walking, 0.15),
+    "large": (growing, 0.3),
+}
 PARTS = {
-    "sampling": drawing,
-    "training": learning,
-    "propagation": walking,
-    "large": growing,
+    **{name: part for name, (part, _) in IN_TURN.items()},
     **{f"sampling-{name}": partial(compiled_drawing, name=name) for name in PRECISIONS},
     **{f"training-{name}": partial(compiled_learning, name=name) for name in PRECISIONS},
     "propagation-float32": partial(compiled_walking, name="float32"),
 }
 
 
-def run_all(names: list[str], options: argparse.Namespace, work: Path) -> dict[str, str]:
+def run_all(options: argparse.Namespace, work: Path) -> dict[str, str]:
     """Run parts in processes of their own until all are done or the time is over.
 
     Returns how those ended that were not done.
     """
+    ends: dict[str, str] = {}
     until = time.time() + options.seconds
-    # What deterministic products of matrices need, and few compilers for each of many parts.
-    own = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TORCHINDUCTOR_COMPILE_THREADS": "4"}
-    words = [sys.executable, __file__, "--device", options.device, "--work", str(work)]
-    ends = {}
-    running = {
-        name: subprocess.Popen(
-            [*words, "--until", str(until), "--part", name], env=os.environ | own
+    turns = [name for name in options.parts if name in IN_TURN]
+    for names in (turns, [name for name in options.parts if name not in turns]):
+        _run(names, options, work, until, ends)
+    return ends
+
+
+def _run(
+    names: list[str], options: argparse.Namespace, work: Path, until: float, ends: dict[str, str]
+) -> None:
+    """Begin parts together, so that they import modules beside each other."""
+    # What deterministic products of matrices need, and no more threads than there are cores.
+    own = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "OMP_NUM_THREADS": "2"}
+    own["TORCHINDUCTOR_COMPILE_THREADS"] = "2"
+    shares = sum(IN_TURN[name][1] for name in names if name in IN_TURN)
+    running = {}
+    for name in names:
+        if time.time() > until:
+            ends[name] = "left out: the time was over"
+            continue
+        share = IN_TURN[name][1] / shares if name in IN_TURN else 1.0
+        words = [
+            "--device", options.device, "--work", work, "--until", until, "--part", name,
+            "--seconds", share * (until - time.time()),
+        ]  # fmt: skip
+        running[name] = subprocess.Popen(
+            [sys.executable, __file__, *map(str, words)], env=os.environ | own
         )
-        for name in names
-    }
     try:
         while running:
             time.sleep(0.5)
@@ -87,7 +109,18 @@ def run_all(names: list[str], options: argparse.Namespace, work: Path) -> dict[s
     finally:
         for process in running.values():
             process.kill()
-    return ends
+
+
+def run_part(options: argparse.Namespace) -> None:
+    """Be the process of one part."""
+    name, path = options.part, options.work / f"{options.part}.json"
+    notes = Notes(path, options.device, options.until)
+    if name not in IN_TURN:
+        PARTS[name](notes, SIZES)
+        return
+    with notes.alone():
+        notes.until = min(options.until, time.time() + options.seconds)
+        PARTS[name](notes, SIZES)
 
 
 def write(options: argparse.Namespace, work: Path, ends: dict[str, str]) -> dict:
@@ -148,7 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--seconds", type=float, default=75.0, help="of wall-clock time in all")
-    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(IN_TURN))
     parser.add_argument("--out", type=Path, default=Path("."), help="folder of gpu.json")
     parser.add_argument("--quick", action="store_true", help="small sizes, in one process")
     parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
@@ -156,8 +189,7 @@ def main() -> None:
     parser.add_argument("--until", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part:
-        notes = Notes(options.work / f"{options.part}.json", options.device, options.until)
-        PARTS[options.part](notes, SIZES)
+        run_part(options)
         return
     with tempfile.TemporaryDirectory() as folder:
         work, ends = Path(folder), {}
@@ -167,7 +199,7 @@ def main() -> None:
                 notes = Notes(path, options.device, until, rounds=(1, 1))
                 PARTS[name](notes, QUICK)
         else:
-            ends = run_all(options.parts, options, work)
+            ends = run_all(options, work)
         print(table(write(options, work, ends)))
 
 

@@ -36,7 +36,7 @@ class Notes:
 
     def __init__(self, path: Path, device: str, until: float, rounds: tuple[int, int] = (3, 30)):
         self.path, self.device, self.until = path, torch.device(device), until
-        self.rounds = rounds
+        self.rounds, self._held = rounds, False
         self.rows: dict[str, dict] = {}
 
     def take(self, name: str, make: Callable[[], dict]) -> None:
@@ -56,8 +56,7 @@ class Notes:
     def seconds(self, task: Task, once: bool = False) -> float:
         """Return the median of wall-clock seconds of a task, after a first time that is not timed.
 
-        Nothing else is measured meanwhile, by this part or another. What takes long is timed the
-        first time, and only once, where its kernels have run before.
+        What takes long is timed the first time, and only once, where its kernels have run before.
         """
         if not once:
             task()
@@ -79,9 +78,15 @@ class Notes:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
+        """Have the device for this part alone."""
+        if self._held:
+            yield
+            return
         with open(self.path.parent / "lock", "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
+            self._held = True
             yield
+            self._held = False
 
     def peak(self, task: Task) -> int | None:
         """Return the bytes on the device at the peak of a task, None on the processor."""
