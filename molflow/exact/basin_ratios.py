@@ -87,17 +87,15 @@ def basin_shares(forward: Forward, sides: dict[int, Side], seed: int) -> tuple[d
     log_weights : ndarray, (n + Σ m,)
         In the order of `sides`; minus infinity for what belongs to no known basin.
     """
+    every = np.arange(len(forward.basins))
     usable = {
-        b: side for b, side in sides.items()
-        if np.sum((forward.basins == b) & np.isfinite(forward.log_weights)) >= _FEWEST
-        and np.isfinite(side.log_weights).any()
-    }  # fmt: skip
+        b: side for b, side in sides.items() if _meet(forward, every, b, _FEWEST, side.log_weights)
+    }
     if len(usable) < 2:
         raise MolflowError(
             f"{len(usable)} basins have enough weighted samples and frames of dynamics, and shares "
             "are of two at least: draw more samples."
         )
-    every = np.arange(len(forward.basins))
     point, ratios = _integrals(forward, usable, every, forward.log_factors, None)
     rng = np.random.default_rng(seed)
     tries = []
@@ -107,7 +105,8 @@ def basin_shares(forward: Forward, sides: dict[int, Side], seed: int) -> tuple[d
             b: rng.integers(0, len(side.log_weights), len(side.log_weights))
             for b, side in usable.items()
         }
-        if all(np.sum(forward.basins[rows] == b) >= 2 for b in usable):
+        drawn = {b: side.log_weights[frames[b]] for b, side in usable.items()}
+        if all(_meet(forward, rows, b, 2, theirs) for b, theirs in drawn.items()):
             tries.append(_integrals(forward, usable, rows, factors, frames)[0])
     shares = _shares([row["log_integral"] for row in point.values()])
     spread = np.array([_shares([row["log_integral"] for row in one.values()]) for one in tries])
@@ -152,6 +151,15 @@ def basin_shares(forward: Forward, sides: dict[int, Side], seed: int) -> tuple[d
                 )
         place += len(side.log_weights)
     return record, log_weights
+
+
+def _meet(forward: Forward, rows: np.ndarray, b: int, fewest: int, theirs: np.ndarray) -> bool:
+    """Return whether a basin has so many samples of any weight, and a frame that the map reaches.
+
+    Without either there is no ratio of the two.
+    """
+    ours = forward.log_weights[rows][forward.basins[rows] == b]
+    return bool(np.isfinite(ours).sum() >= fewest and np.isfinite(theirs).any())
 
 
 def _integrals(forward: Forward, sides, rows, log_factors, frames) -> tuple[dict, dict[int, Ratio]]:

@@ -110,6 +110,16 @@ def test_frames_that_the_map_never_reaches_are_counted():
     assert any("20 of 150 frames" in sentence for sentence in record["doubts"])
 
 
+def test_a_single_frame_that_the_map_reaches_gives_an_interval():
+    """Of draws with and without it, those without have no ratio and tell of no spread."""
+    forward, sides = draws(20_000, np.random.default_rng(5))
+    sides[2].log_weights[1:] = np.inf
+    row = basin_shares(forward, sides, seed=0)[0]["basins"]["alpha_l"]
+    assert row["never_reached"] == 149
+    low, high = row["free_energy_interval"]
+    assert low < row["free_energy"] < high and np.isfinite(row["free_energy_error"])
+
+
 def test_dynamics_stays_inside_and_is_reproducible():
     start = SYSTEM.start_positions().astype(np.float64)
 
