@@ -14,7 +14,7 @@ def test_a_molecule_comes_to_an_honest_report_in_three_commands(name):
     row = SUMMARY["tried"][name]
     assert len(row["commands"]) <= 3 and row["seconds"] <= 1200
     assert all(command.startswith("molflow ") for command in row["commands"])
-    # Of two minutes nothing that could be used has come, and the headline says why.
+    # Of so little time nothing that could be used has come, and the headline says why.
     assert row["verdict"] == "bad" and row["headline"].startswith("Not usable because ")
     told = " ".join(row["account"])
     assert "training steps" in told and "Training:" in told and "held out" in told
@@ -25,12 +25,11 @@ def test_ten_kinds_of_input_were_tried():
     assert len(SUMMARY["tried"]) == 10
 
 
-def test_budgets_were_held_where_a_step_is_cheap():
-    """On cores that a dozen other processes wanted, what cannot be made shorter takes longer."""
+def test_budgets_were_held():
+    """Half a minute is for starting, which is before the clock."""
     for name, row in SUMMARY["tried"].items():
-        if name not in ("aspirin GFN2-xTB", "chignolin"):
-            assert row["seconds_of_stages"]["whole"] <= 1.1 * row["budget_seconds"], name
-            assert row["seconds_of_commands"][-1] <= 1.1 * row["budget_seconds"] + 30, name
+        assert row["seconds_of_stages"]["whole"] <= 1.1 * row["budget_seconds"], name
+        assert row["seconds_of_commands"][-1] <= 1.1 * row["budget_seconds"] + 30, name
 
 
 def test_costs_grow_with_atoms_and_the_largest_network_that_fits_is_chosen():
