@@ -36,6 +36,8 @@ SYSTEM = "alanine_dipeptide"
 EPOCHS, STEPS = 6, 20
 BATCH = 64
 SAMPLES, CALLS = (10_000, 1_000_000), 1
+#: Of the network that samples them.
+SMALL = {"scalars": 8, "vectors": 4, "heads": 2, "layers": 1, "pair_width": 4}
 #: Saved frames of all chains.
 FRAMES = (1_280, 102_400)
 PARTS = ("training", "curves", "farm", "kills", "memory", "frames", "large")
@@ -112,12 +114,23 @@ def curves(data: Path, work: Path) -> dict:
     return {"losses": found, "largest_relative_difference": apart}
 
 
-def memory(work: Path) -> dict:
-    """Peak memory of sampling against the number of conformations."""
+def memory(data: Path, work: Path) -> dict:
+    """Peak memory of sampling against the number of conformations, energies and files included.
+
+    Through a small network, whose conformations are worth nothing: what grows with their number
+    does not know of it, and what does not grow is less.
+    """
+    small = work / "small"
+    shutil.rmtree(small, ignore_errors=True)
+    command(
+        "train", SYSTEM, "--data", str(data), "--out", str(small), "--device", "cpu", "--quiet",
+        "steps=1", "steps_per_epoch=1", "validate_every=9",
+        *(f"network.{name}={size}" for name, size in SMALL.items()),
+    )  # fmt: skip
     return _peaks(
         work, SAMPLES,
-        lambda n: ["sample", SYSTEM, "-n", str(n), "--steps", str(CALLS), "--jobs", "1"],
-    ) | {"network_calls": CALLS}  # fmt: skip
+        lambda n: ["sample", str(small), "-n", str(n), "--steps", str(CALLS), "--jobs", "1"],
+    ) | {"network_calls": CALLS, "network": SMALL}  # fmt: skip
 
 
 def frames(work: Path) -> dict:
@@ -156,7 +169,7 @@ def main() -> None:
         "curves": lambda: curves(options.data, options.work),
         "farm": lambda: speed_up(options.work / "farm"),
         "kills": lambda: kills(options.work / "kills", options.seed),
-        "memory": lambda: memory(options.work),
+        "memory": lambda: memory(options.data, options.work),
         "frames": lambda: frames(options.work),
         "large": lambda: exponents(options.work / "large"),
     }
