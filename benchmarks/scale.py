@@ -22,11 +22,12 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from farms import kills, speed_up
 from large import exponents
-from record import command_line, environment
+from record import command_line, environment, once
 
 from molflow.files import read_json, writable_folder, write_json
 from molflow.systems import load_system
@@ -35,7 +36,7 @@ SYSTEM = "alanine_dipeptide"
 #: Epochs of a training; the first warms up, and the median of the others is taken.
 EPOCHS, STEPS = 6, 20
 BATCH = 64
-SAMPLES, CALLS = (10_000, 1_000_000), 1
+SAMPLES, CALLS = (10_000, 100_000, 1_000_000), 1
 #: Of the network that samples them.
 SMALL = {"scalars": 8, "vectors": 4, "heads": 2, "layers": 1, "pair_width": 4}
 #: Saved frames of all chains.
@@ -144,14 +145,17 @@ def frames(work: Path) -> dict:
 
 
 def _peaks(work: Path, sizes: tuple[int, ...], words: Callable[[int], list[str]]) -> dict:
-    rows = {}
-    for n in sizes:
+
+    def peak(n: int) -> dict:
         out = work / f"memory-{n}"
-        peak, seconds = command(
+        shutil.rmtree(out, ignore_errors=True)
+        most, seconds = command(
             *words(n), "--quiet", "--device", "cpu", "--out", str(out / "a.dcd")
         )
-        rows[str(n)] = {"peak_bytes": peak, "seconds": seconds}
         shutil.rmtree(out)
+        return {"peak_bytes": most, "seconds": seconds}
+
+    rows = {str(n): once(work / f"memory-{n}.json", partial(peak, n)) for n in sizes}
     first, last = (rows[str(n)]["peak_bytes"] for n in (sizes[0], sizes[-1]))
     return {"n": rows, "ratio": last / first}
 
