@@ -36,7 +36,7 @@ SYSTEM = "alanine_dipeptide"
 #: Epochs of a training; the first warms up, and the median of the others is taken.
 EPOCHS, STEPS = 6, 20
 BATCH = 64
-SAMPLES, CALLS = (10_000, 100_000, 1_000_000), 1
+SAMPLES, CALLS = (10_000, 100_000), 1
 #: Of the network that samples them.
 SMALL = {"scalars": 8, "vectors": 4, "heads": 2, "layers": 1, "pair_width": 4}
 #: Saved frames of all chains.
