@@ -41,6 +41,14 @@ def train(
         ),
     ] = None,
     compiled: Compiled = False,
+    captured: Annotated[
+        bool,
+        typer.Option(
+            "--capture",
+            help="On a GPU: replay the kernels of a step as CUDA graphs. Steps on small molecules "
+            "are several times faster. For maps that sample, with a network of all pairs.",
+        ),
+    ] = False,
     device: Device = "auto",
     devices: Annotated[
         int | None,
@@ -74,6 +82,7 @@ def train(
         overrides=overrides,
         start=start,
         compiled=compiled,
+        captured=captured,
         progress=not quiet,
         device=device,
         devices=devices,

@@ -314,9 +314,22 @@ def _check_same_ensemble(given: EnsembleFile, truth: Reference, force: bool) -> 
                 f"{sentence}: choose the right reference, or compare anyway with force."
             )
         notes.append(f"Forced: {sentence}, so differences are not only the model's.")
-    split = given.record.get("checkpoint", {}).get("split", {})
+    from molflow.data.simulation import trajectory_hashes
+
+    scored = truth.held_out_runs or truth.runs
+    checkpoint = given.record.get("checkpoint", {})
+    own = trajectory_hashes(truth.provenance.get("simulation", {}), scored)
+    if own and "trajectories" in checkpoint:
+        known = sorted(own[value] for value in {*checkpoint["trajectories"]} & own.keys())
+        if known:
+            notes.append(
+                f"The model was trained on runs {', '.join(map(str, known))} of the reference: the "
+                "scores are not held out."
+            )
+        return notes
+    split = checkpoint.get("split", {})
     seen = {*split.get("train", ()), *split.get("validation", ())}
-    overlap = sorted(seen & set(truth.held_out_runs or truth.runs))
+    overlap = sorted(seen & set(scored))
     if overlap:
         notes.append(
             f"The model was trained on runs numbered {', '.join(map(str, overlap))}. If they are "

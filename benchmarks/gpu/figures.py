@@ -135,7 +135,7 @@ def write(options: argparse.Namespace, work: Path, ends: dict[str, str]) -> dict
             "multiprocessors": properties.multi_processor_count,
         }  # fmt: skip
     results = {
-        "parts": found, "ended": ends, "sizes": QUICK if options.quick else SIZES, "seed": 0,
+        "summary": found, "ended": ends, "sizes": QUICK if options.quick else SIZES, "seed": 0,
         "seconds": options.seconds,
     }  # fmt: skip
     versions = {"e3nn": version("e3nn"), "cuda": torch.version.cuda or "none"}
@@ -161,7 +161,7 @@ def table(results: dict) -> str:
     }
     scale, empty = {"ms": 1e3, "GiB": 2.0**-30}, [""] * (len(columns) - 1)
     rows = []
-    for part, measured in results["parts"].items():
+    for part, measured in results["summary"].items():
         for name, row in measured.items():
             if name.endswith("exponents") or "failed" in row:
                 words = row.get("failed") or ", ".join(f"{k} {v:.2f}" for k, v in row.items())

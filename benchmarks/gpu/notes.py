@@ -85,8 +85,10 @@ class Notes:
         with open(self.path.parent / "lock", "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             self._held = True
-            yield
-            self._held = False
+            try:
+                yield
+            finally:
+                self._held = False
 
     def peak(self, task: Task) -> int | None:
         """Return the bytes on the device at the peak of a task, None on the processor."""

@@ -4,22 +4,39 @@
 
 ``DATA`` is a training set, say of a run under a bias: ``molflow simulate alanine_dipeptide
 --flatten phi,psi`` and ``molflow prepare``. ``OUT/run`` is a run folder as ``molflow train``
-writes it: its checkpoint, and the state from which the same call goes on with more ``--seconds``.
+writes it: its checkpoint, and the state from which the same call goes on with more ``--seconds``;
+``OUT/training.json`` says what a step took.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
+from statistics import median
 
-import torch
+sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 
-from molflow.devices import find_device
-from molflow.files import read_json
-from molflow.training.run import train
+import torch  # noqa: E402
+from record import write_results  # noqa: E402
+
+from molflow.devices import find_device  # noqa: E402
+from molflow.files import read_json  # noqa: E402
+from molflow.training.run import train  # noqa: E402
 
 HERE = Path(__file__).parent
+
+
+def seconds_of_a_step(curves: list[dict]) -> float:
+    """Return the median over epochs, but for the first, in which kernels are made ready."""
+    ends = [0, *(row["step"] for row in curves)]
+    each = [
+        row["seconds"] / (end - begin)
+        for row, begin, end in zip(curves, ends, ends[1:], strict=False)
+        if end > begin
+    ]
+    return median(each[1:] or each)
 
 
 def main() -> None:
@@ -39,11 +56,15 @@ def main() -> None:
         [f"seconds={options.seconds:g}", *options.words], options.start,
         captured=not options.plain, progress=False, device=options.device,
     )  # fmt: skip
-    record = read_json(checkpoint / "model.json")["record"]
+    description = read_json(checkpoint / "model.json")
+    record, batch = description["record"], description["configuration"]["batch_size"]
     place = find_device(options.device)
     device = torch.cuda.get_device_name(place) if place.type == "cuda" else str(place)
     print(f"{record['steps']} steps, {record['seconds']} s in epochs, {device}")
     print(f"{time.monotonic() - begun:.0f} s in all")
+    results = {"captured": not options.plain, "batch": batch, "steps": record["steps"]}
+    results["seconds_of_a_step"] = seconds_of_a_step(record["curves"])
+    write_results(options.out / "training.json", {"summary": results}, {"device": device})
     for row in record["curves"]:
         print({name: round(value, 4) for name, value in row.items()})
 

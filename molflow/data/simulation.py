@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -75,6 +76,24 @@ class SimulationFolder:
                 "bring the original back or simulate again."
             )
         return path
+
+
+def trajectory_hashes(manifest: dict, runs: Iterable[int]) -> dict[str, int]:
+    """Return the runs of a simulation by the SHA-256 of the files of their frames.
+
+    Parameters
+    ----------
+    manifest : dict
+        Of a simulation, or what a reference has kept of it; or of frames that were made elsewhere,
+        of whose files all are told, since their parts may be of any.
+    runs : iterable of int
+        Those that are asked for.
+    """
+    if "files" in manifest:
+        return {file["sha256"]: number for number, file in enumerate(manifest["files"])}
+    known = manifest.get("sha256", {})
+    named = {run: known.get(f"replica-{run}.dcd") for run in runs}
+    return {value: run for run, value in named.items() if value is not None}
 
 
 @reader

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -80,3 +80,13 @@ class EquivariantNetwork(nn.Module, ABC):
 
         In units of the data, before training; a checkpoint keeps them.
         """
+
+
+def layers_to_recompute(network: Any) -> Any:
+    """Return the layers of a network that could compute them again in the backward pass.
+
+    None of a network that cannot, or does so already (``recompute``).
+    """
+    if getattr(network, "recompute", True) or not hasattr(network, "blocks"):
+        return None
+    return network.blocks

@@ -15,7 +15,7 @@ from molflow.objectives.residuals import Objective, Residuals, residuals_of
 class CapturedObjective:
     """An objective that is captured at its first batch and replayed with the numbers of others.
 
-    A step on a small molecule is ten thousand short kernels, which a GPU is through with sooner
+    A step on a small molecule is thousands of short kernels, which a GPU is through with sooner
     than Python has named them; a graph starts them all at once. The weights may change in between;
     where they lie they stay.
 
@@ -30,7 +30,8 @@ class CapturedObjective:
     Raises
     ------
     MolflowError
-        If the batch is no dictionary, or has a number of its own that a graph would freeze.
+        If the batch is no dictionary, or has a number of its own that a graph would freeze, or the
+        step cannot be captured.
     """
 
     def __init__(
@@ -38,19 +39,26 @@ class CapturedObjective:
     ):
         if not isinstance(batch, dict) or any(isinstance(v, float) for v in batch.values()):
             raise MolflowError(
-                "captured is True, and a step of this objective depends on numbers of its batch "
-                "that a graph would freeze: leave it out."
+                "captured (--capture) is True, and a step of this objective depends on numbers of "
+                "its batch that a graph would freeze: leave it out."
             )
         self.plain = objective, flow_map, teacher
         self.kind, self.tensors = _split(batch)
         asked = _Values(*self.plain, self.kind, tuple(self.tensors))
         values = tuple(self.tensors.values())
+        # Fills what is kept on the device from the first step on, and tells the parts.
         asked(*values)
         self.parts = asked.parts
         # Weights that an objective does not ask have no gradient.
-        self.replay: Any = torch.cuda.make_graphed_callables(
-            asked, values, allow_unused_input=True
-        )
+        try:
+            self.replay: Any = torch.cuda.make_graphed_callables(
+                asked, values, allow_unused_input=True
+            )
+        except RuntimeError as error:  # CUDA's, of a step that reads from the device
+            raise MolflowError(
+                "captured (--capture) is True, and the step of this map cannot be captured, as "
+                f"none that looks for neighbours can ({str(error).splitlines()[0]}): leave it out."
+            ) from error
 
     def __call__(self, batch: dict[str, Any]) -> list[Residuals]:
         """Return the residuals of a batch."""
@@ -74,6 +82,11 @@ class _Values(nn.Module):
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         batch = dict(zip(self.names, tensors, strict=True)) | self.numbers
         found = residuals_of(self.objective(self.flow_map, self.teacher, batch))
+        if any(one.watched for one in found):
+            raise MolflowError(
+                "captured (--capture) is True, and this objective has numbers to be watched that a "
+                "graph would lose: leave it out."
+            )
         self.parts = [one.parts for one in found]
         return tuple(part for one in found for part in (one.values, *_times(one)))
 

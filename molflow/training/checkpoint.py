@@ -88,8 +88,9 @@ class Checkpoint:
     @property
     def provenance(self) -> dict[str, Any]:
         """What names weights and training data in the record of something that the map made."""
-        names = ("weights_sha256", "data_hash", "split")
-        return {name: self.description[name] for name in names}
+        names = ("weights_sha256", "data_hash", "split", "trajectories")
+        # Those of many molecules have no split, those of earlier versions no trajectories.
+        return {name: self.description[name] for name in names if name in self.description}
 
     @property
     def kind(self) -> MapKind:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -94,8 +95,12 @@ class _Source(lightning.LightningDataModule):
         count = min(count, self.settings.steps - first)
         place = self.trainer.global_rank, self.trainer.world_size
         items = self.batches(Epoch(number, first, count, *place))
-        if self.workers and isinstance(items, Dataset):
-            items = DataLoader(items, batch_size=None, num_workers=self.workers)
+        if self.workers and isinstance(items, Dataset) and isinstance(items, Sized):
+            # Forked, which is safe for what touches no device: nothing is pickled, and the program
+            # of the caller does not run again in each of them.
+            items = DataLoader(
+                items, batch_size=None, num_workers=self.workers, multiprocessing_context="fork"
+            )
         return _Items(items, count)
 
 
@@ -144,7 +149,8 @@ def fit(
         average of the weights so far. A `torch.nn.Module` where it has weights, which are trained
         too, or a state.
     batches : callable
-        ``epoch -> batches``: those of an `Epoch`, drawn from seeds so that a run can be resumed.
+        ``epoch -> batches``: those of an `Epoch`, drawn from seeds so that a run can be resumed. A
+        `torch.utils.data.Dataset` with a length is asked in other processes where a GPU is at work.
     settings : Optimisation, optional
         Length, rates and averages.
     weight : LossWeight, optional
@@ -196,8 +202,13 @@ def fit(
     processes = find_processes(devices, nodes, place)
     if captured and place.type != "cuda":
         raise MolflowError(
-            f"captured is True, and the device is '{place}': only the kernels of a GPU are "
-            "captured as graphs. Leave it out."
+            f"captured (--capture) is True, and the device is '{place}': only the kernels of a GPU "
+            "are captured as graphs. Leave it out."
+        )
+    if captured and (on_host or processes.several):
+        cause = "several processes train" if processes.several else "a step is planned on the host"
+        raise MolflowError(
+            f"captured (--capture) is True, and {cause}, which a graph cannot hold: leave it out."
         )
     if settings.seconds is not None and processes.several:
         raise MolflowError(
@@ -218,7 +229,8 @@ def fit(
         callbacks.insert(1, Validation(validation, settings.validate_every))
     if write is not None:
         callbacks.append(Export(write, history))
-    workers = 0 if place.type == "cpu" else number_of_jobs(None, _WORKERS)
+    several = place.type != "cpu" and "fork" in multiprocessing.get_all_start_methods()
+    workers = number_of_jobs(None, _WORKERS) if several else 0
     source = _Source(settings, batches, workers)
     with own_surroundings():
         _run(module, source, settings, out, callbacks, place, processes, progress)

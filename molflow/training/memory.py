@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from molflow.flow_map.base import FlowMap
+from molflow.nn.network import layers_to_recompute
 from molflow.training.fit import Epoch
 from molflow.training.kinds import Ingredients
 from molflow.training.transfer import moved
@@ -45,13 +46,14 @@ def recompute_where_needed(
         Processes that share the memory.
     """
     network: Any = flow_map.network
-    if getattr(network, "recompute", True) or ingredients.derivatives:
+    if layers_to_recompute(network) is None or ingredients.derivatives:
         return
     free = free_bytes(device)
     if free is None:
         return
     batch = next(iter(ingredients.batches(Epoch(0, first, 1))))
-    given = moved(batch, device) | {name: batch[name] for name in ingredients.on_host}
+    given, kept_there = moved(batch, device), {name: batch[name] for name in ingredients.on_host}
+    given = {**given, **kept_there} if kept_there else given
     # States of an objective are not those of the training.
     objective = copy.deepcopy(ingredients.objective)
     flow_map.to(device)
@@ -78,7 +80,8 @@ def free_bytes(device: torch.device) -> int | None:
     if not _MEMINFO.exists():
         return None
     rows = dict(line.split(":") for line in _MEMINFO.read_text(encoding="utf-8").splitlines())
-    return 1024 * int(rows["MemAvailable"].split()[0])
+    available = rows.get("MemAvailable")
+    return None if available is None else 1024 * int(available.split()[0])
 
 
 class _Kept:

@@ -13,6 +13,7 @@ import torch
 
 from molflow.data.dataset import TrainingData, load_training_data
 from molflow.data.distances import distance_statistics
+from molflow.data.simulation import trajectory_hashes
 from molflow.devices import find_device
 from molflow.errors import MolflowError
 from molflow.files import writable_folder
@@ -162,9 +163,9 @@ def train(
 
     def write(trained: FlowMap, step: int, rows: list[dict]) -> None:
         description = {
-            **_of_molecules(materials),
+            **_of_molecules(materials, origin),
             "scale_nm": recipe.scale or trainings[0].scale,
-            "record": _record(trainings, step, rows, origin),
+            "record": _record(trainings, step, rows, origin, place),
         }
         graph = None if many else graphs[0]
         save_checkpoint(out / "checkpoint", trained, graph, settings, description, pdb)
@@ -273,12 +274,16 @@ def _check_match(system: MolecularSystem, training: TrainingData) -> None:
         )
 
 
-def _of_molecules(materials: Sequence[Material]) -> dict[str, Any]:
+def _of_molecules(materials: Sequence[Material], origin: Checkpoint | None) -> dict[str, Any]:
     """Return what a checkpoint says of its molecule, or of its many."""
     if len(materials) == 1:
         (material,) = materials
         manifest = material.data.manifest
         named = {name: manifest[name] for name in ("data_hash", "split")}
+        runs = [run for part in ("train", "validation") for run in manifest["split"][part]]
+        seen = trajectory_hashes(manifest.get("source", {}), runs)
+        before = [] if origin is None else origin.description.get("trajectories", [])
+        named["trajectories"] = sorted({*seen, *before})
         return {**material.system.record, **named}
     systems, data, graphs = zip(
         *((each.system, each.data, each.graph) for each in materials), strict=True
@@ -292,9 +297,15 @@ def _of_molecules(materials: Sequence[Material]) -> dict[str, Any]:
 
 
 def _record(
-    trainings: Sequence[TrainingData], step: int, rows: list[dict], origin: Checkpoint | None
+    trainings: Sequence[TrainingData],
+    step: int,
+    rows: list[dict],
+    origin: Checkpoint | None,
+    place: torch.device,
 ) -> dict:
-    started = None
+    started, machine = None, f"{platform.machine()}, {torch.get_num_threads()} threads"
+    if place.type == "cuda":
+        machine += f", {torch.cuda.get_device_name(place)}"
     if origin is not None:
         before = {k: v for k, v in origin.description["record"].items() if k != "curves"}
         started = {"weights_sha256": origin.weights_hash, "record": before}
@@ -302,7 +313,7 @@ def _record(
         "steps": step,
         "frames": sum(len(training.train) for training in trainings),
         "seconds": round(sum(row["seconds"] for row in rows)),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "machine": machine,
         "curves": rows[:: max(1, len(rows) // 100)],
         "start": started,
     }

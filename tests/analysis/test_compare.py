@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import mdtraj
 import numpy as np
@@ -8,6 +9,7 @@ from matplotlib.image import imread
 from synthetic import SYSTEM, TOPOLOGY, energies, reference, trajectory
 
 from molflow.comparison import compare, format_table
+from molflow.data.simulation import trajectory_hashes
 from molflow.errors import MolflowError
 from molflow.files import sha256_of
 
@@ -115,6 +117,26 @@ def test_training_on_the_held_out_run_is_told(folder, recorded):
     recorded(checkpoint={"split": {"train": [0, 2], "validation": [1]}})
     notes = compare(folder / "ensemble.dcd", folder / "ref")["notes"]
     assert any("trained on runs numbered 2" in note for note in notes)
+
+
+def test_runs_are_known_by_their_files_where_both_sides_name_them(folder, recorded, tmp_path):
+    files = {f"replica-{run}.dcd": f"{run}" * 64 for run in range(3)}
+    provenance = {"simulation": {"sha256": files | {"replica-2.npz": "c" * 64}}}
+    replace(reference(frames=1500), provenance=provenance).save(tmp_path / "ref")
+    split = {"train": [0, 2], "validation": [1]}
+    for trained, told in ((["2" * 64, "e" * 64], True), (["0" * 64], False), (["e" * 64], False)):
+        recorded(checkpoint={"split": split, "trajectories": trained})
+        notes = compare(folder / "ensemble.dcd", tmp_path / "ref")["notes"]
+        assert any("trained on runs 2 of the reference" in note for note in notes) == told
+        assert not any("numbered" in note for note in notes)
+
+
+def test_files_of_a_simulation_and_those_that_were_made_elsewhere():
+    ours = {"sha256": {"replica-0.dcd": "a", "replica-1.dcd": "b", "replica-1.npz": "c"}}
+    assert trajectory_hashes(ours, [1]) == {"b": 1}
+    elsewhere = {"files": [{"sha256": "d"}, {"sha256": "a"}], "sha256": {"replica-0.dcd": "f"}}
+    assert trajectory_hashes(elsewhere, [0]) == {"d": 0, "a": 1}
+    assert trajectory_hashes({}, [0, 1]) == {}
 
 
 def test_stale_energies_are_not_used(folder, recorded):

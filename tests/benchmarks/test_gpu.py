@@ -50,20 +50,22 @@ def test_all_parts_run_without_what_may_be_absent(tmp_path):
     )  # fmt: skip
     assert not done.returncode, done.stderr
     results = json.loads((tmp_path / "gpu.json").read_text())
-    assert list(results["parts"]) == parts and results["machine"]["device"] == "cpu"
+    assert list(results["summary"]) == parts and results["machine"]["device"] == "cpu"
     failed = {
         (part, name): row["failed"]
-        for part, rows in results["parts"].items() for name, row in rows.items() if "failed" in row
+        for part, rows in results["summary"].items()
+        for name, row in rows.items()
+        if "failed" in row
     }  # fmt: skip
     # Of all that is measured only the graphs ask for a GPU.
     assert all(name.endswith("graph") for _, name in failed), failed
-    sampling, walks = results["parts"]["sampling"], results["parts"]["propagation"]
+    sampling, walks = results["summary"]["sampling"], results["summary"]["propagation"]
     assert sampling["64, float32"]["largest_nm"] == 0.0
     assert 0.0 < sampling["64, bf16"]["rms_nm"] < 0.1
     assert all(row["finite"] for row in walks.values())
     one = walks["1, float32"]
     assert one["ns_a_day"] == pytest.approx(0.02e-3 * 86400 / one["seconds_of_a_step"])
-    assert done.stdout.count("\n") >= sum(map(len, results["parts"].values()))
+    assert done.stdout.count("\n") >= sum(map(len, results["summary"].values()))
 
 
 def test_the_shipped_map_is_trained_on_with_weighted_frames_without_openmm(tmp_path, monkeypatch):
@@ -88,11 +90,22 @@ def test_the_shipped_map_is_trained_on_with_weighted_frames_without_openmm(tmp_p
     assert not done.returncode, done.stderr
     assert done.stdout.startswith("2 steps, ") and "val/fes_rmse@8" in done.stdout
     assert (tmp_path / "run" / "state" / "last.safetensors").exists()
+    told = read_json(tmp_path / "training.json")["summary"]
+    assert told["steps"] == 2 and told["batch"] == 8 and told["seconds_of_a_step"] > 0
     made = read_json(tmp_path / "run" / "checkpoint" / "model.json")
     shipped = read_json(GPU.parents[1] / "systems/alanine_dipeptide/checkpoint/model.json")
     assert made["record"]["start"]["weights_sha256"] == shipped["weights_sha256"]
     told, before = made["configuration"]["map"], shipped["configuration"]["map"]
     assert {name: told[name] for name in before} == before
+
+
+def test_the_pages_say_what_a_captured_step_took():
+    told = read_json(GPU.parents[1] / "benchmarks/results/gpu_training.json")["summary"]
+    captured, plain = (1e3 * told[kind]["seconds_of_a_step"] for kind in ("captured", "plain"))
+    assert told["captured"]["batch"] == told["plain"]["batch"] == 1024
+    page = (GPU.parents[1] / "docs/how_to/train.md").read_text(encoding="utf-8")
+    assert f"took {captured:.0f} ms for a step on 1,024 molecules of 22 atoms" in page
+    assert f"in place of {plain:.0f}" in page
 
 
 def test_a_failure_and_the_end_of_the_time_lose_no_other_measurement(gpu, tmp_path):

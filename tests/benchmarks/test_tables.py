@@ -66,10 +66,14 @@ def test_tables_of_dynamics_are_of_the_results():
     assert results["checkpoint"]["weights_sha256"] == weights
 
 
+#: Of results whose names are not those of their scripts.
+SCRIPTS = {"many": "many_molecules", "gpu": "gpu/figures", "gpu_training": "gpu/train"}
+
+
 def test_every_benchmark_has_a_line_and_a_result():
     text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
     for result in (BENCHMARKS / "results").glob("*.json"):
-        script = {"many": "many_molecules"}.get(result.stem, result.stem)
+        script = SCRIPTS.get(result.stem, result.stem)
         assert f"`python benchmarks/{script}.py" in text, result.stem
         found = json.loads(result.read_text(encoding="utf-8"))
         assert "summary" in found

@@ -4,6 +4,8 @@ What only a GPU does, the capture itself, is stood in for by a function that kee
 the first batch and copies those of others into them, as a graph does.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from toy_maps import GRAPH, SDE, random_map
@@ -76,10 +78,28 @@ def test_a_batch_of_other_shapes_is_not_replayed(captured):
 
 
 def test_numbers_that_a_graph_would_freeze_are_refused():
-    with pytest.raises(MolflowError, match="captured is True, and a step of this objective"):
+    with pytest.raises(MolflowError, match="captured .--capture. is True, and a step"):
         CapturedObjective(OBJECTIVE, random_map(), random_map(), batch(0) | {"eta": 0.5})
 
 
 def test_only_a_gpu_captures():
-    with pytest.raises(MolflowError, match="captured is True, and the device is 'cpu'"):
+    with pytest.raises(MolflowError, match="captured .--capture. is True, and the device is 'cpu'"):
         fit(random_map(), OBJECTIVE, lambda epoch: [], captured=True, device="cpu")
+
+
+def test_a_step_that_cannot_be_captured_is_told(monkeypatch):
+    def fails(asked, values, allow_unused_input):
+        raise RuntimeError("operation not permitted when stream is capturing\nand details")
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", fails)
+    with pytest.raises(MolflowError, match=r"cannot be captured.*\(operation not permitted"):
+        CapturedObjective(OBJECTIVE, random_map(), random_map(), batch(0))
+
+
+def test_numbers_to_be_watched_are_not_lost():
+    def watched(flow_map, teacher, given):
+        found = OBJECTIVE(flow_map, teacher, given)
+        return [replace(one, watched={"a": (one.values.mean(), 1)}) for one in found]
+
+    with pytest.raises(MolflowError, match="numbers to be watched"):
+        CapturedObjective(watched, random_map(), random_map(), batch(0))

@@ -109,6 +109,22 @@ def test_processes_beside_the_trainer_draw_the_same_batches_in_the_same_order():
     assert os.getpid() not in {one["process"] for one in beside}
 
 
+class Stream(torch.utils.data.IterableDataset):
+    """Batches one after the other, which no process can be asked for by number."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def __iter__(self):
+        return iter(range(self.epoch.count))
+
+
+def test_a_stream_of_batches_is_read_once():
+    source = _Source(SETTINGS, Stream, 2)
+    source.trainer = SimpleNamespace(current_epoch=0, global_rank=0, world_size=1)
+    assert list(source.train_dataloader()) == list(range(20))
+
+
 def test_an_objective_with_weights_of_its_own_and_a_learned_weight_of_the_loss():
     class Scaled(nn.Module):
         def __init__(self):
