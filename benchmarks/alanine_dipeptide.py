@@ -2,19 +2,21 @@
 
     python benchmarks/alanine_dipeptide.py
 
-All atoms against held-out molecular dynamics: the strong map at 1 to 100 network calls with three
-path seeds; the reverse diffusion and the probability flow solved with the same network
+All atoms against the flattened reference, weighted frames of which no map has seen any: the strong
+map at 1 to 20 network calls with three path seeds, its torsions once more with a hundred thousand
+samples; the reverse diffusion and the probability flow solved with the same network
 (`same_network.py`), and MD that runs for as many processor seconds as the map samples, with one
 seed each. Five beads by the published protocol: 100,000 samples against the frames of the training
 runs, with the deterministic flow map (trained alike with ``map.eta=0``) as one more baseline if
 --deterministic names its checkpoint. How near the conformation of a path is to that of 64
 network calls. Speed in effectively independent samples a second beside OpenMM. Writes
 ``benchmarks/results/alanine_dipeptide.json`` and pictures. Finished parts are kept in --work, so
-that an interrupted run goes on where it was.
+that an interrupted run goes on where it was; with --atoms five beads stay as the results have them.
 """
 
 from __future__ import annotations
 
+import argparse
 from functools import partial
 from pathlib import Path
 
@@ -31,23 +33,37 @@ from dipeptide_scores import (
     same_path,
     short_md,
     speed,
+    torsions,
+    yardstick_torsions,
 )
 from matplotlib.figure import Figure
-from record import against_steps, command_line, known, markdown, once, save, write_results
+from record import (
+    RESULTS,
+    against_steps,
+    command_line,
+    known,
+    markdown,
+    once,
+    save,
+    write_results,
+)
 from same_network import SOLVERS
 
 from molflow.analysis.plots import ramachandran
 from molflow.analysis.torsions import phi_psi
-from molflow.comparison import find_reference
+from molflow.analysis.weighting import systematic
+from molflow.files import read_json
 from molflow.step_study.summary import summarise
 from molflow.step_study.summary import table as study_table
 from molflow.training.checkpoint import Checkpoint, load_checkpoint
 
-STEPS = (1, 2, 4, 8, 16, 20, 50, 100)
+STEPS = (1, 2, 4, 8, 16, 20)
 #: Network calls of samplers to compare with; of five beads, and of samplers to compare them with.
-BASELINE_STEPS = (1, 2, 4, 8, 16, 20)
+BASELINE_STEPS = (1, 2, 4, 8, 16)
 BEADS_STEPS, BEADS_BASELINE_STEPS = (1, 2, 4, 8, 20), (1, 2, 4, 8)
 FINEST, SAME_PATH_N = 64, 512
+#: Where torsions are scored with more samples than all atoms.
+TORSION_STEPS = (1, 2, 4, 8)
 #: Published for five beads (strong stochastic flow maps, arXiv 2606.01086): pmf_error, 100 JS.
 PUBLISHED = {"2": (0.235, 1.990), "20": (0.089, 0.860), "100": (0.067, 0.640)}
 
@@ -110,13 +126,14 @@ def quality_table(results: dict) -> str:
 
 def maps(checkpoint: Checkpoint, nfe: int, n: int, path: Path) -> None:
     """Draw the Ramachandran maps of MD and of the model side by side."""
-    reference = find_reference(SYSTEM).held_out()
+    truth, weights = yardstick_torsions()
     model = phi_psi(mdtraj.Trajectory(positions(checkpoint, "molflow", n, nfe, 0),
                                       checkpoint.topology()))  # fmt: skip
     figure = Figure(figsize=(9.0, 4.2), layout="constrained")
-    left, right = ramachandran(model, reference.torsions, figure)
+    even = truth[systematic(weights, len(truth), 0.5)]
+    left, right = ramachandran(model, even, figure)
     left.set_title(f"molflow, {nfe} network calls (n = {n:,})", fontsize=11)
-    right.set_title(f"held-out MD (n = {len(reference.torsions):,})", fontsize=11)
+    right.set_title("flattened MD, 100 ns, weighted", fontsize=11)
     save(figure, path)
 
 
@@ -196,13 +213,36 @@ def beads_summary(rows: dict) -> dict:
     return {name: {nfe: row[name] for nfe, row in means.items()} for name in ("pmf_error", "js")}
 
 
+def five_beads(
+    pieces: Pieces,
+    coarse: Checkpoint,
+    deterministic: Checkpoint | None,
+    options: argparse.Namespace,
+) -> dict:
+    """Return both published scores by sampler, with the floor beside those of the map."""
+    seeds, n = options.seeds, options.beads_n
+    many = {k: n for k in options.steps if k in BEADS_STEPS}
+    fewer = {k: n for k in many if k in BEADS_BASELINE_STEPS}
+    found = {"molflow": pieces.scores("beads5", beads, coarse, "molflow", many, seeds)}
+    for name in SOLVERS:
+        found[name] = pieces.scores("beads5", beads, coarse, name, fewer, seeds[:1])
+    if deterministic is not None:
+        name = "deterministic_flow_map"
+        found[name] = pieces.scores("beads5", beads, deterministic, name, fewer, seeds[:1])
+    scores = {name: beads_summary(rows) for name, rows in found.items()}
+    floor = mean_beads([beads_floor(coarse, n, seed) for seed in seeds])
+    return scores | {"molflow": scores["molflow"] | {"floor": floor}}
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = command_line(__doc__, work=Path("outputs/alanine_dipeptide"))
     parser.add_argument("--steps", type=int, nargs="+", default=list(STEPS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("-n", type=int, default=10_000, help="samples of all atoms")
+    parser.add_argument("--torsions-n", type=int, default=100_000)
     parser.add_argument("--beads-n", type=int, default=100_000)
+    parser.add_argument("--atoms", action="store_true", help="score all atoms alone")
     parser.add_argument(
         "--most", type=int, default=100_000, help="network calls a piece: beyond it n is less"
     )
@@ -220,18 +260,22 @@ def main() -> None:
     pieces, seeds = Pieces(options.work), options.seeds
     sizes = {k: min(options.n, max(1000, options.most // k)) for k in options.steps}
     few = {k: n for k, n in sizes.items() if k in BASELINE_STEPS}
-    many = {k: options.beads_n for k in options.steps if k in BEADS_STEPS}
-    fewer = {k: n for k, n in many.items() if k in BEADS_BASELINE_STEPS}
-    found, on_beads = {}, {}
-    found["molflow"] = pieces.scores("all_atom", all_atom, full, "molflow", sizes, seeds)
+    found = {"molflow": pieces.scores("all_atom", all_atom, full, "molflow", sizes, seeds)}
+    many = {k: options.torsions_n for k in options.steps if k in TORSION_STEPS}
+    alone = pieces.scores("torsions", torsions, full, "molflow", many, seeds[:1])
     found["short_md"] = pieces.short_md(full, found["molflow"], seeds[:1])
-    on_beads["molflow"] = pieces.scores("beads5", beads, coarse, "molflow", many, seeds)
     for name in SOLVERS:
         found[name] = pieces.scores("all_atom", all_atom, full, name, few, seeds[:1])
-        on_beads[name] = pieces.scores("beads5", beads, coarse, name, fewer, seeds[:1])
-    if deterministic is not None:
-        name = "deterministic_flow_map"
-        on_beads[name] = pieces.scores("beads5", beads, deterministic, name, fewer, seeds[:1])
+    path = options.out / "alanine_dipeptide.json"
+    if options.atoms:
+        before = read_json(path)
+        if before["checkpoints"]["beads5"] != coarse.weights_hash:
+            parser.error("--atoms: the results are of beads of another checkpoint: leave it out")
+        on_beads = by_sampler(before["summary"], "beads5")
+        kept = {"beads_n": before["beads_n"], "beads5": before["checkpoints"]["beads5"]}
+    else:
+        on_beads = five_beads(pieces, coarse, deterministic, options)
+        kept = {"beads_n": options.beads_n, "beads5": coarse.weights_hash}
     paths = pieces.once(
         "all_atom", full, "same_path", lambda: same_path(full, list(few), FINEST, SAME_PATH_N, 0)
     )
@@ -242,14 +286,18 @@ def main() -> None:
     speeds = speed(rates)
     baselines = {
         name: ({"all_atom": atom_summary(found[name])} if name in found else {})
-        | ({"beads5": beads_summary(on_beads[name])} if name in on_beads else {})
+        | ({"beads5": on_beads[name]} if name in on_beads else {})
         for name in (found | on_beads)
         if name != "molflow"
     }
-    floors = [beads_floor(coarse, options.beads_n, seed) for seed in options.seeds]
+    yardstick = read_json(RESULTS / "yardstick.json")["summary"]["reference"]
     summary = {
+        "reference": {
+            name: yardstick[name] for name in ("delta_f_alpha_l", "delta_f_error", "half_rmse")
+        },
         "all_atom": atom_summary(found["molflow"]),
-        "beads5": beads_summary(on_beads["molflow"]) | {"floor": mean_beads(floors)},
+        "torsions": {nfe: rows[0] for nfe, rows in alone.items()},
+        "beads5": on_beads["molflow"],
         "baselines": baselines,
         "same_path": paths,
         "speedup_cpu": rates["4"] / speeds["md_samples_per_second"] if "4" in rates else None,
@@ -265,14 +313,14 @@ def main() -> None:
         },
         "steps": options.steps,
         "n": {nfe: rows[0]["n"] for nfe, rows in found["molflow"].items()},
-        "beads_n": options.beads_n,
+        "beads_n": kept["beads_n"],
         "seeds": options.seeds,
         "baseline_seeds": seeds[:1],
         "compiled": options.compile,
-        "checkpoints": {"all_atom": full.weights_hash, "beads5": coarse.weights_hash},
+        "checkpoints": {"all_atom": full.weights_hash, "beads5": kept["beads5"]},
     }
     versions = {"openmm": openmm.__version__, "mdtraj": mdtraj.__version__}
-    write_results(options.out / "alanine_dipeptide.json", results, **versions)
+    write_results(path, results, **versions)
     picture(summary, options.out / "alanine_dipeptide.png")
     maps(full, 4, options.n, options.out / "alanine_dipeptide_maps.png")
     print(quality_table(results), table(results), beads_table(results), sep="\n\n")

@@ -13,16 +13,19 @@ from same_network import SOLVERS, draw_by
 from molflow.analysis.observables import basin_marks
 from molflow.analysis.statistics import torsion_inefficiency
 from molflow.analysis.superposition import paired_rmsd
-from molflow.analysis.torsion_metrics import js_divergence, pmf_error
+from molflow.analysis.torsion_metrics import delta_f_alpha_l, fes_rmse, js_divergence, pmf_error
 from molflow.analysis.torsions import phi_psi
+from molflow.analysis.weighting import normalised
 from molflow.comparison import compare, find_reference
 from molflow.md.build import fastest_platform, make_simulation
 from molflow.sampling.ensemble import sample
 from molflow.step_study.summary import figures
-from molflow.systems import load_system
+from molflow.systems import load_system, systems_folder
 from molflow.training.checkpoint import Checkpoint
 
 SYSTEM, BEADS = "alanine_dipeptide", "alanine_dipeptide:beads5"
+#: What all atoms are scored on.
+YARDSTICK = systems_folder() / SYSTEM / "reference-flattened"
 #: Frames that the published table is scored against.
 PROTOCOL_FRAMES = 50_000
 
@@ -39,11 +42,30 @@ def positions(checkpoint: Checkpoint, name: str, n: int, calls: int, seed: int) 
 
 
 def all_atom(checkpoint: Checkpoint, name: str, n: int, calls: int, seed: int) -> dict:
-    """Return the scores of one ensemble against held-out MD, and the processor seconds it took."""
+    """Return the scores of one ensemble against the reference, and the processor seconds of it."""
     start = time.process_time()
     xyz = positions(checkpoint, name, n, calls, seed)
     seconds = time.process_time() - start
     return {"n": n, "seconds": seconds, **_scored(xyz, checkpoint.topology())}
+
+
+def yardstick_torsions() -> tuple[np.ndarray, np.ndarray]:
+    """Return torsions (frames, 2) and weights of the reference."""
+    truth = find_reference(YARDSTICK)
+    return truth.torsions, normalised(truth.log_weights)
+
+
+def torsions(checkpoint: Checkpoint, name: str, n: int, calls: int, seed: int) -> dict:
+    """Return the scores of the torsions of one ensemble alone."""
+    truth, weights = yardstick_torsions()
+    xyz = positions(checkpoint, name, n, calls, seed)
+    model = phi_psi(mdtraj.Trajectory(xyz, checkpoint.topology()))
+    free = delta_f_alpha_l(model), delta_f_alpha_l(truth, weights=weights)
+    return {
+        "n": n, "fes_rmse": fes_rmse(model, truth, None, weights),
+        "js_divergence": js_divergence(model, truth, None, weights),
+        "delta_f_alpha_l": free[0], "delta_f_error": free[0] - free[1],
+    }  # fmt: skip
 
 
 def short_md(seconds: float, n: int, seed: int) -> dict:
@@ -70,7 +92,7 @@ def _scored(xyz: np.ndarray, topology: mdtraj.Topology) -> dict:
     """Return the scores, None for samples that a diverging solver has left without a number."""
     if not np.isfinite(xyz).all():
         return {"figures": None}
-    result = compare(mdtraj.Trajectory(xyz, topology), SYSTEM, exact_transport=False)
+    result = compare(mdtraj.Trajectory(xyz, topology), YARDSTICK, exact_transport=False)
     angles = [
         row["sd_ratio"]
         for row in result["geometry"]

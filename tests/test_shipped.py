@@ -15,6 +15,7 @@ from molflow.analysis.torsions import phi_psi
 from molflow.analysis.weighting import effective_size
 from molflow.brownian.increment import Increment
 from molflow.comparison import compare, find_reference
+from molflow.data.simulation import trajectory_hashes
 from molflow.flow_map.centring import centre
 from molflow.testing import assert_equivariant
 from molflow.training.checkpoint import load_checkpoint
@@ -29,12 +30,16 @@ def checkpoint():
 
 
 def test_it_was_never_shown_what_it_is_scored_on(checkpoint):
-    split = checkpoint.description["split"]
-    reference = find_reference(SYSTEM)
-    seen = {*split["train"], *split["validation"]}
-    assert reference.held_out_runs and not seen & set(reference.held_out_runs)
-    assert checkpoint.description["ensemble_hash"] == reference.ensemble_hash
-    assert reference.ensemble_hash == molflow.load_system(SYSTEM).ensemble_hash
+    """Neither in the last leg nor in those before, some of which saw other runs of tempering."""
+    own = molflow.load_system(SYSTEM).ensemble_hash
+    trained = {*checkpoint.description["trajectories"]}
+    for name, seen in ((SYSTEM, [0, 1, 2, 3]), (f"{SYSTEM}/reference-flattened", [])):
+        reference = find_reference(name)
+        assert checkpoint.description["ensemble_hash"] == reference.ensemble_hash == own
+        files = trajectory_hashes(reference.provenance["simulation"], reference.runs)
+        assert len(files) == len(reference.runs) and reference.held_out_runs
+        assert sorted(files[value] for value in trained & files.keys()) == seen
+        assert not {*reference.held_out_runs} & {*seen}
 
 
 def test_two_methods_agree_on_the_free_energy_of_alpha_l():
