@@ -319,7 +319,7 @@ def _check_same_ensemble(given: EnsembleFile, truth: Reference, force: bool) -> 
     scored = truth.held_out_runs or truth.runs
     checkpoint = given.record.get("checkpoint", {})
     own = trajectory_hashes(truth.provenance.get("simulation", {}), scored)
-    if own and "trajectories" in checkpoint:
+    if own and checkpoint.get("trajectories"):
         known = sorted(own[value] for value in {*checkpoint["trajectories"]} & own.keys())
         if known:
             notes.append(
