@@ -271,11 +271,10 @@ def main() -> None:
         before = read_json(path)
         if before["checkpoints"]["beads5"] != coarse.weights_hash:
             parser.error("--atoms: the results are of beads of another checkpoint: leave it out")
-        on_beads = by_sampler(before["summary"], "beads5")
-        kept = {"beads_n": before["beads_n"], "beads5": before["checkpoints"]["beads5"]}
+        on_beads, beads_n = by_sampler(before["summary"], "beads5"), before["beads_n"]
     else:
         on_beads = five_beads(pieces, coarse, deterministic, options)
-        kept = {"beads_n": options.beads_n, "beads5": coarse.weights_hash}
+        beads_n = options.beads_n
     paths = pieces.once(
         "all_atom", full, "same_path", lambda: same_path(full, list(few), FINEST, SAME_PATH_N, 0)
     )
@@ -313,11 +312,11 @@ def main() -> None:
         },
         "steps": options.steps,
         "n": {nfe: rows[0]["n"] for nfe, rows in found["molflow"].items()},
-        "beads_n": kept["beads_n"],
+        "beads_n": beads_n,
         "seeds": options.seeds,
         "baseline_seeds": seeds[:1],
         "compiled": options.compile,
-        "checkpoints": {"all_atom": full.weights_hash, "beads5": kept["beads5"]},
+        "checkpoints": {"all_atom": full.weights_hash, "beads5": coarse.weights_hash},
     }
     versions = {"openmm": openmm.__version__, "mdtraj": mdtraj.__version__}
     write_results(path, results, **versions)

@@ -300,6 +300,8 @@ def _reference_file(path: Path, reference_top, top, system: str | None, jobs) ->
 
 
 def _check_same_ensemble(given: EnsembleFile, truth: Reference, force: bool) -> list[str]:
+    from molflow.data.simulation import trajectory_hashes
+
     found = given.record.get("ensemble_hash")
     notes = []
     if found is None or truth.ensemble_hash is None:
@@ -314,8 +316,6 @@ def _check_same_ensemble(given: EnsembleFile, truth: Reference, force: bool) -> 
                 f"{sentence}: choose the right reference, or compare anyway with force."
             )
         notes.append(f"Forced: {sentence}, so differences are not only the model's.")
-    from molflow.data.simulation import trajectory_hashes
-
     scored = truth.held_out_runs or truth.runs
     checkpoint = given.record.get("checkpoint", {})
     own = trajectory_hashes(truth.provenance.get("simulation", {}), scored)

@@ -282,8 +282,9 @@ def _of_molecules(materials: Sequence[Material], origin: Checkpoint | None) -> d
         named = {name: manifest[name] for name in ("data_hash", "split")}
         runs = [run for part in ("train", "validation") for run in manifest["split"][part]]
         seen = trajectory_hashes(manifest.get("source", {}), runs)
-        before = [] if origin is None else origin.description.get("trajectories", [])
-        named["trajectories"] = sorted({*seen, *before})
+        before = [] if origin is None else origin.description.get("trajectories")
+        if before is not None:  # else of the start's frames no files are known
+            named["trajectories"] = sorted({*seen, *before})
         return {**material.system.record, **named}
     systems, data, graphs = zip(
         *((each.system, each.data, each.graph) for each in materials), strict=True

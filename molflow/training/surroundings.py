@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.utils import deterministic
+from torch.utils import deterministic as memory
 
 _QUIET = (
     ".*does not have many workers.*",
@@ -22,7 +22,7 @@ _QUIET = (
     ".*number of training batches.*smaller than the logging interval.*",
 )
 #: Its one attribute is made by a class that type checkers do not look into.
-_MEMORY: Any = deterministic
+_MEMORY: Any = memory
 #: What Lightning sets for deterministic algorithms.
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 
