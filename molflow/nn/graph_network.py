@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torch_geometric.data import Batch, Data
 from torch_geometric.utils import scatter
 
@@ -49,6 +51,9 @@ class GraphNetwork(EquivariantNetwork):
     #: Features of the step.
     STEP = 64
 
+    #: Whether layers are computed again in the backward pass: less memory, more time.
+    recompute: bool
+
     own_pairs: Tensor
     own_mean: Tensor
     own_sd: Tensor
@@ -85,6 +90,13 @@ class GraphNetwork(EquivariantNetwork):
         self.last_step = nn.Linear(self.STEP, vectors)
         self.last_gate = nn.Linear(scalars, vectors)
         self.last = nn.Parameter(torch.zeros(vectors, outputs))
+
+    def pass_through(self, layer: nn.Module, *state: Any) -> tuple[Tensor, ...]:
+        """Return what a layer makes of a state, computed again in the backward pass if so set."""
+        if self.recompute and torch.is_grad_enabled():
+            # Nothing is drawn in a layer, so that states of generators need not be read.
+            return checkpoint(layer, *state, use_reentrant=False, preserve_rng_state=False)
+        return layer(*state)
 
     @abstractmethod
     def interact(

@@ -11,7 +11,6 @@ from typing import Literal
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from torch_geometric.utils import scatter
 
 from molflow.nn.atom_update import AtomUpdate
@@ -171,12 +170,5 @@ class SparseAttention(GraphNetwork):
     ) -> tuple[Tensor, Tensor]:
         """Pass through the layers."""
         for block in self.blocks:
-            state = scalars, vectors, edges, step, molecule
-            if self.recompute and torch.is_grad_enabled():
-                # Nothing is drawn in a layer, so that states of generators need not be read.
-                scalars, vectors = checkpoint(
-                    block, *state, use_reentrant=False, preserve_rng_state=False
-                )
-            else:
-                scalars, vectors = block(*state)
+            scalars, vectors = self.pass_through(block, scalars, vectors, edges, step, molecule)
         return scalars, vectors

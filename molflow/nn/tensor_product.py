@@ -17,7 +17,6 @@ from e3nn.nn import Gate
 from e3nn.o3 import Irreps, SphericalHarmonics
 from pydantic import Field
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from torch_geometric.utils import scatter
 
 from molflow.errors import MolflowError
@@ -204,11 +203,7 @@ class TensorProductNetwork(GraphNetwork):
         # Messages are linear in the harmonics, which are smaller than any other part of them.
         harmonics = self.harmonics(edges.direction) * edges.weight.unsqueeze(-1)
         for block in self.blocks:
-            state = scalars, vectors, higher, edges, harmonics, step, molecule
-            if self.recompute and torch.is_grad_enabled():
-                scalars, vectors, higher = checkpoint(
-                    block, *state, use_reentrant=False, preserve_rng_state=False
-                )
-            else:
-                scalars, vectors, higher = block(*state)
+            scalars, vectors, higher = self.pass_through(
+                block, scalars, vectors, higher, edges, harmonics, step, molecule
+            )
         return scalars, vectors
