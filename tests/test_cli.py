@@ -3,14 +3,16 @@
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 import molflow
-from molflow import cli, cli_verb
-from molflow.cli_verb import LOG_NAME
+from molflow import cli
 from molflow.errors import MolflowError
+from molflow.verbs import app as verb_app
+from molflow.verbs.app import LOG_NAME
 
 VERBS = [
     "systems", "init", "simulate", "prepare", "learn", "train", "sample", "refine", "compare",
@@ -160,7 +162,7 @@ def test_log_goes_elsewhere_when_the_folder_cannot_be_written(verb_that, tmp_pat
     (tmp_path / LOG_NAME).mkdir()  # writing this name fails, for root too
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    monkeypatch.setattr(cli_verb.tempfile, "gettempdir", lambda: str(elsewhere))
+    monkeypatch.setattr(verb_app.tempfile, "gettempdir", lambda: str(elsewhere))
     result = invoke("demo")
     assert result.exit_code == 1
     assert str(elsewhere / LOG_NAME) in result.stderr
@@ -172,7 +174,7 @@ def test_options_reach_the_function(verb_that):
     verb_that(lambda **options: given.update(options))
     words = "demo -n 5 --steps 2 --path-seed 3 --out x --quiet".split()
     assert invoke(*words).exit_code == 0
-    assert given == {"out": cli.Path("x"), "n": 5, "steps": 2, "path_seed": 3, "progress": False}
+    assert given == {"out": Path("x"), "n": 5, "steps": 2, "path_seed": 3, "progress": False}
 
 
 def test_it_runs_as_a_program(tmp_path):

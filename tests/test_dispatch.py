@@ -9,7 +9,7 @@ PACKAGE = Path(molflow.__file__).parent
 #: What knows no kind of map, network or configuration.
 SHARED = (
     "training", "flow_map", "objectives", "maps/dynamics", "sampling", "propagation", "step_study",
-    "checking", "nn/registry.py", "cli.py", "cli_dynamics.py",
+    "checking", "nn/registry.py", "cli.py", "verbs",
 )  # fmt: skip
 KINDS = {"denoiser", "langevin", "overdamped", "dense", "sparse", "tensor_product"}
 

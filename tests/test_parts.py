@@ -13,10 +13,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from molflow import cli_verb
 from molflow.errors import MolflowError
 from molflow.files import alone_at, check_name, remove_leftovers, write_arrays
 from molflow.parts import alone, claim_parts, kept_array, kept_arrays
+from molflow.verbs import app as verb_app
 
 HOLD = """
 import sys, time
@@ -137,7 +137,7 @@ def test_names_that_cannot_be_written_are_found_before_work(tmp_path):
 @pytest.fixture
 def application(monkeypatch):
     made = typer.Typer()
-    monkeypatch.setattr(cli_verb, "app", made)
+    monkeypatch.setattr(verb_app, "app", made)
     return made
 
 
@@ -150,7 +150,7 @@ def test_a_full_disk_is_a_sentence(application, tmp_path, monkeypatch):
         except OSError as error:
             raise TypeError("'dict' object is not callable") from error
 
-    cli_verb.verb(fill)
+    verb_app.verb(fill)
     found = CliRunner().invoke(application, [])
     assert found.exit_code == 2 and "molflow: the disk is full: make room" in found.output
     assert not list(tmp_path.iterdir())
@@ -162,7 +162,7 @@ def test_termination_is_a_sentence_and_a_status(application):
         time.sleep(10)
 
     before = signal.getsignal(signal.SIGTERM)
-    cli_verb.verb(wait)
+    verb_app.verb(wait)
     found = CliRunner().invoke(application, [])
     assert found.exit_code == 143 and "molflow: terminated" in found.output
     assert signal.getsignal(signal.SIGTERM) is before

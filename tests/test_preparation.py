@@ -5,12 +5,12 @@ import inspect
 import pytest
 
 import molflow
-from molflow import cli_data
 from molflow.errors import MolflowError
+from molflow.verbs import data
 
 
 def test_the_command_line_asks_for_nothing_that_python_lacks():
-    options = set(inspect.signature(cli_data.prepare).parameters) - {"threads"}
+    options = set(inspect.signature(data.prepare).parameters) - {"threads"}
     assert options <= set(inspect.signature(molflow.prepare).parameters)
 
 

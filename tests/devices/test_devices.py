@@ -7,10 +7,10 @@ import torch
 from counting import DEVICE
 
 import molflow.training.checkpoint as checkpoints
-from molflow.cli_arguments import _use_threads
 from molflow.devices import find_device, kept_on, like
 from molflow.errors import MolflowError
 from molflow.training.checkpoint import load_checkpoint, open_checkpoint
+from molflow.verbs.arguments import _use_threads
 
 
 def test_devices_by_name(monkeypatch):

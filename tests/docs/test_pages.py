@@ -11,9 +11,9 @@ import pytest
 import typer.main
 
 from molflow.cli import app
-from molflow.cli_training import told_apart
 from molflow.errors import MolflowError
 from molflow.training.configuration import load_configuration
+from molflow.verbs.training import told_apart
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from molflow.cli_arguments import Threads, whole_numbers
-from molflow.cli_verb import verb
 from molflow.errors import MolflowError
+from molflow.verbs.app import verb
+from molflow.verbs.arguments import Threads, whole_numbers
 
 
 def _replica_numbers(text: str | None, option: str) -> list[int] | None:
@@ -95,7 +95,9 @@ def prepare(
     for sentence in manifest["lacks"]:
         typer.echo(f"Note: {sentence}")
     selection = manifest["system"].partition(":")[1:]
-    name = "".join((manifest["system_path"], *selection)) if manifest["system_path"] else (
-        manifest["system"]
+    name = (
+        "".join((manifest["system_path"], *selection))
+        if manifest["system_path"]
+        else (manifest["system"])
     )
     typer.echo(f"Training set in {out}. Next: molflow train {name} --data {out} --out run")

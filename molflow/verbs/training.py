@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from molflow.cli_arguments import Compiled, Device, Quiet, SystemName, Threads
-from molflow.cli_verb import verb
+from molflow.verbs.app import verb
+from molflow.verbs.arguments import Compiled, Device, Quiet, SystemName, Threads
 
 
 @verb

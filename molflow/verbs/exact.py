@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from molflow.cli_arguments import (
+from molflow.errors import MolflowError
+from molflow.verbs.app import verb
+from molflow.verbs.arguments import (
     CheckpointName,
     Device,
     Farmed,
@@ -19,8 +21,6 @@ from molflow.cli_arguments import (
     open_for,
     whole_numbers,
 )
-from molflow.cli_verb import verb
-from molflow.errors import MolflowError
 
 
 @verb
@@ -71,9 +71,7 @@ def refine(
         jobs=jobs_of(jobs),
         progress=not quiet,
     )
-    typer.echo(
-        f"{trajectory.n_frames} conformations in {out}, refined; populations are the map's."
-    )
+    typer.echo(f"{trajectory.n_frames} conformations in {out}, refined; populations are the map's.")
 
 
 @verb

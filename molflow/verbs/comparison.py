@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from molflow.cli_arguments import Farmed, Quiet, Seed, Threads, jobs_of
-from molflow.cli_verb import verb
+from molflow.verbs.app import verb
+from molflow.verbs.arguments import Farmed, Quiet, Seed, Threads, jobs_of
 
 
 @verb
@@ -156,9 +156,7 @@ def conformers(
     n: Annotated[
         int, typer.Option("--n", "-n", min=1, help="Conformations to follow to their minimum.")
     ] = 500,
-    rmsd: Annotated[
-        str, typer.Option(help="Minima nearer than that are one conformer.")
-    ] = "0.3A",
+    rmsd: Annotated[str, typer.Option(help="Minima nearer than that are one conformer.")] = "0.3A",
     energy_unit: Annotated[
         str, typer.Option(metavar="kJ/mol|kcal/mol", help="Of free energies.")
     ] = "kJ/mol",

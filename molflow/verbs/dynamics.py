@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from molflow.cli_arguments import (
+from molflow.verbs.app import verb
+from molflow.verbs.arguments import (
     CheckpointName,
     Compiled,
     Device,
@@ -17,7 +18,6 @@ from molflow.cli_arguments import (
     Threads,
     jobs_of,
 )
-from molflow.cli_verb import verb
 
 
 @verb

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from molflow.cli_verb import verb
+from molflow.verbs.app import verb
 
 
 @verb
