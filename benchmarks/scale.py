@@ -36,11 +36,11 @@ SYSTEM = "alanine_dipeptide"
 #: Epochs of a training; the first warms up, and the median of the others is taken.
 EPOCHS, STEPS = 6, 20
 BATCH = 64
-SAMPLES, CALLS = (10_000, 100_000), 1
+SAMPLES, CALLS = (10_000, 100_000, 1_000_000), 1
 #: Of the network that samples them.
 SMALL = {"scalars": 8, "vectors": 4, "heads": 2, "layers": 1, "pair_width": 4}
 #: Saved frames of all chains.
-FRAMES = (1_280, 102_400)
+FRAMES = (10_240, 102_400)
 PARTS = ("training", "curves", "farm", "kills", "memory", "frames", "large")
 
 
