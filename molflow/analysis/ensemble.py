@@ -260,12 +260,14 @@ def _open(path: Path, top: str | Path | None) -> EnsembleFile:
         flaws = rest_of_text(path, held)
         found = EnsembleFile(held.topology, held.n_frames, path, held, flaws=flaws, stamp=stamp)
     else:
-        n, flaws = whole_frames(path)
-        if topology is None:
-            topology = read_topology(path)
-        found = EnsembleFile(topology, n, path, flaws=flaws, stamp=stamp)
-        if n:
-            next(found.chunks(1))
+        with opened(path) as file:  # once: another process may have to start for it
+            n, flaws = whole_frames(path, file)
+            if n:
+                file.read_as_traj(*bare.values(), n_frames=1)
+            if topology is None:
+                topology = file.topology
+            weights = file.array("log_weights") if kind in (".h5", ".hdf5") else None
+        found = EnsembleFile(topology, n, path, flaws=flaws, log_weights=weights, stamp=stamp)
     found = _with_sidecars(_without_extra_particles(found), path)
     found.check_unchanged()
     return found
@@ -297,7 +299,10 @@ def _without_extra_particles(found: EnsembleFile) -> EnsembleFile:
 
 def _with_sidecars(found: EnsembleFile, path: Path) -> EnsembleFile:
     notes = list(found.flaws)
-    energies, weights = None, stored_log_weights(found)
+    named = f"the ensemble '{path.name}'"
+    energies, weights = None, found.log_weights
+    if weights is not None:
+        weights = checked_log_weights(weights, found.n, named)
     digest, sidecar = sha256_of(path), path.with_suffix(".json")
     record: dict = {}
     if sidecar.is_file():
@@ -321,9 +326,7 @@ def _with_sidecars(found: EnsembleFile, path: Path) -> EnsembleFile:
             f"record says that they belong to it: if they do, give them as weights ({stored.name})."
         )
     elif weights is None and "log_weights" in arrays:
-        weights = checked_log_weights(
-            arrays["log_weights"], found.n, f"the ensemble '{path.name}'"
-        )
+        weights = checked_log_weights(arrays["log_weights"], found.n, named)
     if record and arrays:
         energies = arrays.get("energies")
         if energies is not None and energies.shape != (found.n,):
@@ -332,20 +335,3 @@ def _with_sidecars(found: EnsembleFile, path: Path) -> EnsembleFile:
     return replace(
         found, record=record, energies=energies, log_weights=weights, sha256=digest, notes=notes
     )
-
-
-def stored_log_weights(found: EnsembleFile) -> np.ndarray | None:
-    """Return the logarithms of weights that an HDF5 trajectory itself holds, (n,), or None.
-
-    Raises
-    ------
-    MolflowError
-        If they do not fit the conformations.
-    """
-    if found.path is None or format_of(found.path) not in (".h5", ".hdf5"):
-        return None
-    with opened(found.path) as file:
-        stored = file.array("log_weights")
-    if stored is None:
-        return None
-    return checked_log_weights(stored, found.n, f"the ensemble '{found.path.name}'")

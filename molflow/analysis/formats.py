@@ -103,34 +103,35 @@ def read_topology(path: Path) -> mdtraj.Topology:
         return mdtraj.load_topology(str(plain))
 
 
-def whole_frames(path: Path) -> tuple[int, list[str]]:
+def whole_frames(path: Path, file: Any) -> tuple[int, list[str]]:
     """Return how many whole frames a file that is read in pieces holds, and what to note.
 
-    Raises
-    ------
-    MolflowError
-        If it cannot be read.
+    Parameters
+    ----------
+    path : Path
+    file : Any
+        The same as `opened`; it is at its first frame before and after.
     """
     kind, size = format_of(path), path.stat().st_size
     claimed: int | None = None
     rest = False
-    with opened(path) as file:
-        if kind == ".trr":  # mdtraj does not count the frames of one that is cut short
-            n, rest = _trr_frames(path, size)
-        else:
-            n = len(file)
-        if kind == ".dcd":
-            claimed, rest = _dcd_header(path, n, size)
-        elif kind == ".xtc" and n:
-            file.seek(n - 1)
-            try:
-                file.read(n_frames=1)
-            except RuntimeError:
-                n, rest = n - 1, True
-            try:
-                file.read(n_frames=1)
-            except RuntimeError:
-                rest = True
+    if kind == ".trr":  # mdtraj does not count the frames of one that is cut short
+        n, rest = _trr_frames(path, size)
+    else:
+        n = len(file)
+    if kind == ".dcd":
+        claimed, rest = _dcd_header(path, n, size)
+    elif kind == ".xtc" and n:
+        file.seek(n - 1)
+        try:
+            file.read(n_frames=1)
+        except RuntimeError:
+            n, rest = n - 1, True
+        try:
+            file.read(n_frames=1)
+        except RuntimeError:
+            rest = True
+        file.seek(0)
     if claimed is not None and claimed > n:
         return n, [
             f"'{path.name}' is incomplete: its header speaks of {claimed:,} frames, and it holds "
