@@ -6,7 +6,6 @@ import copy
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import nn
 from molflow.flow_map.base import FlowMap
 from molflow.nn.network import layers_to_recompute
 from molflow.training.fit import Epoch
+from molflow.training.free_memory import free_memory
 from molflow.training.kinds import Ingredients
 from molflow.training.transfer import moved
 
@@ -23,7 +23,6 @@ _log = logging.getLogger(__name__)
 #: Memory of a step for each byte that layers keep, the rest of the network and the backward pass
 #: included: measured were 1.7 with 400 atoms in a batch and 1.4 with 4,000.
 NEEDED = 1.7
-_MEMINFO = Path("/proc/meminfo")
 
 
 def recompute_where_needed(
@@ -74,14 +73,10 @@ def recompute_where_needed(
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Return the memory of a device, or of this machine, that nobody uses; None where unknown."""
+    """Return the memory of a device, or of this process, that nobody uses; None where unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    if not _MEMINFO.exists():
-        return None
-    rows = dict(line.split(":") for line in _MEMINFO.read_text(encoding="utf-8").splitlines())
-    available = rows.get("MemAvailable")
-    return None if available is None else 1024 * int(available.split()[0])
+    return free_memory()
 
 
 class _Kept:
