@@ -27,7 +27,7 @@ from molflow.trajectories import write_trajectory
 #: The system of dynamics and samples, and the same with dear labels.
 SYSTEM, DEARER = "alanine_dipeptide", "alanine_dipeptide_gfn2"
 #: Frames to label, replicas and their length, rounds of each.
-FRAMES, REPLICAS, TIME, ROUNDS = 2048, 4, "240ps", 2
+FRAMES, REPLICAS, TIME, ROUNDS = 8192, 4, "240ps", 3
 #: Moments at which each of those at work is killed, and how often a kill may come too late.
 MOMENTS, ATTEMPTS = 10, 8
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
