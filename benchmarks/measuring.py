@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import resource
 import statistics
 import time
@@ -42,6 +43,41 @@ def status(key: str) -> int:
         if line.startswith(key):
             return 1024 * int(line.split()[1])
     raise LookupError(key)
+
+
+class Others:
+    """Processor seconds of this machine that went to processes other than this and its own (Linux).
+
+    Beginnings and ends are not seen of descendants that end meanwhile and whose parents do not wait
+    for them: let those that work live as long as this.
+    """
+
+    def __init__(self) -> None:
+        self._before = self._now()
+
+    def seconds(self) -> float:
+        """Return how many went to them since the beginning."""
+        return max(0.0, self._now() - self._before)
+
+    @staticmethod
+    def _now() -> float:
+        tick, spent, parents = os.sysconf("SC_CLK_TCK"), {}, {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = path.read_text().rpartition(")")[2].split()
+            except OSError:  # it has ended
+                continue
+            process = int(path.parent.name)
+            parents[process] = int(fields[1])
+            spent[process] = sum(map(int, fields[11:15]))  # waited children's, too
+        own, found = {os.getpid()}, 0
+        while len(own) > found:
+            found = len(own)
+            own |= {process for process, parent in parents.items() if parent in own}
+        # User, nice, system, then idle and waiting, then interrupts and what other machines took.
+        busy = [int(word) for word in Path("/proc/stat").read_text().split(maxsplit=9)[1:9]]
+        total = sum(busy) - busy[3] - busy[4]
+        return (total - sum(spent[process] for process in own)) / tick
 
 
 def peak_memory(task: Task) -> int | None:
