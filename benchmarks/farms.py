@@ -28,7 +28,7 @@ from molflow.trajectories import write_trajectory
 #: The system of dynamics and samples, and the same with dear labels.
 SYSTEM, DEARER = "alanine_dipeptide", "alanine_dipeptide_gfn2"
 #: Frames to label, replicas and their length, rounds of each.
-FRAMES, REPLICAS, TIME, ROUNDS = 4096, 4, "240ps", 3
+FRAMES, REPLICAS, TIME, ROUNDS = 8192, 4, "240ps", 3
 #: Share of a core that others may have meanwhile, and how often a run is made before they may.
 OTHERS, TRIES = 0.03, 3
 #: Moments at which each of those at work is killed, and how often a kill may come too late.
