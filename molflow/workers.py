@@ -38,6 +38,18 @@ def number_of_jobs(jobs: int | None, tasks: int) -> int:
     return min(jobs, max(1, tasks))
 
 
+def visible_gpus(count: int) -> tuple[str, ...]:
+    """Return GPUs of this machine by the names that ``CUDA_VISIBLE_DEVICES`` takes.
+
+    Parameters
+    ----------
+    count : int
+        How many there are, where that variable does not name those that may be used.
+    """
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return tuple(named.split(",")) if named else tuple(str(k) for k in range(count))
+
+
 @contextmanager
 def caller_not_rerun() -> Iterator[None]:
     """Start processes in this context without running the caller's script again in each.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import openmm
 
 from molflow.errors import MolflowError
+from molflow.workers import visible_gpus
 
 #: What OpenMM calls them, of platforms that have several.
 _DEVICE, _PRECISION = "DeviceIndex", "Precision"
@@ -50,3 +53,21 @@ def find_platform(text: str) -> tuple[openmm.Platform, dict[str, str]]:
             )
         wanted[kind] = choice
     return platform, properties | wanted
+
+
+def gpus_to_share(text: str, root: Path = Path("/")) -> tuple[str, ...]:
+    """Return the GPUs among which processes side by side on a platform are shared out.
+
+    OpenMM itself would give each of them the same one.
+
+    Parameters
+    ----------
+    text : str
+        A platform, see `find_platform`; one with a device has nothing to share.
+    root : Path
+        Below which the NVIDIA driver's ``proc`` is.
+    """
+    name, *choices = text.split(":")
+    if name != "CUDA" or any(choice.isdecimal() for choice in choices):
+        return ()
+    return visible_gpus(sum(1 for _ in (root / "proc/driver/nvidia/gpus").glob("*")))

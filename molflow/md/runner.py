@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ from molflow.farm import Farm, Jobs
 from molflow.files import read_arrays, write_arrays, write_text
 from molflow.md.bias import TorsionBias, load_bias
 from molflow.md.metadynamics import Metadynamics, built_bias, check_metadynamics, deposited_segments
+from molflow.md.platforms import gpus_to_share
 from molflow.md.replica import (
     Arrays,
     Replica,
@@ -124,7 +125,8 @@ def run_replicas(
     for part in parts:
         if (stored := part.stored()) is not None:
             check_replica(part.folder, stored, bias)
-    _run(partial(Replica, system, plans[0], bias), parts, jobs, progress, "simulating", seconds)
+    make, gpus = partial(Replica, system, plans[0], bias), gpus_to_share(plans[0].platform)
+    _run(make, parts, jobs, progress, "simulating", seconds, gpus)
 
 
 def run_metadynamics(
@@ -169,6 +171,7 @@ def _run(
     progress: bool,
     title: str,
     seconds: float | None = None,
+    gpus: Sequence[str] = (),
 ) -> None:
     """Carry parts on to their end, every process at one of them at a time.
 
@@ -176,6 +179,8 @@ def _run(
     ----------
     make : callable
         Makes what has ``advance(seed, stored, deadline)``, as `Replica` has.
+    gpus : sequence of str
+        See `molflow.farm.Farm`.
     """
     known = {part.name: part for part in parts}
     end = float("inf") if seconds is None else time.time() + seconds
@@ -202,7 +207,7 @@ def _run(
 
     with (
         _progress(parts, progress, title) as update,
-        Farm(partial(_Carrier, make), jobs, len(parts)) as farm,
+        Farm(partial(_Carrier, make), jobs, len(parts), gpus) as farm,
     ):
         for name, found in farm.each("advance", starts(farm), then, ahead=1):
             part = known[name]

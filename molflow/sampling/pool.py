@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +17,7 @@ from molflow.parts import kept_arrays
 from molflow.progress import track
 from molflow.systems import MolecularSystem
 from molflow.training.checkpoint import Checkpoint, open_checkpoint
+from molflow.workers import visible_gpus
 
 #: What workers return.
 Arrays = dict[str, np.ndarray]
@@ -130,9 +130,8 @@ def _gpus(place: torch.device) -> tuple[str, ...]:
     """Return the GPUs that may be used, by the names that ``CUDA_VISIBLE_DEVICES`` takes."""
     if place.type != "cuda":
         return ()
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = seen.split(",") if seen else [str(k) for k in range(torch.cuda.device_count())]
-    return tuple(names) if place.index is None else (names[place.index],)
+    names = visible_gpus(torch.cuda.device_count())
+    return names if place.index is None else (names[place.index],)
 
 
 def _in_process(

@@ -71,12 +71,13 @@ UNRUN = {
     "molflow train alanine_dipeptide --data data --out run --devices": "starts this program again; "
     "tests/training/test_processes.py trains so",
     "dask": "starts processes that stay; tests/test_farm.py has a cluster",
-    "export": "a batch script's",
-    "address=": "a batch script's",
-    "kill": "a batch script's",
+    "export": "a batch script's, see tests/docs/test_batch_script.py",
+    "address=": "a batch script's, see tests/docs/test_batch_script.py",
+    "kill": "a batch script's, see tests/docs/test_batch_script.py",
     "molflow label data --system my_molecule --out data-xtb --jobs tcp": "needs that scheduler",
     "molflow sample run/checkpoint -n 1000000": "needs that scheduler",
-    "molflow sample alanine_dipeptide -n 1000000 --device cpu": "needs that scheduler",
+    "molflow sample alanine_dipeptide -n 1000000 --device cpu": "a batch script's, see "
+    "tests/docs/test_batch_script.py",
     "molflow run": "takes its budget by the clock; tests/test_whole_way.py gives it in seconds",
     "molflow learn": "takes its budget by the clock; tests/active/test_learn.py has few labels",
 }
