@@ -1,11 +1,12 @@
 """Refinement, Boltzmann weights and levels for the shipped map, and toys with known answers.
 
-    python benchmarks/exact.py --seeds 16
+    molflow simulate alanine_dipeptide --flatten phi,psi --time 10ns --replicas 8 --frame-interval 0.5ps --platform Reference --seed 2031 --out MD
+    python benchmarks/exact.py --seeds 16 --others MD
 
 Writes ``benchmarks/results/exact.json``. Weighted samples come in runs of 256, one a seed, each of
 two to three minutes of one core; everything is kept in --work, so that more seeds add to what is
 there and an interrupted run goes on where it was.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ import mdtraj
 import numpy as np
 import openmm
 import torch
+from exact_energies import checked
 from exact_weights import joined, scored, sizes, stratified
 from openmm import unit
 from record import add_part
@@ -44,6 +46,7 @@ from molflow.refinement.refine import FRICTION, walk_of
 from molflow.sampling.ensemble import sample
 from molflow.sde.reverse_diffusion import ReverseDiffusion
 from molflow.systems import load_system
+from molflow.training.checkpoint import load_checkpoint
 
 SYSTEM = "alanine_dipeptide"
 RESULT = Path(__file__).parent / "results" / "exact.json"
@@ -154,11 +157,12 @@ def weights(work: Path, seeds: int, steps: int, stop: float, name: str) -> dict:
     folds = sum(record["spread"]["folds"] for record in records)
     own = normalised(log_weights)
     system = load_system(SYSTEM)
-    truth = scored_part(find_reference(SYSTEM))
+    truth = find_reference(f"{SYSTEM}/reference-flattened")
     reduced = reduced_energies(energies, system.temperature)
     torsions = phi_psi(trajectory)
     seconds = float(np.mean([record["cpu_seconds_per_sample"] for record in records]))
     finite = np.isfinite(reduced)
+    mean = float(np.sum(own[finite] * reduced[finite]))
     return {
         "n": len(own),
         "nfe": steps,
@@ -174,14 +178,17 @@ def weights(work: Path, seeds: int, steps: int, stop: float, name: str) -> dict:
         "cpu_s_per_sample": seconds,
         "jacobian_share": float(np.mean([record["jacobian_share"] for record in records])),
         "effective_per_core_second": spread["effective"] / len(own) / seconds,
-        "mean_energy_kt": float(np.sum(own[finite] * reduced[finite])),
+        "mean_energy_kt": mean,
+        "mean_energy_kt_error": float(np.sqrt(np.sum((own * (reduced - mean))[finite] ** 2))),
         "mean_energy_kt_reference": float(
-            reduced_energies(truth.energies, system.temperature).mean()
+            np.average(reduced_energies(truth.energies, system.temperature), weights=truth.weights)
         ),
         "delta_f_alpha_l": delta_f_alpha_l(torsions, 0.5, own),
         "delta_f_alpha_l_unweighted": delta_f_alpha_l(torsions, 0.5),
         "delta_f_alpha_l_reference": delta_f_alpha_l(truth.torsions, 0.5, truth.weights),
+        "own_shares": spread["own_shares"],
         "doubts": spread["doubts"],
+        "corrected": spread["corrected"],
         **scored(trajectory, log_weights, f"{SYSTEM}/reference-flattened"),
     }
 
@@ -193,8 +200,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, help="network calls of a weighted sample")
     parser.add_argument("--n", type=int, default=6000, help="samples that are refined")
     parser.add_argument("--calls", type=int, default=400_000, help="network calls of an estimate")
+    parser.add_argument(
+        "--others", type=Path, nargs="*", default=[], metavar="MD",
+        help="simulations under a bias, for the part reweight",
+    )
     parser.add_argument("--work", type=Path, default=Path("runs/exact"))
-    names = ("toys", "refine", "weights", "strata", "reweight", "sizes", "estimates")
+    names = ("toys", "refine", "weights", "strata", "reweight", "energies", "sizes", "estimates")
     parser.add_argument("--only", choices=names)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -209,7 +220,8 @@ def main() -> None:
             else None,
         },
         "strata": lambda: stratified(SYSTEM, work, arguments.steps),
-        "reweight": lambda: joined(SYSTEM, work, arguments.steps),
+        "reweight": lambda: joined(SYSTEM, work, arguments.steps, arguments.others),
+        "energies": lambda: checked(SYSTEM, work, frames=3000, chains=1200, moves=200),
         "sizes": lambda: sizes((SYSTEM, "alanine_tripeptide"), arguments.steps, STOP),
         "estimates": lambda: {
             name: estimate(
@@ -219,9 +231,11 @@ def main() -> None:
         },
     }
     result = {"summary": {}}
+    shipped = load_checkpoint(SYSTEM).weights_hash
     for name, part in parts.items():
         if arguments.only in (None, name):
-            result = add_part(RESULT, name, part(), openmm=openmm.__version__)
+            of = None if name in ("toys", "sizes") else shipped
+            result = add_part(RESULT, name, part(), of, openmm=openmm.__version__)
     seconds = result["summary"].get("weights", {}).get("cpu_s_per_sample")
     if seconds:
         print(

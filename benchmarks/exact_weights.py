@@ -11,7 +11,9 @@ import mdtraj
 import numpy as np
 import torch
 
+from molflow.analysis.flattened import free_energy_of
 from molflow.analysis.observables import BASIN_NAMES, basin_marks
+from molflow.analysis.torsion_metrics import in_alpha_l
 from molflow.analysis.torsions import phi_psi
 from molflow.analysis.weighting import normalised
 from molflow.comparison import compare, find_reference
@@ -70,6 +72,7 @@ def stratified(system: str, work: Path, steps: int) -> dict:
         "ess": spread["effective_share"],
         "largest_share": spread["largest_share"],
         "pareto_k": spread["pareto_k"],
+        "folds": spread["folds"],
         "cpu_s_per_sample": record["cpu_seconds_per_sample"],
         "cpu_s": record["cpu_seconds_per_sample"] * spread["n"],
         "doubts": spread["doubts"],
@@ -77,26 +80,62 @@ def stratified(system: str, work: Path, steps: int) -> dict:
     }
 
 
-def joined(system: str, work: Path, steps: int) -> dict:
-    """Free energies of basins by both sides, beside the reference under a static bias."""
+def joined(system: str, work: Path, steps: int, others: list[Path]) -> dict:
+    """Free energies of basins by both sides, beside the reference and other runs under a bias."""
     strata = stratified(system, work, steps)
     trajectory, found = reweight(
         system, work / "strata.dcd", work / "reweighted.dcd", FRAMES, WALK, progress=False
     )
     record = found["record"]
-    reference = find_reference(f"{system}/reference-flattened").delta_f_alpha_l
+    known = references(system, others)
     row = record["basins"]["alpha_l"]
     cost = strata["cpu_s"] + record["cpu_seconds"]
     return {
         **record,
         "delta_f_alpha_l": row["free_energy"],
         "delta_f_alpha_l_error": row["free_energy_error"],
-        "reference": {name: reference[name] for name in ("value", "error")},
-        "difference": row["free_energy"] - reference["value"],
+        "reference": known["together"],
+        "references": known,
+        "difference": row["free_energy"] - known["together"]["value"],
         "cpu_s": cost,
         **scored(trajectory, found["log_weights"], f"{system}/reference-flattened"),
         "alpha_l_a_core_second": rates(system, row, cost),
         "planted": planted(work, record),
+    }
+
+
+def references(system: str, others: list[Path]) -> dict:
+    """ΔF(αL) of the committed reference under a static bias and of other such simulations.
+
+    Each has a bias of its own, from metadynamics of its own; ``together`` is their mean by
+    inverse variances, ``furthest`` how many joint errors the two that differ most are apart.
+    """
+    own = find_reference(f"{system}/reference-flattened").delta_f_alpha_l
+    rows = {"reference-flattened": {name: own[name] for name in ("value", "error")}}
+    for folder in others:
+        marks, log_weights = [], []
+        for path in sorted(folder.glob("replica-*.dcd")):
+            weights = read_arrays(path.with_suffix(".npz"))["log_weights"]
+            frames = mdtraj.load(str(path), top=str(folder / "topology.pdb"))[: len(weights)]
+            marks.append(in_alpha_l(phi_psi(frames)))
+            log_weights.append(weights[: len(frames)])
+        found = free_energy_of(marks, log_weights)
+        seed = read_json(folder / "simulation.json")["seed"]
+        rows[f"seed {seed}"] = {name: found[name] for name in ("value", "error")}
+    values, errors = (np.array([row[k] for row in rows.values()]) for k in ("value", "error"))
+    return rows | together(values, errors)
+
+
+def together(values: np.ndarray, errors: np.ndarray) -> dict:
+    """Return the mean of independent values by inverse variances, and how far they are apart."""
+    precision = errors**-2.0
+    apart = np.abs(values[:, None] - values) / np.hypot(errors[:, None], errors)
+    return {
+        "together": {
+            "value": float(precision @ values / precision.sum()),
+            "error": float(precision.sum() ** -0.5),
+        },
+        "furthest": float(apart.max()),
     }
 
 
@@ -175,7 +214,7 @@ def planted(work: Path, record: dict) -> dict:
         )
         log_weights = less.log_weights + less.log_factors
         trajectory = mdtraj.Trajectory(less.positions, _topology(work))
-        spread = judge_weights(log_weights, np.ones(len(log_weights)), trajectory)
+        spread = judge_weights(log_weights, np.ones(len(log_weights)), trajectory, less.log_factors)
         shares, _ = basin_shares(less, changed, seed=0)
         factors = np.exp(less.log_factors)
         left = shares["basins"]["alpha_l"]
@@ -187,8 +226,12 @@ def planted(work: Path, record: dict) -> dict:
             "never_reached": left.get("never_reached"),
             "gap_kt": left.get("gap"),
             "gap_error_kt": left.get("gap_error"),
+            "bias_kt": left.get("bias"),
+            "bias_error_kt": left.get("bias_error"),
             "said_of_weights": spread["doubts"],
             "said_by_reweight": shares["doubts"],
+            "corrected_by_weights": spread["corrected"],
+            "corrected_by_reweight": shares["corrected"],
         }
     gap = record["basins"]["alpha_l"]["gap_error"]
     return {

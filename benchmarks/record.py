@@ -62,16 +62,20 @@ def once(path: Path, make: Callable[[], dict]) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def add_part(path: Path, name: str, made: object, **versions: str) -> dict:
+def add_part(
+    path: Path, name: str, made: object, checkpoint: str | None = None, **versions: str
+) -> dict:
     """Put one part of a benchmark into the summary of its results, and return all of them.
 
     The file is read anew, because another part may have been written meanwhile; the command that
-    made the part is kept beside it.
+    made the part is kept beside it, and the hash of the weights of the `checkpoint` that it is of.
     """
     result = read_json(path) if path.is_file() else {"summary": {}}
     result["summary"][name] = made
     result |= environment(**versions)
     result.setdefault("commands", {})[name] = shlex.join(["python", *sys.argv])
+    if checkpoint is not None:
+        result.setdefault("weights_sha256", {})[name] = checkpoint
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, result)
     return result

@@ -44,6 +44,7 @@ from molflow.sampling.ensemble import sample
 from molflow.sde.gaussian_mixture import GaussianMixture
 from molflow.sde.reverse_diffusion import ReverseDiffusion
 from molflow.systems import load_system
+from molflow.training.checkpoint import load_checkpoint
 from molflow.units import thermal_energy
 
 RESULT = Path(__file__).parent / "results" / "targets.json"
@@ -393,9 +394,11 @@ def main() -> None:
     }  # fmt: skip
     if arguments.md is None and arguments.only in (None, "temperature"):
         parser.error("--md is missing: the simulation at 350 K that weights are judged by")
+    shipped = load_checkpoint(SYSTEM).weights_hash
     for name, part in parts.items():
         if arguments.only in (None, name):
-            add_part(RESULT, name, part(), openmm=openmm.__version__)
+            of = None if name == "toys" else shipped
+            add_part(RESULT, name, part(), of, openmm=openmm.__version__)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from molflow.comparison import find_reference
 from molflow.files import read_arrays, write_arrays, write_json
 from molflow.md.bias import load_bias
 from molflow.systems import load_system
+from molflow.training.checkpoint import load_checkpoint
 from molflow.units import thermal_energy
 from molflow.workers import spawning
 
@@ -136,7 +137,6 @@ def sampled(options, nfe: int) -> np.ndarray:
     """Return phi and psi of samples of the shipped map, (n, 2)."""
     from molflow.analysis.torsions import phi_psi
     from molflow.sampling.ensemble import sample
-    from molflow.training.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(SYSTEM)
     path = options.work / f"map-{checkpoint.weights_hash[:12]}-{nfe}-{options.n}.npz"
@@ -271,6 +271,7 @@ def main() -> None:
             "half_rmse": half_rmse(*split(old))["mean"],
         },
         "map": rows,
+        "checkpoint": {"weights_sha256": load_checkpoint(SYSTEM).weights_hash},
         "samples": options.n,
         "floor": {
             "flattened": floor(truth, weights, options.n),

@@ -10,6 +10,7 @@ from molflow.analysis.observables import BASIN_NAMES
 from molflow.analysis.weighting import effective_size, normalised
 from molflow.errors import MolflowError
 from molflow.exact.bennett import Ratio, bennett, one_sided
+from molflow.exact.own_shares import bias_of
 
 #: Bootstrap samples of everything.
 _REPEATS = 200
@@ -108,9 +109,9 @@ def basin_shares(forward: Forward, sides: dict[int, Side], seed: int) -> tuple[d
         drawn = {b: side.log_weights[frames[b]] for b, side in usable.items()}
         if all(_meet(forward, rows, b, 2, theirs) for b, theirs in drawn.items()):
             tries.append(_integrals(forward, usable, rows, factors, frames)[0])
-    shares = _shares([row["log_integral"] for row in point.values()])
-    spread = np.array([_shares([row["log_integral"] for row in one.values()]) for one in tries])
-    record: dict = {"basins": {}, "doubts": []}
+    shares, drawn_shares = _both_shares(point)
+    spread, drawn_spread = map(np.array, zip(*map(_both_shares, tries), strict=True))
+    record: dict = {"basins": {}, "doubts": [], "corrected": []}
     log_weights = np.full(len(every) + sum(len(s.log_weights) for s in sides.values()), -np.inf)
     for b, name in enumerate(BASIN_NAMES):
         own = forward.basins == b
@@ -129,6 +130,7 @@ def basin_shares(forward: Forward, sides: dict[int, Side], seed: int) -> tuple[d
             k = list(usable).index(b)
             gaps = [one[b]["forward"] - one[b]["backward"] for one in tries]
             energies = -_logit(spread[:, k])
+            biases = _logit(spread[:, k]) - _logit(drawn_spread[:, k])
             row |= point[b] | {
                 "share": float(shares[k]),
                 "share_error": float(spread[:, k].std()),
@@ -137,7 +139,13 @@ def basin_shares(forward: Forward, sides: dict[int, Side], seed: int) -> tuple[d
                 "free_energy_interval": [float(q) for q in np.quantile(energies, [0.025, 0.975])],
                 "gap": point[b]["forward"] - point[b]["backward"],
                 "gap_error": float(np.std(gaps)),
+                "bias": float(_logit(shares[k]) - _logit(drawn_shares[k])),
+                "bias_error": float(biases.std()),
             }
+            if sentence := bias_of(
+                name, drawn_shares[k], shares[k], row["bias"], row["bias_error"]
+            ):
+                record["corrected"].append(sentence)
         record["basins"][name] = row
         record["doubts"] += _doubts(BASIN_NAMES[name], row)
     place = len(every)
@@ -198,8 +206,11 @@ def _again(log_factors: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarra
     return np.concatenate(rows), np.concatenate(factors)
 
 
-def _shares(log_integrals: list[float]) -> np.ndarray:
-    return normalised(np.array(log_integrals))
+def _both_shares(point: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Return shares of the basins of `_integrals`: the law's, and among the map's draws."""
+    return normalised(np.array([row["log_integral"] for row in point.values()])), normalised(
+        np.log([row["drawn"] for row in point.values()])
+    )
 
 
 def _logit(shares):

@@ -88,8 +88,9 @@ def reweight(
         The map's conformations and then the frames of dynamics.
     found : dict
         ``log_weights`` and ``record``, JSON-safe: for each basin in ``basins`` the ``share`` and
-        ``free_energy`` (kT, against all others) with intervals, what each side alone says, and
-        the overlap; ``doubts``.
+        ``free_energy`` (kT, against all others) with intervals, what each side alone says, the
+        overlap, and the ``bias`` of the map's own draws (kT); sentences in ``doubts`` and
+        ``corrected``.
 
     Raises
     ------
@@ -265,5 +266,6 @@ def format_reweighted(record: dict) -> str:
             f"{row['samples']} samples, {row['frames']} frames of dynamics, overlap "
             f"{row['overlap']:.2f})"
         )
+    lines += [f"Corrected by the weights: {sentence}" for sentence in record.get("corrected", [])]
     lines += [f"Not to be trusted as it is: {sentence}" for sentence in record["doubts"]]
     return "\n".join(lines)

@@ -9,13 +9,16 @@ from molflow.analysis.torsions import phi_psi, phi_psi_indices
 from molflow.analysis.weight_report import LARGEST_SHARE, describe_weights
 from molflow.analysis.weighting import normalised
 from molflow.errors import MolflowError
+from molflow.exact.own_shares import bias_of, own_shares
 
 #: Effective samples of a basin below which its share says little.
 FEWEST = 20
 
 
-def judge_weights(log_weights: np.ndarray, sign: np.ndarray, trajectory) -> dict:
-    """Return how weights are spread, and what speaks against trusting them.
+def judge_weights(
+    log_weights: np.ndarray, sign: np.ndarray, trajectory, log_factors: np.ndarray | None = None
+) -> dict:
+    """Return how weights are spread, what speaks against trusting them, and what they correct.
 
     Parameters
     ----------
@@ -25,12 +28,16 @@ def judge_weights(log_weights: np.ndarray, sign: np.ndarray, trajectory) -> dict
         Of the Jacobians.
     trajectory : mdtraj.Trajectory
         The n conformations.
+    log_factors : ndarray, (n,), optional
+        The part of `log_weights` that counts draws a conformation stands for; by default one each.
 
     Returns
     -------
     dict
-        What `describe_weights` says; ``without_weight`` and ``folds``, counts; ``doubts``, a list
-        of sentences, empty where nothing was seen.
+        What `describe_weights` says; ``without_weight`` and ``folds``, counts; ``own_shares`` of
+        the basins, the map's beside those by weights; ``doubts`` and ``corrected``, lists of
+        sentences, empty where nothing was seen: what speaks against the weights, and which bias of
+        the map they take away.
 
     Raises
     ------
@@ -42,7 +49,8 @@ def judge_weights(log_weights: np.ndarray, sign: np.ndarray, trajectory) -> dict
             f"none of the {len(log_weights)} samples has a weight: the map does not reach the "
             "molecule of the force field; compare it with molecular dynamics first."
         )
-    spread = describe_weights(normalised(log_weights), _basins(trajectory))
+    basins = _basins(trajectory)
+    spread = describe_weights(normalised(log_weights), basins)
     folds = int(np.sum(sign < 0))
     doubts = []
     if folds:
@@ -61,17 +69,24 @@ def judge_weights(log_weights: np.ndarray, sign: np.ndarray, trajectory) -> dict
             f"the weights have a heavy tail (Pareto k {k:.2f}, reliable up to {most:.2f}): the "
             "effective size overstates what they are worth, and means converge slowly."
         )
+    factors = np.zeros(len(log_weights)) if log_factors is None else log_factors
+    shares = own_shares(log_weights - factors, factors, basins or {})
+    corrected = []
     for name, basin in spread["basins"].items():
         if basin["effective"] < FEWEST:
             doubts.append(
                 f"{BASIN_NAMES[name]} has {basin['samples']} samples worth "
                 f"{basin['effective']:.1f}: its share is not known from these weights."
             )
+        elif name in shares and (sentence := bias_of(name, **shares[name])):
+            corrected.append(sentence)
     return {
         **spread,
         "without_weight": int(np.sum(~np.isfinite(log_weights))),
         "folds": folds,
+        "own_shares": shares,
         "doubts": doubts,
+        "corrected": corrected,
     }
 
 
@@ -94,6 +109,7 @@ def format_weights(record: dict) -> str:
         f"  {BASIN_NAMES[name]}: {basin['effective']:.0f} effective of {basin['samples']}"
         for name, basin in spread["basins"].items()
     ]
+    lines += [f"Corrected by the weights: {sentence}" for sentence in spread.get("corrected", [])]
     lines += [f"Not to be trusted as it is: {sentence}" for sentence in spread["doubts"]]
     return "\n".join(lines)
 

@@ -257,7 +257,9 @@ def _record(
 ) -> dict:  # fmt: skip
     flow_seconds, physics_seconds = (float(part) for part in found["seconds"])
     seconds = flow_seconds + physics_seconds + choosing / len(found["log_weights"])
-    spread = judge_weights(found["log_weights"], found["sign"], trajectory)
+    spread = judge_weights(
+        found["log_weights"], found["sign"], trajectory, found.get("log_factors")
+    )
     acceptance = found["acceptance"][np.isfinite(found["acceptance"])]
     return {
         **({"strata": chosen} if chosen else {}),

@@ -74,6 +74,18 @@ def test_pooled_weights_have_the_shares():
         assert weights[basins == b].sum() == pytest.approx(row["share"], abs=1e-8)
 
 
+def test_what_the_map_draws_too_often_is_said():
+    forward, sides = draws(20_000, np.random.default_rng(6))
+    record, _ = basin_shares(forward, sides, seed=0)
+    for k, row in enumerate(record["basins"].values()):
+        own, true = PROPOSAL[k] / (1 - PROPOSAL[k]), TARGET[k] / (1 - TARGET[k])
+        assert abs(row["bias"] - np.log(true / own)) < 3.5 * row["bias_error"]
+        assert 0.02 < row["bias_error"] < 0.12
+    rare = record["corrected"][2]
+    assert "draws αL 0." in rare and "a free energy 0." in rare and "too high" in rare
+    assert rare in format_reweighted(record) and not record["doubts"]
+
+
 def test_what_the_map_misses_inside_a_basin_is_seen():
     forward, sides = draws(20_000, np.random.default_rng(2), hidden=0.4)
     record, _ = basin_shares(forward, sides, seed=0)

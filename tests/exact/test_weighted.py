@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 
 import molflow.exact.weighted as weighted_module
 from molflow.cli import app
+from molflow.comparison import find_reference
 from molflow.errors import MolflowError
 from molflow.exact.annealing import Schedule
 from molflow.exact.physics import BoltzmannLaw, hands_of
+from molflow.exact.strata import basin_numbers
 from molflow.exact.trust import format_weights, judge_weights
 from molflow.exact.weighted import check_price, sample_weighted
 from molflow.exact.weighted_piece import PIECE, Wanted, WeightedPieces
@@ -158,9 +160,7 @@ def test_a_piece_depends_on_nothing_but_its_number():
     numbers = np.arange(48, 64)
     assert torch.equal(one.starts(numbers), block[48:])
     far = np.array([200, 3, 48, *range(13)])
-    assert torch.equal(one.starts(far)[2], block[48]) and torch.equal(
-        one.starts(far)[1], block[3]
-    )
+    assert torch.equal(one.starts(far)[2], block[48]) and torch.equal(one.starts(far)[1], block[3])
     one.piece(far)
     for name, values in one.piece(numbers).items():
         if name != "seconds":
@@ -188,6 +188,27 @@ def test_doubts_are_said():
     assert any("1 of 400 Jacobians" in doubt for doubt in doubts_of(np.zeros(400), sign)["doubts"])
     with pytest.raises(MolflowError, match="none of the 5 samples has a weight"):
         doubts_of(np.full(5, -np.inf))
+
+
+def test_a_bias_of_the_map_is_said_though_the_weights_are_good():
+    """Draws of which αL has twice its share, each basin with equal weights: not a doubt."""
+    frames = find_reference("alanine_dipeptide/reference-flattened")
+    basins = basin_numbers(frames.positions, frames.topology)
+    rows = np.concatenate([np.flatnonzero(basins == b)[:300] for b in range(3)])
+    draws, law = np.array([6000.0, 3500.0, 500.0]), np.array([0.615, 0.36, 0.025])
+    factors = np.log(draws / 300)[basins[rows]]
+    log_weights = np.log(law / 300)[basins[rows]]
+    trajectory = mdtraj.Trajectory(frames.positions[rows], frames.topology)
+    spread = judge_weights(log_weights, np.ones(900), trajectory, factors)
+    row = spread["own_shares"]["alpha_l"]
+    assert row["own"] == pytest.approx(0.05) and row["weighted"] == pytest.approx(0.025)
+    assert row["bias"] == pytest.approx(np.log(0.025 / 0.975 / (0.05 / 0.95)))
+    assert len(spread["corrected"]) == 1 and "draws αL 2.00 times" in spread["corrected"][0]
+    assert not spread["doubts"]
+    numbers = {"effective_per_core_second": 1.0, "spread": spread}
+    assert f"Corrected by the weights: {spread['corrected'][0]}" in format_weights(numbers)
+    plain = judge_weights(log_weights, np.ones(900), trajectory)["own_shares"]  # of 900 draws
+    assert plain["alpha_l"]["own"] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(
