@@ -2,6 +2,7 @@
 from .denoiser.anchor import anchored_residual as anchored_residual
 from .denoiser.clock import StepClock as StepClock
 from .denoiser.flow_map import DenoiserFlowMap as DenoiserFlowMap
+from .denoiser.posterior import posterior_mean as posterior_mean
 from .denoiser.stiff_norm import StiffNorm as StiffNorm
 from .dynamics.scales import LangevinScales as LangevinScales
 from .dynamics.thermal_norm import ThermalNorm as ThermalNorm

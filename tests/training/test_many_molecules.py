@@ -340,3 +340,23 @@ def test_what_several_systems_cannot_do_is_said(data, trained, tmp_path):
         train(NAMES, data[:2], tmp_path / "no", overrides=["map.kind=langevin"], progress=False)
     result = CliRunner().invoke(app, ["sample", "alanine_dipeptide", "--system", UNSEEN])
     assert result.exit_code == 2 and "speaks of one molecule" in " ".join(result.output.split())
+
+
+def test_averaged_targets_are_what_the_denoiser_is_measured_by(mixed):
+    materials, *_ = mixed
+    folders = [m.data.folder for m in materials]
+    varied = materials_of(folders, ["objective.averaged_over=4"])
+    recipe = RecipeOfMany(varied)
+    flow_map = random_map(recipe, varied)
+    ingredients = recipe.ingredients(flow_map)
+    batch = [double(part) for part in ingredients.batches(Epoch(1, 100, 1))[0]]
+    local = len(batch[0]["local_time"])
+    assert not torch.allclose(batch[0]["target"], batch[0]["clean"][:local], atol=1e-3)
+
+    def loss(**changed):
+        parts = [batch[0] | changed, *batch[1:]]
+        return ingredients.objective(flow_map, flow_map, parts)[0].values
+
+    own = loss(target=batch[0]["clean"][:local])
+    assert (own - loss()).abs().max() > 1e-3
+    assert torch.allclose(loss(importance=3.0 * torch.ones(local).double()), 3.0 * loss())

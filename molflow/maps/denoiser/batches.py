@@ -13,6 +13,9 @@ from molflow import seeds
 from molflow.flow_map.centring import centre
 from molflow.maps.denoiser.clock import StepClock
 from molflow.maps.denoiser.configuration import DenoiserObjectiveConfig
+from molflow.maps.denoiser.posterior import grouped_mean
+from molflow.objectives.matching import noised
+from molflow.sde.reverse_diffusion import ReverseDiffusion
 from molflow.training.fit import Epoch
 from molflow.training.strata import log_uniform
 
@@ -96,6 +99,8 @@ class StepBatches(Dataset):
         most 1/(1 − r), and its minimiser stays.
     etas : (float, float), optional
         Range from which η is drawn for each batch, of maps that have it as an input.
+    sde : ReverseDiffusion, optional
+        With it targets are means over `averaged_over` clean conformations.
     """
 
     def __init__(
@@ -110,10 +115,11 @@ class StepBatches(Dataset):
         weights: np.ndarray | None = None,
         rare_share: float = 0.0,
         etas: tuple[float, float] | None = None,
+        sde: ReverseDiffusion | None = None,
     ):
         self.positions, self.law, self.features = positions, law, features
         self.batch_size, self.local = batch_size, local
-        self.seed, self.epoch, self.etas = seed, epoch, etas
+        self.seed, self.epoch, self.etas, self.sde = seed, epoch, etas, sde
         self.reach, self.importance = None, None
         if weights is not None:
             roots = np.sqrt(weights)
@@ -148,8 +154,16 @@ class StepBatches(Dataset):
             # Where objectives divide a step that may be divided anywhere.
             "share": torch.rand(len(start), generator=generator),
         }
-        if self.importance is not None:
-            batch["importance"] = self.importance[rows[:local]]
+        importance = None if self.importance is None else self.importance[rows[:local]]
+        if self.sde is not None:
+            sigma, own = self.sde.sigma(times), clean[:local]
+            batch["target"], importance = grouped_mean(
+                noised(own, sigma, normal[:local]), sigma, own,
+                torch.ones(local) if importance is None else importance,
+                self.law.config.averaged_over,
+            )  # fmt: skip
+        if importance is not None:
+            batch["importance"] = importance
         if self.etas is not None:
             low, high = self.etas
             batch["eta"] = low + (high - low) * float(torch.rand((), generator=generator))

@@ -57,6 +57,11 @@ class DenoiserObjectiveConfig(Section):
         description="share of the frames drawn in proportion to the square roots of their weights, "
         "so that basins that a bias made frequent stay so; the loss makes up for it",
     )
+    averaged_over: int = Field(
+        0, ge=0,
+        description="clean conformations of which the target of each noisy one is the mean, in all "
+        "orientations, by how probably it came from them; 0 takes the one that it came from",
+    )
     stiffness: float = Field(3.0, ge=0, description="extra weight of errors along stiff pairs")
     stiff_below: float = Field(0.1, gt=0, description="noise level above which it fades out")
     least_variance: float = Field(

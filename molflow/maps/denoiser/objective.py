@@ -43,8 +43,9 @@ class DenoiserObjective(nn.Module):
             eta = float(batch["eta"])
             flow_map, teacher = flow_map.at(eta), teacher.at(eta)
             frozen = frozen.at(eta) if isinstance(frozen, DenoiserFlowMap) else frozen
+        target = batch.get("target", clean[:local])
         noisy = noised(clean[:local], flow_map.sde.sigma(s), normal[:local])
-        values = matching_residual(flow_map, s, noisy, clean[:local], self.norm)
+        values = matching_residual(flow_map, s, noisy, target, self.norm)
         if "importance" in batch:
             values = values * batch["importance"]
         found = [Residuals(values, s, s, {"local": local})]

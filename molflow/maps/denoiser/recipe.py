@@ -57,6 +57,7 @@ class DenoiserRecipe(Recipe[DenoiserFlowMap]):
             return StepBatches(
                 positions, law, size, batch_size, local, seed, epoch, weights,
                 objective.rare_share, etas_of(flow_map),
+                flow_map.sde if objective.averaged_over else None,
             )  # fmt: skip
 
         return Ingredients(
