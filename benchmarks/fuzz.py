@@ -30,6 +30,7 @@ from fuzz_readers import TARGETS, Target, seeds
 from record import command_line, environment
 
 import molflow
+from molflow.analysis.decoding import close_idle
 from molflow.errors import MolflowError
 from molflow.files import read_json, write_json
 
@@ -169,6 +170,7 @@ def _read_all(target: Target, inputs: Iterable[dict[str, bytes]], work: Path, se
             (work / file).write_bytes(data)
         sender.send(("begins", files))
         end, told, lines = _lines_of(lambda: target.read(work))
+        close_idle()
         fresh = bool(lines - known)
         known |= lines
         sender.send(("ended", end, told, sorted(lines) if fresh else []))
@@ -239,24 +241,27 @@ class Fuzzing:
         child.start()
         sender.close()
         files: dict[str, bytes] = {}
-        while True:
-            try:
-                if not receiver.poll(SILENCE):
-                    child.kill()
-                    yield files, "finding", _LATE[1], []
+        try:
+            while True:
+                try:
+                    if not receiver.poll(SILENCE):
+                        child.kill()
+                        yield files, "finding", _LATE[1], []
+                        break
+                    word, *rest = receiver.recv()
+                except EOFError:
+                    child.join()
+                    yield files, "finding", f"the process ends ({child.exitcode})", []
                     break
-                word, *rest = receiver.recv()
-            except EOFError:
-                child.join()
-                yield files, "finding", f"the process ends ({child.exitcode})", []
-                break
-            if word == "done":
-                break
-            if word == "begins":
-                files = rest[0]
-            else:
-                yield files, *rest
-        child.join()
+                if word == "done":
+                    break
+                if word == "begins":
+                    files = rest[0]
+                else:
+                    yield files, *rest
+        finally:  # the processor's time of a child counts once it was waited for
+            child.kill()
+            child.join()
 
     def _look_again(self, target: Target) -> None:
         """Mark the findings of a reader that have been mended since."""
@@ -283,8 +288,8 @@ class Fuzzing:
 
 
 def _put(files: dict[str, bytes], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from molflow.files import write_json
+from molflow.files import read_json, write_arrays, write_json
 
 MOLECULES = Path(__file__).parents[1] / "tests/data/molecules"
 SYSTEM = "alanine_dipeptide"
+#: One file of the paths of a training set.
+PART = "paths/part.npy"
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,51 @@ def _parameters(function: str, *names: str):
     return read
 
 
+def _driven_paths(folder: Path) -> object:
+    from molflow.data.dataset import load_training_data
+    from molflow.data.paths import load_paths
+
+    _say_hash(folder / "manifest.json", folder / PART, "paths", "sha256", "part.npy")
+    return load_paths(load_training_data(folder))
+
+
+def _frames(folder: Path) -> object:
+    from molflow.data.simulation import open_simulation
+
+    for name in ("replica-0.dcd", "replica-0.npz"):
+        _say_hash(folder / "simulation.json", folder / name, "sha256", name)
+    return open_simulation(folder).trajectory(0)
+
+
+def _dynamics(folder: Path) -> object:
+    from molflow.training.checkpoint import load_checkpoint
+
+    _say_hash(folder / "model.json", folder / "residual.safetensors", "residual_sha256")
+    return load_checkpoint(folder)
+
+
+def _say_hash(description: Path, file: Path, *keys: str) -> None:
+    """Have a description name the hash of a changed file, as whoever means harm would."""
+    from molflow.errors import MolflowError
+    from molflow.files import sha256_of
+
+    try:
+        text = inner = read_json(description)
+        for key in keys[:-1]:
+            inner = inner[key]
+        if inner.get(keys[-1]) != sha256_of(file):
+            inner[keys[-1]] = sha256_of(file)
+            write_json(description, text)
+    except (MolflowError, LookupError, TypeError, AttributeError, ValueError):
+        pass  # the description itself was changed
+
+
+def _report(folder: Path) -> object:
+    from molflow.analysis.own_files import check_report_paths
+
+    return check_report_paths(folder / "r.html", folder / "r.json")
+
+
 def _charmm(folder: Path) -> object:
     from molflow.setup.parameters import from_charmm
 
@@ -93,7 +140,7 @@ def _charmm(folder: Path) -> object:
 TARGETS = [
     *(Target(name, (name,), _ensemble(name)) for name in (
         "a.dcd", "a.xtc", "a.trr", "a.nc", "a.h5", "a.pdb", "a.gro", "a.cif", "a.xyz", "a.mdcrd",
-        "a.lammpstrj",
+        "a.lammpstrj", "a.pdb.gz", "a.xyz.gz", "a.rst7", "a.ncrst",
     )),
     Target("topology.pdb", ("topology.pdb",), _topology("topology.pdb")),
     Target("record", ("b.json", "b.npz"), _ensemble("b.dcd")),
@@ -112,6 +159,18 @@ TARGETS = [
     Target("system", ("system.yaml", "structure.pdb"), _system),
     Target("configuration", ("training.yaml",), _configuration),
     Target("bias", ("bias.npz",), _call("molflow.md.bias", "load_bias", "bias.npz")),
+    Target("frames of a simulation",
+           ("replica-0.dcd", "replica-0.npz", "simulation.json"), _frames),
+    Target("paths", ("manifest.json", "paths/plan.json", PART), _driven_paths),
+    Target("slow modes", ("slow_modes.json", "slow_modes.npz"),
+           _call("molflow.analysis.slow_modes", "load_slow_modes")),
+    Target("report", ("r.html", "r.json"), _report),
+    Target("topology.prmtop", ("m.prmtop",),
+           _call("molflow.analysis.formats", "read_topology", "m.prmtop")),
+    Target("topology.psf", ("m.psf",),
+           _call("molflow.analysis.formats", "read_topology", "m.psf")),
+    Target("bond orders", ("m.sdf",),
+           _call("molflow.analysis.bond_orders", "drawn_molecule", "m.sdf")),
     Target("structure", ("s.pdb",), _call("molflow.setup.structures", "read_structure", "s.pdb")),
     Target("drawn", ("m.sdf",), _call("molflow.setup.small_molecules", "from_file", "m.sdf")),
     Target("AMBER", ("m.prmtop", "m.inpcrd"), _parameters("from_amber", "m.prmtop", "m.inpcrd")),
@@ -120,6 +179,8 @@ TARGETS = [
     Target("System", ("m.xml", "m.pdb"), _parameters("from_system_xml", "m.xml", "m.pdb")),
     Target("checkpoint", ("model.json", "model.safetensors", "topology.pdb"),
            _call("molflow.training.checkpoint", "load_checkpoint")),
+    Target("map of dynamics",
+           ("model.json", "residual.safetensors", "model.safetensors"), _dynamics),
 ]  # fmt: skip
 
 
@@ -129,7 +190,7 @@ def seeds(folder: Path) -> None:
 
     from molflow.comparison import find_reference
     from molflow.data.dataset import data_hash
-    from molflow.files import sha256_of, write_arrays
+    from molflow.files import sha256_of
     from molflow.systems import systems_folder
 
     truth = find_reference(SYSTEM)
@@ -142,11 +203,18 @@ def seeds(folder: Path) -> None:
         made.save_dcd(str(own / "a.dcd"))
         for name in target.files:
             if name.startswith("a.") and name != "a.dcd":
-                made[:5].save(str(own / name))
+                few = made[:1] if name in ("a.rst7", "a.ncrst") else made[:5]
+                few.save(str(own / name))
     own = folder / "record"
     made.save_dcd(str(own / "b.dcd"))
-    write_json(own / "b.json", {"trajectory_sha256": sha256_of(own / "b.dcd"), "n": 20,
-                                "checkpoint": {"split": {"train": [0], "validation": [1]}}})
+    write_json(
+        own / "b.json",
+        {
+            "trajectory_sha256": sha256_of(own / "b.dcd"),
+            "n": 20,
+            "checkpoint": {"split": {"train": [0], "validation": [1]}},
+        },
+    )
     write_arrays(own / "b.npz", energies=np.zeros(20), log_weights=np.zeros(20))
     weights = np.linspace(1, 2, 20)
     np.savez_compressed(folder / "weights.npz/w.npz", weights=weights)
@@ -176,8 +244,40 @@ def seeds(folder: Path) -> None:
         shutil.copy(place / name, folder / "system" / name)
     shutil.copy(place / "training.yaml", folder / "configuration")
     _seed_molecules(folder, made[0])
+    _seed_more(folder, made, truth)
+    for path in (place / "checkpoint-dynamics").iterdir():
+        shutil.copy(path, folder / "map of dynamics" / path.name)
     for name in ("model.json", "model.safetensors", "topology.pdb"):
         shutil.copy(place / "checkpoint-beads5" / name, folder / "checkpoint" / name)
+
+
+def _seed_more(folder: Path, made, truth) -> None:
+    """Write what belongs to a folder of data: frames, paths, slow modes, a report."""
+    from molflow.analysis.slow_modes import SlowModes
+    from molflow.data.paths import record_type
+
+    own = folder / "frames of a simulation"
+    shutil.copy(folder / "simulation/simulation.json", own / "simulation.json")
+    write_json(own / "simulation.json", read_json(own / "simulation.json") | {"replicas": 1})
+    made.save_dcd(str(own / "replica-0.dcd"))
+    write_arrays(own / "replica-0.npz", energies=np.zeros(20), times=np.arange(20.0))
+    own = folder / "paths"
+    shutil.copytree(folder / "training set", own, dirs_exist_ok=True)
+    (own / PART).parent.mkdir()
+    np.save(own / PART, np.zeros(3, record_type(2, 22, 1)))
+    manifest = read_json(own / "manifest.json")
+    write_json(own / "paths/plan.json", {
+        "data_hash": manifest["data_hash"], "order": 1, "block_ps": 0.02,
+        "parts": {"part.npy": {"set": "train", "friction": 1.0}},
+    })  # fmt: skip
+    paths = {"name": "a", "sha256": {"part.npy": ""}}
+    write_json(own / "manifest.json", manifest | {"paths": paths})
+    SlowModes(
+        np.zeros(4), np.eye(4)[:, :2], np.ones(2), np.zeros((3, 2)), np.arange(3), np.eye(3),
+        np.full(3, 1 / 3), 10.0, 1.0, SYSTEM, truth.ensemble_hash, 20, 1,
+    ).save(folder / "slow modes")  # fmt: skip
+    write_json(folder / "report/r.json", {"verdict": {}, "metrics": {}, "validity": {}})
+    (folder / "report/r.html").write_text('<section class="verdict good">')
 
 
 def _seed_molecules(folder: Path, frame) -> None:
@@ -192,10 +292,12 @@ def _seed_molecules(folder: Path, frame) -> None:
     frame.save_pdb(str(folder / "structure/s.pdb"))
     drawn = Chem.AddHs(Chem.MolFromSmiles("C[C@H](N)C(=O)O"))
     AllChem.EmbedMolecule(drawn, randomSeed=1)
-    (folder / "drawn/m.sdf").write_text(Chem.MolToMolBlock(drawn) + "$$$$\n")
+    for target in ("drawn", "bond orders"):
+        (folder / target / "m.sdf").write_text(Chem.MolToMolBlock(drawn) + "$$$$\n")
     for target, molecule in (
         ("AMBER", "leucine_dipeptide"), ("CHARMM", "alanine_charmm"),
         ("GROMACS", "alanine_gromacs"), ("System", "aspirin"),
+        ("topology.prmtop", "leucine_dipeptide"), ("topology.psf", "alanine_charmm"),
     ):  # fmt: skip
         for path in MOLECULES.glob(f"{molecule}[._]*"):
             shutil.copy(path, folder / target / f"m{path.suffix}")

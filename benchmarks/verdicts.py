@@ -16,7 +16,7 @@ from pathlib import Path
 
 import mdtraj
 import numpy as np
-from planted import DEFECTS, Draw, Pool, runs_of_md
+from planted import DEFECTS, SYSTEM, Draw, Pool, runs_of_md
 from record import command_line, environment
 from scipy.stats import binomtest
 
@@ -25,9 +25,11 @@ from molflow.analysis.features import features_of
 from molflow.analysis.floor import scored_part
 from molflow.analysis.frame_times import FrameTimes
 from molflow.analysis.metrics.registry import metrics_of
+from molflow.analysis.order_in_time import order_in_time
 from molflow.analysis.reference import Reference
 from molflow.analysis.samples import measure_samples
-from molflow.analysis.verdict import verdict
+from molflow.analysis.verdict import relaxation_level, verdict
+from molflow.comparison import find_reference
 from molflow.files import read_json, write_json
 
 #: The scores that the verdict hangs on; the others would only take time.
@@ -36,6 +38,8 @@ JUDGED = {
     "bond_stiffness",
 }  # fmt: skip
 SIZES, FRAMES = (300, 1_000, 10_000), 6_000
+#: Least frames from the start of a piece of molecular dynamics to that of the next.
+MD_EVERY = 500
 #: Samples in which defects are planted.
 PLANTED_IN = 1_000
 
@@ -89,6 +93,25 @@ class Judgements:
                 rows.append(bool(set(alarms(levels)) & set(aspects)))
                 yield
 
+    def order_of_md(self, n: int) -> Iterator[None]:
+        """Judge the order in time of pieces of n frames of every run by the others."""
+        truth, rows = find_reference(SYSTEM), self.rows.setdefault(f"order of MD {n}", [])
+        step, columns = max(n, MD_EVERY), range(truth.torsions.shape[1])
+        pieces = [
+            (run, at)
+            for run, frames in enumerate(np.bincount(truth.replica))
+            for at in range(0, frames - n + 1, step)
+        ]
+        for run, at in pieces[len(rows) :]:
+            rest = truth.select([other for other in truth.runs if other != run])
+            torsions, runs = truth.select([run]).torsions[at : at + n], np.zeros(n, int)
+            found = order_in_time(
+                torsions, columns, runs, rest, rest.select(rest.runs[:2]), truth.frame_interval_ps
+            )
+            level = relaxation_level(found[1]["value"], found[1]["floor"], found[0]["by_chance"])
+            rows.append(["Order in time"] if level in ("fair", "bad") else [])
+            yield
+
     def md(self) -> Iterator[None]:
         """Judge every run of the shipped reference by the others."""
         rows = self.rows.setdefault("md", [])
@@ -124,9 +147,11 @@ def caught(rows: dict[str, list], name: str) -> dict:
 def summarised(rows: dict[str, list]) -> dict:
     """Return the headline figures."""
     perfect = {k: rate(v) for k, v in rows.items() if v and k.startswith(("indep", "corr"))}
+    pieces = {k: rate(v) for k, v in rows.items() if v and k.startswith("order of MD")}
     return {
         "false_alarms": perfect,
         "false_alarms_md": rate(rows["md"]) if rows.get("md") else None,
+        "false_alarms_order_of_md": pieces,
         "power": {name: caught(rows, name) for name in DEFECTS},
         "planted_in": PLANTED_IN,
     }
@@ -148,6 +173,8 @@ def main() -> None:
 
     def all_work() -> Iterator[None]:
         yield from done.md()
+        for n in SIZES[:2]:
+            yield from done.order_of_md(n)
         # In rounds, so that a part of the work is a part of everything.
         for part in (0.1, 0.25, 0.5, 1.0):
             for n in SIZES:

@@ -133,6 +133,8 @@ def compare(
         check_judgeable,
         check_soundness,
         cut_note,
+        own_frames_note,
+        scale_note,
     )
     from molflow.analysis.verdict import usability, verdict
     from molflow.analysis.weight_files import read_log_weights
@@ -181,7 +183,7 @@ def compare(
         )
         by_force = None if parts is None else _by_force(parts, samples, truth)
     order, more = frame_times(given, times, truth, interval)
-    notes += [*cut_note(samples, given), *more]
+    notes += [*cut_note(samples, given), *own_frames_note(samples, scored_part(truth)), *more]
     result = {
         "ensemble": {
             "name": "trajectory from memory" if given.path is None else given.path.name,
@@ -198,6 +200,7 @@ def compare(
         "notes": notes,
         **score(samples, truth, seed, exact_transport, order),
     }
+    notes += scale_note(result["geometry"])
     if by_force is not None and "energy" in result["observables"]:
         result["observables"]["energy"]["by_force"] = by_force
     result["clusters"] = representatives(samples, scored_part(truth), given.positions_at)

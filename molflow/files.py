@@ -22,11 +22,6 @@ from molflow.errors import MolflowError
 
 P = ParamSpec("P")
 R = TypeVar("R")
-#: What reading garbled contents raises.
-_STUMBLES = (
-    LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, OSError,
-    EOFError, MemoryError, AssertionError, RuntimeError,
-)  # fmt: skip
 #: Bytes that a name may have, and what is added to it while a file is written.
 _LONGEST_NAME, _ADDED = 255, 32
 
@@ -172,9 +167,9 @@ def reader(function: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[A
     def read(source: Any, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(source, *args, **kwargs)
-        except _STUMBLES as error:
-            if isinstance(error, MolflowError):
-                raise
+        except MolflowError:
+            raise
+        except Exception as error:  # libraries raise all kinds of what is garbled
             path = getattr(source, "folder", source)
             words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise MolflowError(

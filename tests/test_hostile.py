@@ -1,10 +1,13 @@
 """Damaged and hostile files: one sentence that names the file, whatever is in it."""
 
+import ast
 import pickle
 import random
 import shutil
+import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +16,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "analysis"))
 from synthetic import reference, trajectory
 
+import molflow
 from molflow.analysis import decoding
 from molflow.analysis.ensemble import read_ensemble
+from molflow.analysis.formats import BARE, COMPLETE, format_of
 from molflow.analysis.reference import load_reference
 from molflow.analysis.weight_files import read_log_weights
 from molflow.data.dataset import load_training_data
@@ -100,6 +105,42 @@ def test_files_that_would_end_the_process_end_another(code, words, tmp_path, mon
         read_ensemble(tmp_path / "a.xtc", None)
 
 
+def test_one_process_reads_a_file_however_often(tmp_path, monkeypatch):
+    started, start = [], decoding.subprocess.Popen
+    monkeypatch.setattr(
+        decoding.subprocess, "Popen", lambda *a, **k: started.append(start(*a, **k)) or started[-1]
+    )
+    made, path = trajectory(30), tmp_path / "ä.h5"  # which mdtraj reads by another name
+    made.save_hdf5(str(path))
+    found = read_ensemble(path, None)
+    next(found.chunks(1))
+    for _ in range(2):
+        read = np.concatenate([part.xyz for part in found.chunks(7)])
+        assert np.array_equal(read, made.xyz)
+    assert np.array_equal(found.positions_at(np.array([3, 21])), made.xyz[[3, 21]])
+    assert len(started) == 1
+    made[:5].save_hdf5(str(path))  # another file of this name
+    assert read_ensemble(path, None).n == 5 and len(started) == 2
+    started[-1].kill()  # as it does itself when nothing is asked for long
+    started[-1].wait()
+    assert read_ensemble(path, None).n == 5 and len(started) == 3
+    decoding.close_idle()
+    assert all(process.poll() is not None for process in started)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits are set on Linux")
+def test_a_process_that_reads_again_has_all_its_patience_again():
+    code = (
+        "import resource, time\nfrom molflow.analysis import decoding\nfound = []\n"
+        "for _ in range(2):\n    decoding._limit(0)\n    end = time.process_time() + 1.1\n"
+        "    while time.process_time() < end:\n        pass\n"
+        "    found.append(resource.getrlimit(resource.RLIMIT_CPU)[0])\nprint(*found)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, second = map(int, done.stdout.split())
+    assert second > first >= decoding._PATIENCE
+
+
 class Gadget:
     def __reduce__(self):
         return exec, ("open('pickled', 'w').close()",)
@@ -136,6 +177,13 @@ def test_a_reader_tells_what_it_stumbled_over():
         with pytest.raises(MolflowError, match=f"'file' is damaged.*{words}"):
             read("file", value)
 
+    @reader
+    def unpack(path):
+        return zlib.decompress(b"garbled")  # an error of its own kind
+
+    with pytest.raises(MolflowError, match="'file' is damaged.*error: Error -3"):
+        unpack("file")
+
 
 @pytest.fixture(scope="module")
 def fuzz():
@@ -150,7 +198,8 @@ def fuzz():
 READERS = [
     "a.dcd", "a.pdb", "a.gro", "a.cif", "topology.pdb", "record", "weights.npz", "weights.txt",
     "weights.npy", "reference", "simulation", "training set", "system", "configuration",
-    "bias", "structure", "drawn", "AMBER", "CHARMM", "GROMACS", "System",
+    "bias", "structure", "drawn", "AMBER", "CHARMM", "GROMACS", "System", "a.pdb.gz", "a.rst7",
+    "frames of a simulation", "paths", "slow modes", "topology.prmtop", "topology.psf",
 ]  # fmt: skip
 
 
@@ -159,6 +208,34 @@ def seeds(fuzz, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzz")
     fuzz.seeds(folder)
     return folder
+
+
+def test_every_reader_of_the_package_is_among_those_that_are_fuzzed(fuzz, seeds):
+    """What is decorated as a reader, and every format of trajectories that mdtraj can write."""
+    package, marked = Path(molflow.__file__).parent, set()
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [getattr(mark, "id", "") for mark in getattr(node, "decorator_list", ())]
+            if "reader" in names:
+                marked.add((path.name, node.name))
+    called = set()
+
+    def note(frame, event, _):
+        if event == "call" and frame.f_code.co_filename.startswith(str(package)):
+            called.add((Path(frame.f_code.co_filename).name, frame.f_code.co_name))
+
+    sys.setprofile(note)
+    try:
+        for target in fuzz.TARGETS:
+            target.read(seeds / target.name)
+    finally:
+        sys.setprofile(None)
+    assert len(marked) >= 9 and marked <= called
+    fuzzed = {format_of(name) for target in fuzz.TARGETS for name in target.files}
+    other_names = {".crd", ".restrt", ".ncdf", ".netcdf", ".hdf5", ".lh5", ".mmcif", ".pdbx"}
+    packed = {".cif.gz", ".mmcif.gz", ".pdbx.gz"}  # unpacked as .pdb.gz is
+    unwritten = {".arc"}
+    assert {*BARE, *COMPLETE} - fuzzed <= other_names | packed | unwritten
 
 
 @pytest.mark.parametrize("name", READERS)

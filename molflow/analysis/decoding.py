@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import math
 import os
@@ -10,6 +11,8 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +28,8 @@ FRAGILE = (".xtc", ".trr", ".h5", ".hdf5", ".lh5")
 _PATIENCE, _SPEED = 8, 500_000
 #: Bytes of memory that it has, and more of them for each of the file.
 _MEMORY, _LARGER = 4 << 30, 40
+#: Seconds after which the other process ends if nothing is asked, and how many wait so.
+_IDLE, _MOST_IDLE = 60, 4
 #: What the other process runs: the modules of this one, wherever they are.
 _PROGRAM = "import sys; sys.path[:] = {}; from {} import serve; serve(sys.argv[1])"
 
@@ -52,12 +57,18 @@ class DecodedFile:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
-    def __enter__(self) -> DecodedFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """End the other process."""
         self._process.kill()
         self._process.communicate()
+
+    def release(self) -> None:
+        """Close the file, which others may want to write; the process stays."""
+        self._ask("release")
+
+    def open_again(self, plain: Path) -> None:
+        """Open the file anew in the same process, with all its patience."""
+        self._ask("open", str(plain))
 
     def __len__(self) -> int:
         return self._ask("count")["count"]
@@ -116,6 +127,66 @@ class DecodedFile:
         )
 
 
+#: Processes that wait, by process that asks and file, in the order of their use.
+_idle: dict[tuple, DecodedFile] = {}
+
+
+@contextmanager
+def decoded(plain: Path, path: Path) -> Iterator[DecodedFile]:
+    """Yield a file in another process: the one that has read it already, if it waits.
+
+    Parameters
+    ----------
+    plain, path : Path
+        As `DecodedFile` has them.
+    """
+    found = path.stat()
+    key = (
+        os.getpid(), _PROGRAM, str(path.absolute()), found.st_dev, found.st_ino, found.st_size,
+        found.st_mtime_ns,
+    )  # fmt: skip
+    file = _idle.pop(key, None)
+    if file is not None:
+        try:
+            file.open_again(plain)
+        except (MolflowError, RuntimeError):  # it has waited too long
+            file.close()
+            file = None
+    if file is None:
+        file = DecodedFile(plain, path)
+    try:
+        yield file
+    except GeneratorExit:  # whoever read in pieces has enough
+        _keep(key, file)
+        raise
+    except BaseException:
+        file.close()
+        raise
+    _keep(key, file)
+
+
+def _keep(key: tuple, file: DecodedFile) -> None:
+    try:
+        file.release()
+    except (MolflowError, RuntimeError):
+        file.close()
+        return
+    close_idle([key])
+    _idle[key] = file
+    close_idle(list(_idle)[:-_MOST_IDLE])
+
+
+def close_idle(keys: Iterable[tuple] | None = None) -> None:
+    """End the processes that wait for another question, or some of them."""
+    for key in list(_idle) if keys is None else keys:
+        file = _idle.pop(key, None)
+        if file is not None and key[0] == os.getpid():  # a copy of that process has no say
+            file.close()
+
+
+atexit.register(close_idle)
+
+
 def serve(path: str) -> None:
     """Be the other process: answer questions on standard input about a file until they end."""
     pipe = os.fdopen(os.dup(1), "wb")
@@ -123,15 +194,33 @@ def serve(path: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that asks hears it
     pickle.loads = _refuse  # which HDF5 attributes would reach, and with them any program
     warnings.simplefilter("ignore")
+    file: Any = None
     _limit(os.path.getsize(path))
-    file = None
-    for line in sys.stdin:
+    while line := _question():
         try:
-            file = mdtraj.open(path) if file is None else file
-            found = _answer(file, *json.loads(line))
+            what, *arguments = json.loads(line)
+            if what in ("open", "release") and file is not None:
+                file, closing = None, file
+                closing.close()
+            if what == "open":
+                (path,) = arguments
+                _limit(os.path.getsize(path))
+            if file is None and what != "release":
+                file = mdtraj.open(path)
+            found = {} if what in ("open", "release") else _answer(file, what, *arguments)
         except Exception as error:  # the readers of mdtraj raise all kinds
             found = {"error": " ".join(f"{error}".split()) or type(error).__name__}
         _send(pipe, found)
+
+
+def _question() -> str:
+    """Return the next line of standard input, or end this process if there is none for long."""
+    if hasattr(signal, "alarm"):
+        signal.alarm(_IDLE)
+    line = sys.stdin.readline()
+    if hasattr(signal, "alarm"):
+        signal.alarm(0)
+    return line
 
 
 def _refuse(*_: object, **__: object) -> None:
@@ -142,8 +231,12 @@ def _limit(size: int) -> None:
     if sys.platform == "linux":
         import resource
 
-        seconds, memory = _PATIENCE + size // _SPEED, _MEMORY + _LARGER * size
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        seconds = math.ceil(used.ru_utime + used.ru_stime) + _PATIENCE + size // _SPEED
+        memory = _MEMORY + _LARGER * size
+        most = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        soft = seconds if most == resource.RLIM_INFINITY else min(seconds, most)
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, most))
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

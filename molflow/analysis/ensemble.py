@@ -237,9 +237,11 @@ def _open(path: Path, top: str | Path | None) -> EnsembleFile:
         raise MolflowError(f"there is no ensemble '{path}': check its path.")
     kind = format_of(path)
     if kind not in BARE + COMPLETE:
+        packed = path.suffix.lower() in (".gz", ".bz2", ".xz", ".zip", ".zst")
         raise MolflowError(
             f"the ensemble '{path}' is not a trajectory that can be read here: "
-            f"give a file that ends in {', '.join(BARE + COMPLETE)}."
+            f"{'unpack it first, or ' if packed else ''}give a file that ends in "
+            f"{', '.join(BARE + COMPLETE)}."
         )
     if not path.is_file():
         raise MolflowError(f"the ensemble '{path}' is a folder: give a file in it.")

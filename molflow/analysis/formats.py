@@ -12,7 +12,7 @@ from typing import Any
 
 import mdtraj
 
-from molflow.analysis.decoding import FRAGILE, DecodedFile
+from molflow.analysis.decoding import FRAGILE, decoded
 from molflow.errors import MolflowError
 from molflow.files import ascii_path
 
@@ -84,7 +84,7 @@ def opened(path: Path) -> Iterator[Any]:
     """
     with readable(path) as plain:
         fragile = format_of(path) in FRAGILE
-        with DecodedFile(plain, path) if fragile else mdtraj.open(str(plain)) as file:
+        with decoded(plain, path) if fragile else mdtraj.open(str(plain)) as file:
             yield file
 
 

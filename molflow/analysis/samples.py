@@ -121,7 +121,7 @@ def measure_samples(
         here = here[part.finite[here]]
         term_rows.append(measure(positions[here], features.terms).astype(np.float32))
         term_sample.append(here + start)
-        marks.append(_fingerprints(positions))
+        marks.append(fingerprints_of(positions))
         if callable(energies):
             values = np.full(len(positions), np.nan)
             if part.finite.any():
@@ -148,6 +148,7 @@ def measure_samples(
     )
 
 
-def _fingerprints(positions: np.ndarray) -> np.ndarray:
+def fingerprints_of(positions: np.ndarray) -> np.ndarray:
+    """Return a number for each of the positions (n, atoms, 3), equal if they are bit by bit."""
     rows = np.ascontiguousarray(positions, np.float32).reshape(len(positions), -1)
     return np.fromiter((hash(row.tobytes()) for row in rows), np.int64, len(rows))

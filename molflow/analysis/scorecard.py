@@ -246,6 +246,22 @@ def rows_of(
     return {metric.name: rows[metric.name] for metric in metrics}
 
 
+def _floor_effective(
+    independent: float, floor: tuple[dict[str, Side], ...], inefficiency: float
+) -> dict[str, float] | None:
+    """Return how many independent values each side of the floor of torsions is worth.
+
+    Values that are drawn at random from a longer series have the error of as many independent
+    ones and that of the whole series.
+    """
+    if not all("torsions" in side for side in floor):
+        return None
+    first, second = (side["torsions"] for side in floor)
+    share = min(1.0, independent / first.effective)
+    squared = (1 - share) / (share * first.effective) + inefficiency / first.effective
+    return {"model": 1 / squared, "reference": second.effective / inefficiency}
+
+
 def _scores_again(
     scores: Callable[[Side, Side], np.ndarray], model: Side, scored: Side, rng: np.random.Generator
 ) -> np.ndarray:
@@ -397,15 +413,16 @@ def score(
         found = None
         if not times.shuffled:
             runs = times.runs[validity.finite]
-            found = order_in_time(finite, runs, split, times.interval_ps, rng)
+            found = order_in_time(
+                finite.torsions, features.columns, runs, reference, split.scored, times.interval_ps
+            )
         if found is not None:
             plain["relaxation"], numbers = found
-            sides = split.floors[0]
             sizes = {
                 "n_model": len(finite),
                 "n_reference": len(split.scored.torsions),
-                "floor_n_model": len(sides[0].torsions),
-                "floor_n_reference": len(sides[1].torsions),
+                "floor_n_model": len(finite),
+                "floor_n_reference": len(split.scored.torsions),
             }
             entry = registry.metric("relaxation_error")
             metrics[entry.name] = _row(
@@ -438,6 +455,7 @@ def score(
             "reference_effective": effective_size(len(split.scored.torsions), split.scored.weights)
             / inefficiency,
             "model_effective": worth / n_effective,
+            "floor_effective": _floor_effective(worth / n_effective, floors[0], inefficiency),
             "geometry_model": len(finite.terms),
             "geometry_reference": len(truth),
             "seed": seed,

@@ -10,7 +10,7 @@ from molflow.analysis.features import Features
 from molflow.analysis.floor import scored_part
 from molflow.analysis.graph import LONGEST_BOND
 from molflow.analysis.reference import Reference
-from molflow.analysis.samples import Samples
+from molflow.analysis.samples import Samples, fingerprints_of
 from molflow.analysis.stereo import handedness, shown_stereocentres
 from molflow.errors import MolflowError
 
@@ -20,6 +20,8 @@ LEAST_FRAMES = 50
 LEAST_POSITIONS = 20
 #: A bond that is farther than this from its median is broken, nm.
 _BROKEN = 0.05
+#: Share of the frames of a reference that an ensemble may have in common with it.
+_SAME = 0.01
 #: Share of broken frames above which a reference is refused.
 _MOST_BROKEN = 0.01
 
@@ -170,6 +172,35 @@ def cut_note(samples: Samples, given: EnsembleFile) -> list[str]:
         f"of the periodic box ({', '.join(f'{edge:.2f}' for edge in box[0])} nm) that the file "
         "carries: make molecules whole (mdtraj's make_molecules_whole does it) and compare again."
     ]
+
+
+def own_frames_note(samples: Samples, scored: Reference) -> list[str]:
+    """Return the note that conformations are frames of the reference itself, if so."""
+    there = fingerprints_of(scored.positions[:, samples.features.atoms])
+    known = int(np.isin(there, samples.fingerprints).sum())
+    # Simulations of one molecule may well begin with the same frame.
+    if known <= max(1, _SAME * min(len(there), len(samples))):
+        return []
+    return [
+        f"{known:,} of {len(there):,} positions of the reference are conformations of the "
+        "ensemble, bit by bit: so far it is judged by itself, and that it agrees says nothing. "
+        "Give a reference that it does not come from."
+    ]
+
+
+def scale_note(geometry: list[dict]) -> list[str]:
+    """Return the note that positions seem to have another unit than the reference's, if so."""
+    ratios = [
+        row["mean_model"] / row["mean_reference"] for row in geometry if row["kind"] == "bond"
+    ]
+    ratio = float(np.median(ratios)) if ratios else 1.0
+    for times in (10.0, 0.1):
+        if abs(ratio / times - 1) < 0.02:
+            return [
+                f"The ensemble's bonds are {times:g} times as long as the reference's: nanometres "
+                "were written where its format has ångström, or the other way round."
+            ]
+    return []
 
 
 def _hands(scored: Reference) -> list[str]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, t
 
 from molflow.analysis.weighting import effective_size
 
@@ -92,15 +91,6 @@ def block_length(inefficiency: float, longest_run: int) -> int:
     if inefficiency < 1.5:
         return 1
     return int(np.clip(np.ceil(2 * inefficiency), 1, max(1, longest_run // 4)))
-
-
-def few_values(n: int) -> float:
-    """Return Student's factor of a standard deviation that is estimated from n independent values.
-
-    As many deviates are beyond `CHANCE` of the greater one as normal ones beyond `CHANCE` of the
-    true one.
-    """
-    return float(t.ppf(norm.cdf(CHANCE), max(1, n - 1)) / CHANCE)
 
 
 def resample(runs: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
+from molflow.analysis import resolution
 from molflow.analysis.observables import BASIN_NAMES
+from molflow.analysis.resolution import INDEPENDENT
 from molflow.analysis.statistics import CHANCE
 from molflow.analysis.validity import PUBLISHED, TESTS
 from molflow.analysis.weight_report import LARGEST_SHARE
@@ -32,8 +34,6 @@ RELAXATION = (0.05, 0.15)
 #: Least autocorrelation of the reference after one frame for the order in time to be judged.
 REMEMBERED = 0.1
 
-#: Independent conformations of the reference below which an ensemble of a run is not usable.
-INDEPENDENT = 30
 #: Reasons that a headline tells.
 _TOLD = 3
 
@@ -355,6 +355,12 @@ def _repeated(result: dict) -> dict | None:
     )  # fmt: skip
 
 
+def relaxation_level(value: float, floor: float, by_chance: float | None) -> str:
+    """Return the level of `relaxation_error`; arguments from `molflow.analysis.order_in_time`."""
+    level, known = _level(value - floor, RELAXATION), by_chance is not None and value > by_chance
+    return level if known else "unknown" if level == "bad" else "good"
+
+
 def _order(result: dict) -> dict | None:
     if "relaxation" not in result["observables"]:
         return None
@@ -382,7 +388,7 @@ def _order(result: dict) -> dict | None:
     )
     if truth < REMEMBERED:
         return _check(aspect, "unknown", f"The frames are too far apart to tell: {told}.")
-    level = _beyond_chance(_level(row["excess"], RELAXATION), row)
+    level = relaxation_level(row["value"], row["floor"], curves["by_chance"])
     if level == "unknown":
         return _check(aspect, level, f"The trajectory is too short to tell: {told}.")
     if level == "good":
@@ -401,6 +407,19 @@ def _order(result: dict) -> dict | None:
     return _check(aspect, level, f"{words}: {told}.")
 
 
+def _serious(result: dict) -> dict[str, tuple[str, float, str]]:
+    """Return the excess from which on a score is bad, as `molflow.analysis.resolution` takes it."""
+    found = {
+        "fes_rmse": ("Free-energy map", FREE_ENERGY[1], "{:.2g} kT"),
+        "delta_f_alpha_l_error": ("Free energy of αL", ALPHA_L[1], "{:.2g} kT"),
+        "torsion_misplaced_worst": ("Torsions", MISPLACED[1], "{:.0%}"),
+    }
+    if "energy" in result["observables"]:
+        deviation = result["observables"]["energy"]["reference"]["sd"]
+        found["energy_w1"] = ("Energies", ENERGY[1] * deviation, "{:.2g} kT")
+    return found
+
+
 def verdict(result: dict) -> dict:
     """Judge a scorecard.
 
@@ -412,8 +431,9 @@ def verdict(result: dict) -> dict:
     Returns
     -------
     dict
-        ``level`` (good, fair or bad: the worst of the checks that could be made), ``headline``
-        (one sentence) and ``checks``, a list of ``aspect``, ``level`` (or unknown), ``sentence``.
+        ``level`` (good, fair or bad: the worst of the checks that could be made; unknown if none of
+        these is fair or bad, and there is too little data to judge any torsion by),
+        ``headline`` and ``checks``, a list of ``aspect``, ``level`` (or unknown), ``sentence``.
         The limits are the constants of this module.
     """
     judges = (
@@ -421,6 +441,13 @@ def verdict(result: dict) -> dict:
         _repeated, _order,
     )  # fmt: skip
     checks = [check for judge in judges if (check := judge(result)) is not None]
+    blurred = {}
+    for aspect, blur in resolution.blurs(result, _serious(result)).items():
+        for check in checks:
+            # What is wrong beyond chance and far more than the floor is wrong all the same.
+            if check["aspect"] == aspect and check["level"] in ("good", "unknown"):
+                check |= {"level": "unknown", "sentence": blur.sentence}
+                blurred[aspect] = blur
     level = max((c["level"] for c in checks if c["level"] in _LEVELS), key=_LEVELS.index)
     failed = [c["aspect"][0].lower() + c["aspect"][1:] for c in checks if c["level"] == level]
     unknown = [c["aspect"][0].lower() + c["aspect"][1:] for c in checks if c["level"] == "unknown"]
@@ -429,6 +456,13 @@ def verdict(result: dict) -> dict:
         "fair": f"Usable with care: {', '.join(failed)} deviate visibly from the reference.",
         "bad": f"Do not trust this ensemble for what depends on: {', '.join(failed)}.",
     }[level]
+    # One score alone that is not sharp enough is told with those that are not judged.
+    wide = {"Free-energy map", "Torsions"} & {check["aspect"] for check in checks} or {"Energies"}
+    if wide <= blurred.keys() and level == "good":
+        level = "unknown"
+        headline = f"{resolution.headline(result, blurred)} What these data can tell agrees."
+    elif wide <= blurred.keys():
+        headline += f" {resolution.headline(result, blurred)}"
     if unknown:
         headline += f" Not judged: {', '.join(unknown)}."
     return {"level": level, "headline": headline, "checks": checks}

@@ -87,7 +87,7 @@ def test_any_trajectory_is_a_reference(folder, tmp_path, suffix):
     )
     assert result["metrics"]["fes_rmse"]["n_reference"] == 400
     assert "energy_w1" not in result["metrics"] and "halvings" in result["floor"]
-    assert result["verdict"]["level"] in ("good", "fair")
+    assert result["verdict"]["level"] != "bad"
     levels = {check["aspect"]: check["level"] for check in result["verdict"]["checks"]}
     assert levels["Energies"] == "unknown" and levels["Validity and chirality"] == "good"
     row = result["metrics"]["fes_rmse"]

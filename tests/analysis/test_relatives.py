@@ -90,6 +90,9 @@ def test_formats_that_are_not_read_are_listed(tmp_path):
     (tmp_path / "run.binpos").write_bytes(b"fxyz")
     with pytest.raises(MolflowError, match=r"give a file that ends in \.dcd, \.xtc"):
         read_ensemble(tmp_path / "run.binpos", None)
+    (tmp_path / "run.dcd.bz2").write_bytes(b"BZh9")
+    with pytest.raises(MolflowError, match="unpack it first, or give a file that ends"):
+        read_ensemble(tmp_path / "run.dcd.bz2", None)
 
 
 def test_sites_of_charge_take_no_part_in_hands_and_torsions(tmp_path):

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import mdtraj
 import numpy as np
@@ -10,8 +11,9 @@ from scipy.signal import lfilter
 from molflow.analysis.ensemble import read_ensemble
 from molflow.analysis.frame_times import frame_times
 from molflow.analysis.metrics.registry import metric
+from molflow.analysis.order_in_time import _by_chance, order_in_time
 from molflow.analysis.reference_file import reference_from_trajectory
-from molflow.analysis.relaxation import measure_relaxation, reference_lags
+from molflow.analysis.relaxation import autocorrelation, reference_lags
 from molflow.comparison import compare
 from molflow.errors import MolflowError
 
@@ -24,23 +26,23 @@ def wandering(n, rho, seed, sd=0.3):
 
 def test_autocorrelation_of_an_autoregressive_process():
     lags = np.array([1, 2, 4, 8])
-    found = measure_relaxation(wandering(200_000, 0.8, 1, sd=0.05), np.zeros(200_000), lags)
+    found = autocorrelation(wandering(200_000, 0.8, 1, sd=0.05), np.zeros(200_000), lags)
     # Small angles: sin moves as the angle does, cos hardly.
-    assert found.correlation() == pytest.approx(0.8**lags, abs=0.02)
+    assert found == pytest.approx(0.8**lags, abs=0.02)
     shuffled = np.random.default_rng(0).permutation(wandering(50_000, 0.8, 1))
-    shuffled = measure_relaxation(shuffled, np.zeros(50_000), lags).correlation()
+    shuffled = autocorrelation(shuffled, np.zeros(50_000), lags)
     assert np.abs(shuffled).max() < 0.02
 
 
 def test_autocorrelation_is_its_formula_within_runs():
     torsions, runs = wandering(301, 0.7, 2), np.repeat([0, 1], [120, 181])
-    found = measure_relaxation(torsions, runs, np.array([3, 7]))
+    found = autocorrelation(torsions, runs, np.array([3, 7]))
     x = np.concatenate([np.cos(torsions), np.sin(torsions)], axis=1)
     x -= x.mean(axis=0)
-    for k, value in zip((3, 7), found.correlation(), strict=True):
+    for k, value in zip((3, 7), found, strict=True):
         pairs = [x[i] @ x[i + k] for i in range(301 - k) if runs[i] == runs[i + k]]
         assert value == pytest.approx(np.mean(pairs) / np.mean(np.sum(x**2, axis=1)), rel=1e-10)
-    assert found.pairs.sum(axis=0).tolist() == [301 - 6, 301 - 14]
+    assert autocorrelation(np.ones((9, 2)), np.zeros(9), np.array([1, 20])).tolist() == [1, 1]
 
 
 def test_lags_are_the_same_times():
@@ -49,6 +51,43 @@ def test_lags_are_the_same_times():
     assert reference_lags(2.0, 0.5, 100)[1].tolist() == [4, 8, 16]
     assert reference_lags(0.5, 2.0, 300) is None and reference_lags(1.5, 1.0, 300) is None
     assert reference_lags(1.0, None, 300) is None
+
+
+class Frames(SimpleNamespace):
+    """What the score takes of a reference."""
+
+    def __init__(self, torsions, runs):
+        super().__init__(torsions=torsions, replica=runs, runs=(0, 1), frame_interval_ps=1.0)
+
+
+def test_perfect_trajectories_are_on_the_floor_and_beyond_chance_as_rarely_as_is_said():
+    """300 frames, worth some fifteen, of which a plain autocorrelation is .05 too low."""
+    found, low, runs = [], [], np.zeros(300, int)
+    for trial in range(200):
+        torsions = wandering(2300, 0.9, 1000 + trial)
+        truth = Frames(torsions[:2000], np.repeat([0, 1], 1000))
+        curves, row = order_in_time(torsions[2000:], range(3), runs, truth, truth, 1.0)
+        found.append((row["value"] > curves["by_chance"], row["value"] ** 2, row["floor"] ** 2))
+        low.append(np.subtract(curves["model"], curves["reference"]))
+    beyond, value, floor = np.array(found, float).T
+    assert beyond.sum() <= 4
+    assert value.mean() == pytest.approx(floor.mean(), rel=0.25)
+    assert np.abs(np.mean(low, axis=0)).max() < 0.02
+    curves, row = order_in_time(wandering(300, 0.5, 1), range(3), runs, truth, truth, 1.0)
+    assert row["value"] - row["floor"] > 0.15 and row["value"] > curves["by_chance"]
+
+
+def test_chance_of_a_distance_with_an_estimated_covariance():
+    """As rare as a normal value above 2.6 standard deviations, 0.47 %; rarer with few pieces."""
+    rng = np.random.default_rng(0)
+    shape = np.array([[1.0, 0.8, 0.5], [0.8, 1.0, 0.8], [0.5, 0.8, 1.0]])
+    for freedom, least in ((10, 0.0005), (40, 0.002)):
+        drawn = rng.multivariate_normal(np.zeros(3), shape, size=(4000, freedom + 1))
+        value = np.sqrt(np.mean(drawn[:, 0] ** 2, axis=1))
+        estimates = np.einsum("nij,nik->njk", drawn[:, 1:], drawn[:, 1:]) / freedom
+        limits = [_by_chance(estimate, freedom) for estimate in estimates]
+        assert least < np.mean(value > limits) < 0.007
+    assert _by_chance(np.eye(2), 0) is None and _by_chance(np.zeros((2, 2)), 4) == 0
 
 
 def test_relaxation_error_of_two_curves():

@@ -4,7 +4,6 @@ from scipy.signal import lfilter
 
 from molflow.analysis.statistics import (
     block_length,
-    few_values,
     resample,
     statistical_inefficiency,
 )
@@ -64,12 +63,3 @@ def test_block_length_limits():
     assert block_length(1.1, 1000) == 1
     assert block_length(20.2, 1000) == 41
     assert block_length(500.0, 1000) == 250
-
-
-def test_errors_from_few_values_are_widened_as_much_as_chance_asks():
-    """As often as a normal deviate is beyond 2.6 standard deviations: 0.93 % of the time."""
-    for n in (4, 7, 16):
-        drawn = np.random.default_rng(n).normal(size=(200_000, n))
-        error = drawn.std(axis=1, ddof=1) / np.sqrt(n) * few_values(n)
-        assert np.mean(np.abs(drawn.mean(axis=1)) > 2.6 * error) == pytest.approx(0.0093, rel=0.1)
-    assert few_values(100_000) == pytest.approx(1.0, abs=1e-4)

@@ -102,7 +102,7 @@ def test_heavy_atoms_show_the_centres_of_all_atoms():
 def test_atoms_are_put_in_order_by_their_names():
     result = judged("reorder-advice", "permuted.xtc", "md.xtc", "permuted.pdb", "md.pdb")
     assert noted(result, "put in the order of the reference") and result["n_valid"] == result["n"]
-    assert result["verdict"]["level"] == "good"
+    assert result["verdict"]["headline"].count("What these data can tell agrees.") == 1
 
 
 def test_another_order_of_atoms_gives_the_same_scores(tmp_path):
@@ -121,7 +121,7 @@ def test_another_order_of_atoms_gives_the_same_scores(tmp_path):
 
 def test_one_chain_of_a_dimer_is_judged_by_its_letter():
     result = judged("homodimer-one-chain", "chain-a.xtc", "dimer.xtc", "chain-a.pdb", "dimer.pdb")
-    assert result["verdict"]["level"] == "good"
+    assert result["verdict"]["headline"].count("What these data can tell agrees.") == 1
     (entry,) = result["observables"]["residues"].values()
     assert entry["basins"]["reference"]["alpha_r"] > 0.9
 
@@ -187,3 +187,26 @@ def test_offenders_never_replace_or_delete_files_of_the_user(tmp_path):
         found = run("bad.dcd")
         assert found.exit_code == 0 and "No finite sample failed a test" in found.output
     assert {path.name for path in tmp_path.iterdir()} == {*before, "bad.csv"}
+
+
+def test_an_ensemble_that_is_compared_with_itself_is_told(tmp_path):
+    frames, others = trajectory(200, seed=1), trajectory(200, seed=2)
+    frames.save(str(tmp_path / "md.h5"))
+    others[:1].join(frames[:100]).save(str(tmp_path / "half.h5"))
+    others.join(frames[:1]).save(str(tmp_path / "run.h5"))  # from the same start
+    words = "it is judged by itself, and that it agrees says nothing"
+    for name, count in (("md.h5", "200 of 200"), ("half.h5", "100 of 200"), ("run.h5", None)):
+        result = compare(tmp_path / name, tmp_path / "md.h5", exact_transport=False)
+        assert noted(result, words) is (count is not None)
+        assert count is None or noted(result, f"{count} positions of the reference are conform")
+
+
+def test_units_that_were_mistaken_are_told(tmp_path):
+    truth, made = trajectory(200, seed=1), trajectory(200, seed=2)
+    truth.save(str(tmp_path / "md.h5"))
+    for factor in (10, 0.1, 2):
+        scaled = mdtraj.Trajectory(factor * made.xyz, made.topology)
+        scaled.save(str(tmp_path / "run.h5"))
+        result = compare(tmp_path / "run.h5", tmp_path / "md.h5", exact_transport=False)
+        assert levels(result)["Validity and chirality"] == "bad"
+        assert noted(result, f"bonds are {factor:g} times as long") is (factor != 2)

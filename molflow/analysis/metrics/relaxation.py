@@ -17,7 +17,7 @@ ENTRIES = [
         "relaxation_error", "Relaxation of the torsions", "relaxation", "1",
         "Root mean square difference of the normalised autocorrelation of (cos, sin) of all "
         "torsions, <d(t) · d(t + k)> / <d²>, at 1, 2, 4, 8 and 16 frames of the ensemble and the "
-        "same times of the reference.",
+        "same times of the reference, less what so few frames as the ensemble has lack of it.",
         "molflow", plain(relaxation_error),
     ),
 ]  # fmt: skip
