@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,8 +29,6 @@ SIZES, BATCH = (500, 2000, 10_000), 2
 #: Network calls of a sample, steps and chains of a propagation.
 CALLS, STEPS, CHAINS = 2, 3, 2
 TASKS = ("training", "training, recomputed", "sampling", "propagation")
-#: Medians are taken of so many rounds.
-ROUNDS = 3
 #: Without recomputation 10,000 atoms need more memory than many a machine has.
 LARGEST = {"training": 2000}
 
@@ -167,27 +164,14 @@ def measured(task: str, atoms: int) -> dict:
 
 
 def exponents(work: Path) -> dict:
-    """Measure every task at every size in processes of their own, which take turns."""
-    cases = [
-        (task, atoms) for task in TASKS for atoms in SIZES if atoms <= LARGEST.get(task, atoms)
-    ]
-    runs: dict[str, dict[str, list[dict]]] = {task: {} for task in TASKS}
-    for turn in range(ROUNDS):
-        for task, atoms in cases:
-            name = f"{task.replace(', ', '-')}-{atoms}-{turn}.json"
-            found = once(work / name, partial(_apart, task, atoms))
-            runs[task].setdefault(str(atoms), []).append(found)
-    rows = {
-        task: {atoms: _middle(found) for atoms, found in sizes.items()}
-        for task, sizes in runs.items()
-    }
-    return {"rows": rows, "exponents": {task: _slopes(sizes) for task, sizes in rows.items()}}
-
-
-def _middle(found: list[dict]) -> dict:
-    """Return medians of what was measured, and the seconds of every round."""
-    middle = {name: statistics.median(one[name] for one in found) for name in found[0]}
-    return middle | {"seconds_of_rounds": [one["seconds"] for one in found]}
+    """Measure every task at every size in a process of its own, once."""
+    found: dict = {}
+    for task in TASKS:
+        found[task] = {}
+        for atoms in (size for size in SIZES if size <= LARGEST.get(task, size)):
+            name = f"{task.replace(', ', '-')}-{atoms}.json"
+            found[task][str(atoms)] = once(work / name, partial(_apart, task, atoms))
+    return {"rows": found, "exponents": {task: _slopes(rows) for task, rows in found.items()}}
 
 
 def _apart(task: str, atoms: int) -> dict:
