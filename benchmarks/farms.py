@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -30,7 +31,7 @@ SYSTEM, DEARER = "alanine_dipeptide", "alanine_dipeptide_gfn2"
 #: Frames to label, replicas and their length, rounds of each.
 FRAMES, REPLICAS, TIME, ROUNDS = 8192, 4, "240ps", 3
 #: Share of a core that others may have meanwhile, and how often a run is made before they may.
-OTHERS, TRIES = 0.03, 3
+OTHERS, TRIES = 0.05, 2
 #: Moments at which each of those at work is killed, and how often a kill may come too late.
 MOMENTS, ATTEMPTS = 10, 8
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -49,6 +50,9 @@ class Cluster:
 
     def __init__(self, folder: Path, workers: int, port: int = 8796):
         self.address = f"tcp://127.0.0.1:{port}"
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                raise SystemExit(f"a scheduler has port {port} already: end it first.")
         writable_folder(folder)
         self.scheduler = self._begin(folder, "scheduler", "--port", str(port), "--no-dashboard")
         self.workers = self._begin(
@@ -140,14 +144,10 @@ def _labels(work: Path, out: Path, jobs: str, warm: bool) -> None:
 def _in_turn(work: Path, name: str, task: Callable[[Path, Path, str, bool], None]) -> dict:
     """Let one and two workers take turns, and compare their files."""
     runs: dict[str, list[dict]] = {"1": [], "2": []}
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
         for workers, found in runs.items():
-            for _ in range(TRIES):
-                row = _timed(work, int(workers), work / f"{name}-{workers}", task)
-                print(name, workers, row, flush=True)
-                if row["others"] < OTHERS * row["seconds"]:
-                    break
-            found.append(row)
+            one = partial(_timed, work, int(workers), work / f"{name}-{workers}", task)
+            found.append(once(work / f"{name}-{workers}-{turn}.json", one))
     files = [contents_but_records(work / f"{name}-{workers}") for workers in runs]
     middle = {
         workers: statistics.median(row["seconds"] for row in found)
@@ -162,12 +162,16 @@ def _timed(
     work: Path, workers: int, out: Path, task: Callable[[Path, Path, str, bool], None]
 ) -> dict[str, float]:
     """Return wall seconds of a task, and processor seconds of other programs meanwhile."""
-    with cluster(work / "dask", workers) as farm:
-        for warm in (True, False):  # workers import modules with their first work
-            shutil.rmtree(out, ignore_errors=True)
-            others, begun = Others(), time.perf_counter()
-            task(work, out, farm.address, warm)
-            row = {"seconds": time.perf_counter() - begun, "others": others.seconds()}
+    for _ in range(TRIES):
+        with cluster(work / "dask", workers) as farm:
+            for warm in (True, False):  # workers import modules with their first work
+                shutil.rmtree(out, ignore_errors=True)
+                others, begun = Others(), time.perf_counter()
+                task(work, out, farm.address, warm)
+                row = {"seconds": time.perf_counter() - begun, "others": others.seconds()}
+        print(out.name, row, flush=True)
+        if row["others"] < OTHERS * row["seconds"]:
+            break
     return row
 
 
