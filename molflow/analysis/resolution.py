@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 #: Independent conformations below which nothing is judged well, whatever the floors are.
 INDEPENDENT = 30
+#: Conformations below which their spread says nothing, and the aspects that are of it.
+FEW = 10
+_SPREADS = ("Free-energy map", "Free energy of αL", "Torsions", "Energies", "Bond fluctuations")
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,37 @@ def blurs(result: Mapping, limits: Mapping[str, tuple[str, float, str]]) -> dict
         value, floor, least = (words.format(x) for x in (row["value"], row["floor"], limit))
         found[aspect] = Blur(aspect, value, floor, least, excess, needed)
     return found
+
+
+def withdraw(
+    checks: list[dict[str, str]], result: Mapping, limits: Mapping[str, tuple[str, float, str]]
+) -> dict[str, Blur]:
+    """Make checks unknown that a handful of conformations or so high a floor cannot decide.
+
+    Parameters
+    ----------
+    checks : list of dict
+        ``aspect``, ``level`` and ``sentence``; changed.
+    result, limits : mapping
+        As `blurs` takes them.
+
+    Returns
+    -------
+    dict of str to Blur
+        Of the aspects whose floor is too high. What is wrong beyond chance and by far more than
+        the floor is wrong all the same.
+    """
+    found, few = blurs(result, limits), result["n_finite"] < FEW
+    blurred = {}
+    for check in checks:
+        aspect, blur = check["aspect"], found.get(check["aspect"])
+        if few and aspect in _SPREADS and check["level"] in ("fair", "bad"):
+            said = f"{result['n_finite']} conformations cannot tell"
+            check |= {"level": "unknown", "sentence": f"{said}: {check['sentence']}"}
+        if blur is not None and check["level"] in ("good", "unknown"):
+            check |= {"level": "unknown", "sentence": blur.sentence}
+            blurred[aspect] = blur
+    return blurred
 
 
 def headline(result: Mapping, found: Mapping[str, Blur]) -> str:

@@ -25,6 +25,7 @@ from molflow.analysis.slow_coordinates import SlowCoordinates, fit_slow_coordina
 from molflow.analysis.statistics import (
     block_length,
     bootstrap_sd,
+    few_blocks,
     resample,
     torsion_inefficiency,
 )
@@ -234,7 +235,8 @@ def rows_of(
         sd = np.full(len(group), np.nan)
         if intervals:
             again = partial(_scores_again, all_scores, model, scored, rng)
-            sd = bootstrap_sd(again, repeats)
+            few = max(few_blocks(len(side.values), side.block) for side in (model, scored))
+            sd = few * bootstrap_sd(again, repeats)
         sizes = {
             "n_model": len(model.values),
             "n_reference": len(scored.values),
@@ -339,8 +341,9 @@ def score(
         sentence for each metric that does not take weights or has no meaning with them.
 
         The interval is the score plus and minus 1.96 standard deviations of a block bootstrap of
-        both sides. It is centred on the score, which like the floor is biased upwards by finite
-        samples: compare it with the floor, not with zero.
+        both sides, wider where correlated frames make few blocks. It is centred on the score,
+        which like the floor is biased upwards by finite samples: compare it with the floor, not
+        with zero.
 
     Raises
     ------

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm, t
 
 from molflow.analysis.weighting import effective_size
 
@@ -91,6 +92,18 @@ def block_length(inefficiency: float, longest_run: int) -> int:
     if inefficiency < 1.5:
         return 1
     return int(np.clip(np.ceil(2 * inefficiency), 1, max(1, longest_run // 4)))
+
+
+def few_blocks(frames: int, block: int) -> float:
+    """Return by how much a standard deviation from a few blocks has to be widened.
+
+    Student's factor: as many deviates are beyond `CHANCE` of the wider one as normal ones are
+    beyond `CHANCE` of the true one. 1 for independent frames.
+    """
+    if block == 1:
+        return 1.0
+    freedom = max(1.0, frames / block - 1)
+    return float(t.ppf(norm.cdf(CHANCE), freedom) / CHANCE)
 
 
 def resample(runs: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:

@@ -383,8 +383,8 @@ def _order(result: dict) -> dict | None:
         )  # fmt: skip
     lag, model, truth = curves["lags_ps"][0], curves["model"][0], curves["reference"][0]
     told = (
-        f"{lag:g} ps later the torsions remember {model:.0%} of where they were, the reference's "
-        f"{truth:.0%}"
+        f"{lag:g} ps later the torsions remember {max(model, 0):.0%} of where they were, the "
+        f"reference's {max(truth, 0):.0%}"
     )
     if truth < REMEMBERED:
         return _check(aspect, "unknown", f"The frames are too far apart to tell: {told}.")
@@ -441,13 +441,7 @@ def verdict(result: dict) -> dict:
         _repeated, _order,
     )  # fmt: skip
     checks = [check for judge in judges if (check := judge(result)) is not None]
-    blurred = {}
-    for aspect, blur in resolution.blurs(result, _serious(result)).items():
-        for check in checks:
-            # What is wrong beyond chance and far more than the floor is wrong all the same.
-            if check["aspect"] == aspect and check["level"] in ("good", "unknown"):
-                check |= {"level": "unknown", "sentence": blur.sentence}
-                blurred[aspect] = blur
+    blurred = resolution.withdraw(checks, result, _serious(result))
     level = max((c["level"] for c in checks if c["level"] in _LEVELS), key=_LEVELS.index)
     failed = [c["aspect"][0].lower() + c["aspect"][1:] for c in checks if c["level"] == level]
     unknown = [c["aspect"][0].lower() + c["aspect"][1:] for c in checks if c["level"] == "unknown"]

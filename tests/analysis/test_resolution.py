@@ -82,6 +82,15 @@ def test_an_ensemble_that_is_too_small_is_told():
     assert "The ensemble is worth about " in found["headline"]
 
 
+@pytest.mark.parametrize("n", [2, 3, 9])
+def test_a_handful_of_perfect_samples_is_no_bad_ensemble(n):
+    truth = reference()
+    given = measured(truth, trajectory(n, seed=n).xyz, energies=energies(n, 7))
+    found = verdict(score(given, truth))
+    assert found["level"] == "unknown", found
+    assert found["headline"].startswith("The ensemble is too small to judge by")
+
+
 def test_with_as_many_as_are_needed_the_floor_is_at_the_limit():
     """Of a score whose floor is known: the distance of two means of normal values."""
     rng = np.random.default_rng(0)
