@@ -162,7 +162,7 @@ def main() -> None:
     parser = command_line(__doc__, seed=0)
     parser.add_argument("--work", type=Path, required=True, help="file of what is judged so far")
     parser.add_argument("--trials", type=int, default=400, help="perfect pairs of each size")
-    parser.add_argument("--correlated", type=int, default=100, help="the same of correlated frames")
+    parser.add_argument("--correlated", type=int, default=200, help="the same of correlated frames")
     parser.add_argument("--planted", type=int, default=6, help="trials of each size of a defect")
     options = parser.parse_args()
     # Only what is judged is scored.
