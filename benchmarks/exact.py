@@ -221,7 +221,7 @@ def main() -> None:
         },
         "strata": lambda: stratified(SYSTEM, work, arguments.steps),
         "reweight": lambda: joined(SYSTEM, work, arguments.steps, arguments.others),
-        "energies": lambda: checked(SYSTEM, work, frames=3000, chains=1200, moves=200),
+        "energies": lambda: checked(SYSTEM, work, frames=1500, chains=200, moves=200),
         "sizes": lambda: sizes((SYSTEM, "alanine_tripeptide"), arguments.steps, STOP),
         "estimates": lambda: {
             name: estimate(

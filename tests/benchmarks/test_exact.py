@@ -1,12 +1,15 @@
 """Toys with known answers, and what the committed figures promise."""
 
 import importlib
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import openmm
 import pytest
+
+from molflow.training.checkpoint import load_checkpoint
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 exact, checks, weighing = map(
@@ -69,3 +72,22 @@ def test_every_term_has_the_temperature_of_the_conformations(warmth):
     assert abs(mean - 6.0 * warmth) < 3.5 * error
     # Together the identities of a quadratic energy say what it is, without noise.
     assert row["with_identities"] == pytest.approx([6.0, 0.0], abs=1e-6)
+
+
+def test_committed_figures_hold_what_was_promised():
+    path = Path(__file__).parents[2] / "benchmarks" / "results" / "exact.json"
+    results = json.loads(path.read_text(encoding="utf-8"))
+    found, of = results["summary"], results["weights_sha256"]
+    shipped = load_checkpoint("alanine_dipeptide").weights_hash
+    assert {of[name] for name in ("weights", "strata", "reweight", "refine")} == {shipped}
+    row = found["weights"]
+    assert row["n"] >= 4000 and row["nfe"] <= 8 and row["ess"] >= 0.4
+    assert row["energy_w2"]["value"] <= 2.0 * row["energy_w2"]["floor"]
+    rare = found["strata"]["ess_by_basin"]["alpha_l"]
+    assert rare["samples"] >= 400 and rare["share"] >= 0.2
+    assert abs(found["reweight"]["difference"]) <= 0.1
+    planted = found["reweight"]["planted"]
+    assert not planted["none"]["corrected_by_reweight"]
+    assert planted["removed"]["said_of_weights"] and planted["removed"]["said_by_reweight"]
+    assert any("αL" in one for one in planted["doubled"]["corrected_by_weights"])
+    assert found["refine"]["energy_w2"] <= 0.15 and found["refine"]["times_openmm"] <= 1.25
