@@ -203,6 +203,11 @@ def test_an_ensemble_is_usable_or_not_for_a_reason():
         "Not usable because the molecular dynamics that were held out hold about 29 independent"
     )
     assert len(few["checks"]) == 2
+    short = "The reference is too short to judge by: two parts differ."
+    blurred = good | {"level": "unknown", "headline": f"{short} What these data can tell agrees."}
+    found = usability({"statistics": {"reference_effective": 31.0}, "verdict": blurred})
+    assert found["level"] == "bad"
+    assert found["headline"] == f"Not usable because t{short[1:]}"
     bad = {"level": "bad", "headline": "Do not.", "checks": checks}
     found = usability({"statistics": {"reference_effective": None}, "verdict": bad})
     assert found["headline"] == "Not usable because energies are off."

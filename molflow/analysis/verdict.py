@@ -34,6 +34,8 @@ RELAXATION = (0.05, 0.15)
 #: Least autocorrelation of the reference after one frame for the order in time to be judged.
 REMEMBERED = 0.1
 
+#: What a headline says where there is too little data for the rest.
+_REST = " What these data can tell agrees."
 #: Reasons that a headline tells.
 _TOLD = 3
 
@@ -442,7 +444,8 @@ def verdict(result: dict) -> dict:
     )  # fmt: skip
     checks = [check for judge in judges if (check := judge(result)) is not None]
     blurred = resolution.withdraw(checks, result, _serious(result))
-    level = max((c["level"] for c in checks if c["level"] in _LEVELS), key=_LEVELS.index)
+    made = [c["level"] for c in checks if c["level"] in _LEVELS]
+    level = max(made, key=_LEVELS.index, default="good")
     failed = [c["aspect"][0].lower() + c["aspect"][1:] for c in checks if c["level"] == level]
     unknown = [c["aspect"][0].lower() + c["aspect"][1:] for c in checks if c["level"] == "unknown"]
     headline = {
@@ -454,7 +457,7 @@ def verdict(result: dict) -> dict:
     wide = {"Free-energy map", "Torsions"} & {check["aspect"] for check in checks} or {"Energies"}
     if wide <= blurred.keys() and level == "good":
         level = "unknown"
-        headline = f"{resolution.headline(result, blurred)} What these data can tell agrees."
+        headline = f"{resolution.headline(result, blurred)}{_REST}"
     elif wide <= blurred.keys():
         headline += f" {resolution.headline(result, blurred)}"
     if unknown:
@@ -473,11 +476,14 @@ def usability(result: dict) -> dict:
     Returns
     -------
     dict
-        The same; an ensemble that is bad, or was judged by fewer than `INDEPENDENT` independent
-        conformations, has the level bad and a headline "Not usable because ...".
+        The same; an ensemble that is bad, or was judged by too little data or by fewer than
+        `INDEPENDENT` independent conformations, has the level bad and the headline "Not usable
+        because ...".
     """
     found = result["verdict"]
     reasons = [check["sentence"] for check in found["checks"] if check["level"] == "bad"]
+    if found["level"] == "unknown":
+        reasons.insert(0, found["headline"].partition(_REST)[0])
     effective = result["statistics"]["reference_effective"]
     checks = list(found["checks"])
     if effective is not None and effective < INDEPENDENT:
