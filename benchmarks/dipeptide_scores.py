@@ -10,9 +10,9 @@ import torch
 from openmm import unit
 from same_network import SOLVERS, draw_by
 
+from molflow.analysis.molecule.superposition import paired_rmsd
 from molflow.analysis.observables import basin_marks
 from molflow.analysis.statistics import torsion_inefficiency
-from molflow.analysis.superposition import paired_rmsd
 from molflow.analysis.torsion_metrics import delta_f_alpha_l, fes_rmse, js_divergence, pmf_error
 from molflow.analysis.torsions import phi_psi
 from molflow.analysis.weighting import normalised

@@ -23,12 +23,12 @@ from dynamics_strong import strong
 from record import command_line, once, write_results
 
 import molflow
-from molflow.analysis.compare_times import compare_times
-from molflow.analysis.geometry import terms
-from molflow.analysis.slow_modes import fit_slow_modes
+from molflow.analysis.kinetics.compare_times import compare_times
+from molflow.analysis.kinetics.slow_modes import fit_slow_modes
+from molflow.analysis.kinetics.temperatures import width_temperatures
+from molflow.analysis.kinetics.time_series import time_ordered
+from molflow.analysis.molecule.geometry import terms
 from molflow.analysis.statistics import evenly_spaced
-from molflow.analysis.temperatures import width_temperatures
-from molflow.analysis.time_series import time_ordered
 from molflow.comparison import find_reference
 from molflow.devices import find_device
 from molflow.errors import MolflowError

@@ -30,7 +30,7 @@ from fuzz_readers import TARGETS, Target, seeds
 from record import command_line, environment
 
 import molflow
-from molflow.analysis.decoding import close_idle
+from molflow.analysis.files.decoding import close_idle
 from molflow.errors import MolflowError
 from molflow.files import read_json, write_json
 

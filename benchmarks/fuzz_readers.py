@@ -33,7 +33,7 @@ class Target:
 
 def _ensemble(name: str):
     def read(folder: Path) -> object:
-        from molflow.analysis.ensemble import read_ensemble
+        from molflow.analysis.files.ensemble import read_ensemble
 
         found = read_ensemble(folder / name, folder / "topology.pdb")
         return [part.xyz.sum() for part in found.chunks(50)]
@@ -43,7 +43,7 @@ def _ensemble(name: str):
 
 def _topology(name: str):
     def read(folder: Path) -> object:
-        from molflow.analysis.ensemble import read_ensemble
+        from molflow.analysis.files.ensemble import read_ensemble
 
         return read_ensemble(folder / "a.dcd", folder / name)
 
@@ -126,7 +126,7 @@ def _say_hash(description: Path, file: Path, *keys: str) -> None:
 
 
 def _report(folder: Path) -> object:
-    from molflow.analysis.own_files import check_report_paths
+    from molflow.analysis.files.own_files import check_report_paths
 
     return check_report_paths(folder / "r.html", folder / "r.json")
 
@@ -144,12 +144,12 @@ TARGETS = [
     )),
     Target("topology.pdb", ("topology.pdb",), _topology("topology.pdb")),
     Target("record", ("b.json", "b.npz"), _ensemble("b.dcd")),
-    Target("weights.npz", ("w.npz",), _call("molflow.analysis.weight_files", "read_log_weights",
-                                            "w.npz", 20, "the ensemble")),
-    Target("weights.txt", ("w.txt",), _call("molflow.analysis.weight_files", "read_log_weights",
-                                            "w.txt", 20, "the ensemble")),
-    Target("weights.npy", ("w.npy",), _call("molflow.analysis.weight_files", "read_log_weights",
-                                            "w.npy", 20, "the ensemble")),
+    Target("weights.npz", ("w.npz",), _call("molflow.analysis.files.weight_files",
+                                            "read_log_weights", "w.npz", 20, "the ensemble")),
+    Target("weights.txt", ("w.txt",), _call("molflow.analysis.files.weight_files",
+                                            "read_log_weights", "w.txt", 20, "the ensemble")),
+    Target("weights.npy", ("w.npy",), _call("molflow.analysis.files.weight_files",
+                                            "read_log_weights", "w.npy", 20, "the ensemble")),
     Target("reference", ("reference.json", "reference.npz", "topology.pdb"),
            _call("molflow.analysis.reference", "load_reference")),
     Target("simulation", ("simulation.json", "topology.pdb"),
@@ -163,14 +163,14 @@ TARGETS = [
            ("replica-0.dcd", "replica-0.npz", "simulation.json"), _frames),
     Target("paths", ("manifest.json", "paths/plan.json", PART), _driven_paths),
     Target("slow modes", ("slow_modes.json", "slow_modes.npz"),
-           _call("molflow.analysis.slow_modes", "load_slow_modes")),
+           _call("molflow.analysis.kinetics.slow_modes", "load_slow_modes")),
     Target("report", ("r.html", "r.json"), _report),
     Target("topology.prmtop", ("m.prmtop",),
-           _call("molflow.analysis.formats", "read_topology", "m.prmtop")),
+           _call("molflow.analysis.files.formats", "read_topology", "m.prmtop")),
     Target("topology.psf", ("m.psf",),
-           _call("molflow.analysis.formats", "read_topology", "m.psf")),
+           _call("molflow.analysis.files.formats", "read_topology", "m.psf")),
     Target("bond orders", ("m.sdf",),
-           _call("molflow.analysis.bond_orders", "drawn_molecule", "m.sdf")),
+           _call("molflow.analysis.molecule.bond_orders", "drawn_molecule", "m.sdf")),
     Target("structure", ("s.pdb",), _call("molflow.setup.structures", "read_structure", "s.pdb")),
     Target("drawn", ("m.sdf",), _call("molflow.setup.small_molecules", "from_file", "m.sdf")),
     Target("AMBER", ("m.prmtop", "m.inpcrd"), _parameters("from_amber", "m.prmtop", "m.inpcrd")),
@@ -253,7 +253,7 @@ def seeds(folder: Path) -> None:
 
 def _seed_more(folder: Path, made, truth) -> None:
     """Write what belongs to a folder of data: frames, paths, slow modes, a report."""
-    from molflow.analysis.slow_modes import SlowModes
+    from molflow.analysis.kinetics.slow_modes import SlowModes
     from molflow.data.paths import record_type
 
     own = folder / "frames of a simulation"

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from molflow.analysis.stereo import handedness, stereocentres
+from molflow.analysis.molecule.stereo import handedness, stereocentres
 from molflow.data.dataset import TrainingData
 from molflow.data.distances import distance_statistics
 from molflow.files import replacing

@@ -9,7 +9,7 @@ import mdtraj
 import numpy as np
 from analysis import broken, mirrored, repeated, stiffened
 
-from molflow.analysis.graph import neighbours
+from molflow.analysis.molecule.graph import neighbours
 from molflow.analysis.observables import basin_marks
 from molflow.analysis.reference import Reference
 from molflow.comparison import find_reference

@@ -6,7 +6,7 @@ import mdtraj
 import numpy as np
 from dynamics_strong import by_map, on_learned_force
 
-from molflow.analysis.temperatures import (
+from molflow.analysis.kinetics.temperatures import (
     atom_temperatures,
     masses_of,
     mode_temperatures,

@@ -23,9 +23,9 @@ from scipy.stats import binomtest
 from molflow.analysis import scorecard
 from molflow.analysis.features import features_of
 from molflow.analysis.floor import scored_part
-from molflow.analysis.frame_times import FrameTimes
+from molflow.analysis.kinetics.frame_times import FrameTimes
+from molflow.analysis.kinetics.order_in_time import order_in_time
 from molflow.analysis.metrics.registry import metrics_of
-from molflow.analysis.order_in_time import order_in_time
 from molflow.analysis.reference import Reference
 from molflow.analysis.samples import measure_samples
 from molflow.analysis.verdict import relaxation_level, verdict

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import mdtraj
     import numpy as np
 
-    from molflow.analysis.ensemble import EnsembleFile
+    from molflow.analysis.files.ensemble import EnsembleFile
     from molflow.analysis.reference import Reference
     from molflow.analysis.samples import Samples
     from molflow.md.energy_parts import EnergyParts
@@ -62,9 +62,9 @@ def compare(
     Parameters
     ----------
     ensemble : path or mdtraj.Trajectory
-        A trajectory of any format in `molflow.analysis.formats`, all atoms of the reference or a
-        subset. A record ``.json`` and energies ``.npz`` of the same stem are used if they belong to
-        the file.
+        A trajectory of any format in `molflow.analysis.files.formats`, all atoms of the reference
+        or a subset. A record ``.json`` and energies ``.npz`` of the same stem are used if they
+        belong to the file.
     reference : str or path
         A built-in system, a folder with ``reference.json`` (of a system, too), a simulation folder,
         or any trajectory file of the same molecule.
@@ -121,12 +121,13 @@ def compare(
         are finite, a file would be replaced that no comparison wrote, weights do not fit or are
         all in one conformation, or the ensembles differ and `force` is not set.
     """
-    from molflow.analysis.ensemble import read_ensemble
     from molflow.analysis.features import features_of
+    from molflow.analysis.files.ensemble import read_ensemble
+    from molflow.analysis.files.weight_files import read_log_weights
     from molflow.analysis.floor import scored_part
-    from molflow.analysis.frame_times import frame_times
-    from molflow.analysis.offenders import check_offenders_path, write_offenders
-    from molflow.analysis.representatives import representatives
+    from molflow.analysis.kinetics.frame_times import frame_times
+    from molflow.analysis.reporting.offenders import check_offenders_path, write_offenders
+    from molflow.analysis.reporting.representatives import representatives
     from molflow.analysis.samples import chunk_size, measure_samples
     from molflow.analysis.scorecard import score
     from molflow.analysis.soundness import (
@@ -137,7 +138,6 @@ def compare(
         scale_note,
     )
     from molflow.analysis.verdict import usability, verdict
-    from molflow.analysis.weight_files import read_log_weights
     from molflow.analysis.weighting import normalised
 
     report = None if out is None else _report_path(out)
@@ -218,7 +218,7 @@ def compare(
 
 
 def _report_path(out: str | Path) -> Path:
-    from molflow.analysis.own_files import check_report_paths
+    from molflow.analysis.files.own_files import check_report_paths
 
     out = Path(out)
     check_length(out)
@@ -230,8 +230,8 @@ def _report_path(out: str | Path) -> Path:
 
 
 def _check_figures(folder: Path) -> None:
-    from molflow.analysis.figure_files import file_names
-    from molflow.analysis.own_files import check_figures_folder
+    from molflow.analysis.files.own_files import check_figures_folder
+    from molflow.analysis.reporting.figure_files import file_names
 
     check_figures_folder(folder, file_names())
 
@@ -252,7 +252,7 @@ def find_reference(
     MolflowError
         If there is none.
     """
-    from molflow.analysis.formats import is_trajectory
+    from molflow.analysis.files.formats import is_trajectory
     from molflow.analysis.reference import load_reference
 
     name, folder = str(reference).partition(":")[0], Path(reference)
@@ -286,7 +286,7 @@ def find_reference(
 
 
 def _reference_file(path: Path, reference_top, top, system: str | None, jobs) -> Reference:
-    from molflow.analysis.reference_file import KnownEnsemble, reference_from_trajectory
+    from molflow.analysis.files.reference_file import KnownEnsemble, reference_from_trajectory
 
     if reference_top is None and not path.with_name("topology.pdb").is_file():
         reference_top = top
@@ -420,7 +420,7 @@ def format_table(result: dict) -> str:
     from rich.console import Console
     from rich.table import Table
 
-    from molflow.analysis.report import number
+    from molflow.analysis.reporting.report import number
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("score")

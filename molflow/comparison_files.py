@@ -12,7 +12,7 @@ import molflow
 from molflow.files import write_text
 
 if TYPE_CHECKING:
-    from molflow.analysis.ensemble import EnsembleFile
+    from molflow.analysis.files.ensemble import EnsembleFile
     from molflow.analysis.reference import Reference
     from molflow.analysis.samples import Samples
 
@@ -69,11 +69,11 @@ def write_comparison(
     import numpy as np
 
     from molflow.analysis.energy_metrics import reduced_energies
-    from molflow.analysis.figure_files import write_figures
     from molflow.analysis.floor import scored_part
-    from molflow.analysis.pictures import pictures, shown_clusters
-    from molflow.analysis.report import render
-    from molflow.analysis.representatives import positions_of
+    from molflow.analysis.reporting.figure_files import write_figures
+    from molflow.analysis.reporting.pictures import pictures, shown_clusters
+    from molflow.analysis.reporting.report import render
+    from molflow.analysis.reporting.representatives import positions_of
     from molflow.analysis.weighting import part_of
 
     scored = scored_part(truth)

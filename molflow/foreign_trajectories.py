@@ -9,11 +9,11 @@ import mdtraj
 import numpy as np
 
 import molflow
-from molflow.analysis.ensemble import EnsembleFile, read_ensemble
+from molflow.analysis.files.ensemble import EnsembleFile, read_ensemble
+from molflow.analysis.files.weight_files import read_log_weights
+from molflow.analysis.molecule.stereo import handedness, stereocentres
 from molflow.analysis.statistics import torsion_inefficiency
-from molflow.analysis.stereo import handedness, stereocentres
 from molflow.analysis.torsion_list import measure_torsions, torsion_list
-from molflow.analysis.weight_files import read_log_weights
 from molflow.errors import MolflowError
 from molflow.files import (
     read_json,
@@ -71,7 +71,7 @@ def gather(
         Topology (PDB, PSF, PRMTOP, GRO) of files without one.
     weights : path or ndarray, optional
         Of all frames of all files in order, see
-        `molflow.analysis.weight_files.read_log_weights`.
+        `molflow.analysis.files.weight_files.read_log_weights`.
     energies : bool
         Whether to compute potential energies, where the system gives them to single frames.
 

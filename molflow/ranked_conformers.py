@@ -86,12 +86,12 @@ def conformers(
     """
     import numpy as np
 
-    from molflow.analysis.bond_orders import drawn_molecule, with_bond_orders
     from molflow.analysis.conformers import find_conformers, sound
-    from molflow.analysis.ensemble import read_ensemble
+    from molflow.analysis.files.ensemble import read_ensemble
+    from molflow.analysis.files.weight_files import read_log_weights
+    from molflow.analysis.molecule.bond_orders import drawn_molecule, with_bond_orders
+    from molflow.analysis.molecule.stereo import handedness, stereocentres
     from molflow.analysis.statistics import evenly_spaced
-    from molflow.analysis.stereo import handedness, stereocentres
-    from molflow.analysis.weight_files import read_log_weights
     from molflow.analysis.weighting import effective_size, normalised, part_of, systematic
 
     if energy_unit not in UNITS:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import mdtraj
     import numpy as np
 
-    from molflow.analysis.ensemble import EnsembleFile
+    from molflow.analysis.files.ensemble import EnsembleFile
 
 
 @alone
@@ -72,8 +72,8 @@ def resample(
     """
     import numpy as np
 
-    from molflow.analysis.ensemble import read_ensemble
-    from molflow.analysis.weight_files import read_log_weights
+    from molflow.analysis.files.ensemble import read_ensemble
+    from molflow.analysis.files.weight_files import read_log_weights
     from molflow.analysis.weighting import effective_size, normalised, systematic
 
     if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):

@@ -15,9 +15,9 @@ from molflow.parts import alone_in
 from molflow.units import parse_quantity
 
 if TYPE_CHECKING:
+    from molflow.analysis.kinetics.slow_modes import SlowModes
+    from molflow.analysis.kinetics.time_series import TorsionSeries
     from molflow.analysis.reference import Reference
-    from molflow.analysis.slow_modes import SlowModes
-    from molflow.analysis.time_series import TorsionSeries
 
 #: Lags of the implied time scales in units of the lag time, and multiples of the later test.
 _LAGS = (0.1, 0.2, 0.5, 1, 2, 4)
@@ -48,7 +48,8 @@ def kinetics(
         that does not say how it was made is taken to be one run of plain dynamics.
     out : path
         Folder for ``slow_modes.json`` and ``.npz`` (see
-        `molflow.analysis.slow_modes.load_slow_modes`), ``kinetics.json`` and ``kinetics.png``.
+        `molflow.analysis.kinetics.slow_modes.load_slow_modes`), ``kinetics.json`` and
+        ``kinetics.png``.
     lag : str, float or quantity
         Lag time of TICA and the Markov model; a float is in ps.
     states : int
@@ -64,9 +65,10 @@ def kinetics(
     Returns
     -------
     dict
-        JSON-safe: ``timescales`` (`molflow.analysis.markov.implied_timescales`),
-        ``chapman_kolmogorov``, ``passages`` (`molflow.analysis.passage.passage_times`, with
-        ``residue``, of every residue with phi and psi),
+        JSON-safe: ``timescales`` (`molflow.analysis.kinetics.markov.implied_timescales`),
+        ``chapman_kolmogorov``, ``passages``
+        (`molflow.analysis.kinetics.passage.passage_times`, with ``residue``, of every residue with
+        phi and psi),
         ``torsion_memory`` (time in ps in which the autocorrelation falls to 1/e, None if later
         than four lag times), sizes and provenance.
 
@@ -76,11 +78,11 @@ def kinetics(
         If the reference is of tempering, its times are not known or have gaps, the molecule has no
         torsion, or the lag does not fit.
     """
-    from molflow.analysis import kinetic_plots
-    from molflow.analysis.autocorrelation import torsion_autocorrelation
-    from molflow.analysis.markov import chapman_kolmogorov, implied_timescales
-    from molflow.analysis.slow_modes import fit_slow_modes
-    from molflow.analysis.time_series import time_ordered
+    from molflow.analysis.kinetics import kinetic_plots
+    from molflow.analysis.kinetics.autocorrelation import torsion_autocorrelation
+    from molflow.analysis.kinetics.markov import chapman_kolmogorov, implied_timescales
+    from molflow.analysis.kinetics.slow_modes import fit_slow_modes
+    from molflow.analysis.kinetics.time_series import time_ordered
     from molflow.comparison import find_reference
 
     truth = find_reference(reference, top)
@@ -177,7 +179,7 @@ def _without_nan(value):
 
 def _passages(truth: Reference, series: TorsionSeries, seed: int) -> list[dict]:
     """Return the passages between the basins of every residue with phi and psi."""
-    from molflow.analysis.passage import passage_times
+    from molflow.analysis.kinetics.passage import passage_times
     from molflow.analysis.torsion_list import backbone_pairs, torsion_list
 
     found, rows = torsion_list(truth.topology), []

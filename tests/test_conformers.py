@@ -8,8 +8,8 @@ from rdkit.Chem import rdDistGeom, rdMolTransforms
 from typer.testing import CliRunner
 
 from molflow import cli
-from molflow.analysis.bond_orders import drawn_molecule, with_bond_orders
 from molflow.analysis.conformers import find_conformers
+from molflow.analysis.molecule.bond_orders import drawn_molecule, with_bond_orders
 from molflow.errors import MolflowError
 from molflow.md.minimise import minimise
 from molflow.ranked_conformers import conformers, for_small_molecules

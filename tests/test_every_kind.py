@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import molflow
 from molflow import cli
-from molflow.analysis.stereo import handedness, stereocentres
+from molflow.analysis.molecule.stereo import handedness, stereocentres
 from molflow.analysis.torsion_list import torsion_list
 from molflow.files import read_json
 from molflow.setup import understanding

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent / "analysis"))
 from synthetic import reference, trajectory
 
 import molflow
-from molflow.analysis.interruption import heard_afterwards
+from molflow.analysis.kinetics.interruption import heard_afterwards
 from molflow.comparison import compare
 from molflow.errors import MolflowError
 from molflow.files import replacing, sha256_of
@@ -167,7 +167,8 @@ def compared(folder, **options):
 @pytest.mark.parametrize("moment", ["scorecard.score", "report.render"])
 def test_an_ensemble_that_is_replaced_meanwhile_is_of_no_report(moment, made, monkeypatch):
     """When its scores are known, and when its molecules are drawn as well."""
-    from molflow.analysis import report, scorecard
+    from molflow.analysis import scorecard
+    from molflow.analysis.reporting import report
 
     module = {"scorecard": scorecard, "report": report}[moment.partition(".")[0]]
     name = moment.partition(".")[2]

@@ -3,8 +3,8 @@
 import pytest
 
 import molflow.files
-from molflow.analysis.ensemble import read_ensemble
-from molflow.analysis.offenders import check_offenders_path
+from molflow.analysis.files.ensemble import read_ensemble
+from molflow.analysis.reporting.offenders import check_offenders_path
 from molflow.errors import MolflowError
 from molflow.trajectories import check_extension
 

@@ -17,11 +17,11 @@ sys.path.insert(0, str(Path(__file__).parent / "analysis"))
 from synthetic import reference, trajectory
 
 import molflow
-from molflow.analysis import decoding
-from molflow.analysis.ensemble import read_ensemble
-from molflow.analysis.formats import BARE, COMPLETE, format_of
+from molflow.analysis.files import decoding
+from molflow.analysis.files.ensemble import read_ensemble
+from molflow.analysis.files.formats import BARE, COMPLETE, format_of
+from molflow.analysis.files.weight_files import read_log_weights
 from molflow.analysis.reference import load_reference
-from molflow.analysis.weight_files import read_log_weights
 from molflow.data.dataset import load_training_data
 from molflow.data.simulation import open_simulation
 from molflow.errors import MolflowError
@@ -96,7 +96,7 @@ def test_weights_with_a_garbled_header_are_a_sentence(tmp_path):
      ("while True: pass", "comes to no end")],
 )  # fmt: skip
 def test_files_that_would_end_the_process_end_another(code, words, tmp_path, monkeypatch):
-    start = "from molflow.analysis import decoding; decoding._PATIENCE = 1; decoding._limit(0)\n"
+    start = "from molflow.analysis.files import decoding; decoding._PATIENCE = 1; decoding._limit(0)\n"
     monkeypatch.setattr(decoding, "_PROGRAM", start + code)
     made = trajectory(3)
     made.save_xtc(str(tmp_path / "a.xtc"))
@@ -131,7 +131,7 @@ def test_one_process_reads_a_file_however_often(tmp_path, monkeypatch):
 @pytest.mark.skipif(sys.platform != "linux", reason="limits are set on Linux")
 def test_a_process_that_reads_again_has_all_its_patience_again():
     code = (
-        "import resource, time\nfrom molflow.analysis import decoding\nfound = []\n"
+        "import resource, time\nfrom molflow.analysis.files import decoding\nfound = []\n"
         "for _ in range(2):\n    decoding._limit(0)\n    end = time.process_time() + 1.1\n"
         "    while time.process_time() < end:\n        pass\n"
         "    found.append(resource.getrlimit(resource.RLIMIT_CPU)[0])\nprint(*found)"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import molflow
-from molflow.analysis.slow_modes import load_slow_modes
+from molflow.analysis.kinetics.slow_modes import load_slow_modes
 from molflow.comparison import find_reference
 from molflow.errors import MolflowError
 from molflow.slow_motions import format_kinetics

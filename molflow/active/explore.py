@@ -9,7 +9,7 @@ import mdtraj
 import numpy as np
 import torch
 
-from molflow.analysis.reactions import changed_bonds
+from molflow.analysis.molecule.reactions import changed_bonds
 from molflow.data.prepare import centred
 from molflow.maps.dynamics.flow_map import DynamicsFlowMap
 from molflow.propagation.motion import Motion, positions_of, start_state

@@ -14,7 +14,7 @@ import numpy as np
 from molflow.active.disagreement import disagreement, learned_forces, most_doubtful
 from molflow.active.explore import Explored, explore
 from molflow.active.plan import CHAINS, CHOICE, training_seconds
-from molflow.analysis.graph import with_bonds
+from molflow.analysis.molecule.graph import with_bonds
 from molflow.analysis.statistics import evenly_spaced
 from molflow.budget import Budget
 from molflow.errors import MolflowError

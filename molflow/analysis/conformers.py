@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import beta
 
-from molflow.analysis.bond_orders import rdkit
+from molflow.analysis.molecule.bond_orders import rdkit
 from molflow.analysis.statistics import independent_samples
 from molflow.analysis.weighting import part_of, share
 from molflow.errors import MolflowError
@@ -62,7 +62,7 @@ def find_conformers(
     Parameters
     ----------
     molecule : rdkit.Chem.Mol
-        See `molflow.analysis.bond_orders.with_bond_orders`.
+        See `molflow.analysis.molecule.bond_orders.with_bond_orders`.
     minima : ndarray, (n, n_atoms, 3)
         Minima of the potential energy that conformations run down to, nm.
     energies : ndarray, (n,)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import mdtraj
 import numpy as np
 
-from molflow.analysis.geometry import Term, terms
-from molflow.analysis.limits import Limits, limits_of
+from molflow.analysis.molecule.geometry import Term, terms
+from molflow.analysis.molecule.limits import Limits, limits_of
+from molflow.analysis.molecule.stereo import shown_stereocentres
+from molflow.analysis.molecule.stiff_bonds import isomer_torsions
 from molflow.analysis.reference import Reference
-from molflow.analysis.stereo import shown_stereocentres
-from molflow.analysis.stiff_bonds import isomer_torsions
 from molflow.analysis.torsion_list import (
     Torsion,
     backbone_pairs,
@@ -62,7 +62,7 @@ def features_of(reference: Reference, atoms: np.ndarray) -> Features:
     reference : Reference
         Its positions, of the runs that are scored against, set the limits of sound molecules.
     atoms : ndarray, (n_atoms,) int
-        From `molflow.analysis.atom_matching.match_atoms`.
+        From `molflow.analysis.files.atom_matching.match_atoms`.
     """
     whole = reference.topology
     labels = residue_labels(whole)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from molflow.analysis.features import Features
-from molflow.analysis.geometry import measure
+from molflow.analysis.molecule.geometry import measure
+from molflow.analysis.molecule.validity import Validity, check_validity
 from molflow.analysis.statistics import evenly_spaced
 from molflow.analysis.torsion_list import measure_torsions
-from molflow.analysis.validity import Validity, check_validity
 from molflow.analysis.weighting import part_of
 
 #: Bonds, angles and impropers are compared on at most this many samples, evenly spaced; torsions,

@@ -11,17 +11,21 @@ import numpy as np
 from molflow.analysis.energy_metrics import reduced_energies
 from molflow.analysis.features import Features
 from molflow.analysis.floor import split_reference
-from molflow.analysis.frame_times import FrameTimes
-from molflow.analysis.geometry import measure, term_table
+from molflow.analysis.kinetics.frame_times import FrameTimes
+from molflow.analysis.kinetics.order_in_time import order_in_time
+from molflow.analysis.kinetics.principal_components import (
+    PrincipalComponents,
+    fit_principal_components,
+)
+from molflow.analysis.kinetics.slow_coordinates import SlowCoordinates, fit_slow_coordinates
 from molflow.analysis.metrics import registry
 from molflow.analysis.metrics.entry import Metric
 from molflow.analysis.metrics.registry import metrics_of
+from molflow.analysis.molecule.geometry import measure, term_table
+from molflow.analysis.molecule.validity import check_validity
 from molflow.analysis.observables import observables
-from molflow.analysis.order_in_time import order_in_time
-from molflow.analysis.principal_components import PrincipalComponents, fit_principal_components
 from molflow.analysis.reference import Reference
 from molflow.analysis.samples import Samples
-from molflow.analysis.slow_coordinates import SlowCoordinates, fit_slow_coordinates
 from molflow.analysis.statistics import (
     block_length,
     bootstrap_sd,
@@ -29,7 +33,6 @@ from molflow.analysis.statistics import (
     resample,
     torsion_inefficiency,
 )
-from molflow.analysis.validity import check_validity
 from molflow.analysis.weight_report import weights_of_both
 from molflow.analysis.weighting import effective_size, part_of
 from molflow.errors import MolflowError

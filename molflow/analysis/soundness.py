@@ -5,13 +5,13 @@ from __future__ import annotations
 import mdtraj
 import numpy as np
 
-from molflow.analysis.ensemble import EnsembleFile
 from molflow.analysis.features import Features
+from molflow.analysis.files.ensemble import EnsembleFile
 from molflow.analysis.floor import scored_part
-from molflow.analysis.graph import LONGEST_BOND
+from molflow.analysis.molecule.graph import LONGEST_BOND
+from molflow.analysis.molecule.stereo import handedness, shown_stereocentres
 from molflow.analysis.reference import Reference
 from molflow.analysis.samples import Samples, fingerprints_of
-from molflow.analysis.stereo import handedness, shown_stereocentres
 from molflow.errors import MolflowError
 
 #: Frames that are scored against, at least: limits, floors and intervals of fewer say nothing.

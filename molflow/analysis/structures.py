@@ -8,7 +8,7 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 
-from molflow.analysis.superposition import heavy_atoms
+from molflow.analysis.molecule.superposition import heavy_atoms
 from molflow.errors import MolflowError
 
 

@@ -9,7 +9,7 @@ import mdtraj
 import numpy as np
 from mdtraj.geometry import dihedral as mdtraj_dihedral
 
-from molflow.analysis.graph import neighbours, rings
+from molflow.analysis.molecule.graph import neighbours, rings
 
 _SIDE_CHAIN = [
     (f"chi{k}", getattr(mdtraj_dihedral, f"indices_chi{k}")) for k in range(1, 6)
@@ -27,7 +27,7 @@ class Torsion:
         is left out of the names of phi and psi where one residue has both and no other has any.
     kind : str
         ``phi``, ``psi``, ``chi1`` to ``chi5``, ``omega``, ``disulfide``, ``ring``,
-        ``bond`` or ``stiff`` (see `molflow.analysis.stiff_bonds`).
+        ``bond`` or ``stiff`` (see `molflow.analysis.molecule.stiff_bonds`).
     residue : int
         Index of the residue of the third atom of a phi or omega, of the second atom of the others.
     atoms : tuple of int

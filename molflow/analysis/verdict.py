@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from molflow.analysis import resolution
+from molflow.analysis.molecule.validity import PUBLISHED, TESTS
 from molflow.analysis.observables import BASIN_NAMES
 from molflow.analysis.resolution import INDEPENDENT
 from molflow.analysis.statistics import CHANCE
-from molflow.analysis.validity import PUBLISHED, TESTS
 from molflow.analysis.weight_report import LARGEST_SHARE
 
 #: A basin is missing if the model's share is below this part of the reference's.
@@ -358,7 +358,7 @@ def _repeated(result: dict) -> dict | None:
 
 
 def relaxation_level(value: float, floor: float, by_chance: float | None) -> str:
-    """Return the level of `relaxation_error`; arguments from `molflow.analysis.order_in_time`."""
+    """Return the level of `relaxation_error`; arguments from `kinetics.order_in_time`."""
     level, known = _level(value - floor, RELAXATION), by_chance is not None and value > by_chance
     return level if known else "unknown" if level == "bad" else "good"
 

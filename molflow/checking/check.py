@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import molflow
-from molflow.analysis.own_files import check_own_file
+from molflow.analysis.files.own_files import check_own_file
 from molflow.checking.finding import FAIL, INCONCLUSIVE, worst
 from molflow.checking.registry import CHECKS
 from molflow.checking.subject import Subject
@@ -103,7 +103,7 @@ def format_findings(result: dict) -> str:
     from rich.console import Console
     from rich.table import Table
 
-    from molflow.analysis.report import number
+    from molflow.analysis.reporting.report import number
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("property", no_wrap=True)

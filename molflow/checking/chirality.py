@@ -5,7 +5,7 @@ from __future__ import annotations
 import mdtraj
 import numpy as np
 
-from molflow.analysis.stereo import handedness, stereocentres
+from molflow.analysis.molecule.stereo import handedness, stereocentres
 from molflow.checking.finding import INCONCLUSIVE, Finding, judge, share_interval
 from molflow.checking.subject import Subject
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from molflow.analysis.superposition import paired_rmsd
+from molflow.analysis.molecule.superposition import paired_rmsd
 from molflow.checking.finding import (
     FAIL,
     FEWEST,

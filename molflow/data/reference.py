@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from molflow.analysis.molecule.stiff_bonds import isomer_torsions, kept_torsions
 from molflow.analysis.reference import Reference
-from molflow.analysis.stiff_bonds import isomer_torsions, kept_torsions
 from molflow.analysis.torsion_list import measure_torsions, torsion_list
 from molflow.data.simulation import SimulationFolder, open_simulation
 from molflow.data.split import split_runs

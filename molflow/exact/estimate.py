@@ -11,7 +11,7 @@ import mdtraj
 import numpy as np
 import torch
 
-from molflow.analysis.own_files import check_own_file
+from molflow.analysis.files.own_files import check_own_file
 from molflow.errors import MolflowError
 from molflow.exact.levels import Level, allocate, best_levels, pilot_levels, price
 from molflow.exact.observables import observable

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize
 
-from molflow.analysis.ensemble import read_ensemble
-from molflow.analysis.own_files import check_own_file
-from molflow.analysis.weight_files import read_log_weights
+from molflow.analysis.files.ensemble import read_ensemble
+from molflow.analysis.files.own_files import check_own_file
+from molflow.analysis.files.weight_files import read_log_weights
 from molflow.analysis.weighting import LEAST_EFFECTIVE, effective_size, normalised
 from molflow.errors import MolflowError
 from molflow.exact.observables import observable

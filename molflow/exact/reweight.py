@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from molflow.analysis.ensemble import EnsembleFile, read_ensemble
+from molflow.analysis.files.ensemble import EnsembleFile, read_ensemble
 from molflow.analysis.observables import BASIN_NAMES
 from molflow.analysis.weighting import effective_size, normalised, systematic
 from molflow.errors import MolflowError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from molflow.analysis.ensemble import read_ensemble
+from molflow.analysis.files.ensemble import read_ensemble
 from molflow.data.dataset import HOT, data_hash, load_forces, load_training_data
 from molflow.data.prepare import centred
 from molflow.errors import MolflowError

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from molflow.analysis.graph import with_bonds
-from molflow.analysis.reactions import changed_bonds
+from molflow.analysis.molecule.graph import with_bonds
+from molflow.analysis.molecule.reactions import changed_bonds
 from molflow.farm import Jobs
 from molflow.files import write_arrays
 from molflow.md.energies import EnergyWorkers, checked_positions, sensible_jobs

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from molflow.analysis.temperatures import masses_of
+from molflow.analysis.kinetics.temperatures import masses_of
 from molflow.devices import upload
 from molflow.propagation.motion import Motion, inertial, positions_of, start_state
 from molflow.propagation.paths import ChainPaths, ChainResiduals

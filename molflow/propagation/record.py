@@ -10,8 +10,8 @@ import mdtraj
 import numpy as np
 
 import molflow
+from molflow.analysis.kinetics.temperatures import kinetic_table
 from molflow.analysis.statistics import evenly_spaced
-from molflow.analysis.temperatures import kinetic_table
 from molflow.farm import Jobs
 from molflow.files import Streamed, read_arrays, read_json, write_arrays
 from molflow.parts import write_record

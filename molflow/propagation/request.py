@@ -11,7 +11,7 @@ from typing import Any
 import mdtraj
 import numpy as np
 
-from molflow.analysis.ensemble import read_ensemble
+from molflow.analysis.files.ensemble import read_ensemble
 from molflow.errors import MolflowError
 from molflow.propagation.paths import steps_between_frames
 from molflow.units import parse_quantity

@@ -10,9 +10,9 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-from molflow.analysis.limits import Limits, limits_of
-from molflow.analysis.stereo import stereocentres
-from molflow.analysis.validity import PUBLISHED, Finding, check_validity
+from molflow.analysis.molecule.limits import Limits, limits_of
+from molflow.analysis.molecule.stereo import stereocentres
+from molflow.analysis.molecule.validity import PUBLISHED, Finding, check_validity
 from molflow.devices import upload
 from molflow.units import GAS_CONSTANT
 

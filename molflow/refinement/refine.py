@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from molflow.analysis.atom_matching import match_atoms
-from molflow.analysis.ensemble import EnsembleFile, read_ensemble
+from molflow.analysis.files.atom_matching import match_atoms
+from molflow.analysis.files.ensemble import EnsembleFile, read_ensemble
 from molflow.errors import MolflowError
 from molflow.farm import Jobs
 from molflow.files import writable_folder, write_arrays

@@ -8,7 +8,7 @@ import numpy as np
 import openmm
 from openmm import unit
 
-from molflow.analysis.stereo import stereocentres
+from molflow.analysis.molecule.stereo import stereocentres
 from molflow.analysis.torsion_list import residue_labels, torsion_list
 from molflow.errors import MolflowError
 from molflow.md.build import build, fastest_platform, make_integrator, total_charge

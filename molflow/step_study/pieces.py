@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 import molflow
+from molflow.analysis.molecule.superposition import paired_rmsd
 from molflow.analysis.reference import Reference
-from molflow.analysis.superposition import paired_rmsd
 from molflow.comparison import compare
 from molflow.files import read_json, writable_folder, write_json
 from molflow.sampling.ensemble import sample

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mdtraj
 import numpy as np
 
-from molflow.analysis.graph import neighbours
+from molflow.analysis.molecule.graph import neighbours
 from molflow.analysis.torsion_metrics import in_alpha_l
 from molflow.analysis.torsions import phi_psi
 

@@ -14,7 +14,7 @@ from molflow import cli
 from molflow.active.disagreement import disagreement, learned_forces, most_doubtful
 from molflow.active.explore import explore
 from molflow.active.learn import learn
-from molflow.analysis.graph import with_bonds
+from molflow.analysis.molecule.graph import with_bonds
 from molflow.errors import MolflowError
 from molflow.md.energies import evaluate
 from molflow.training.checkpoint import load_checkpoint

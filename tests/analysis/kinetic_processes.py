@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from molflow.analysis.markov import estimate
+from molflow.analysis.kinetics.markov import estimate
 
 #: A birth-and-death chain, reversible by its shape.
 CHAIN = np.array([[0.98, 0.02, 0.0], [0.01, 0.97, 0.02], [0.0, 0.04, 0.96]])

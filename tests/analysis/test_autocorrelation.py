@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from kinetic_processes import ornstein_uhlenbeck
 
-from molflow.analysis.autocorrelation import compare_memory, torsion_autocorrelation
-from molflow.analysis.time_series import TorsionSeries
+from molflow.analysis.kinetics.autocorrelation import compare_memory, torsion_autocorrelation
+from molflow.analysis.kinetics.time_series import TorsionSeries
 from molflow.errors import MolflowError
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from synthetic import TOPOLOGY, trajectory
 
-from molflow.analysis.clusters import (
+from molflow.analysis.reporting.clusters import (
     CARTESIAN_WIDTH,
     cartesian_coordinates,
     find_clusters,

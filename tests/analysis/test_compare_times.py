@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from molflow.analysis.compare_times import connected, ratio, within
+from molflow.analysis.kinetics.compare_times import connected, ratio, within
 
 
 def known(value, verdict="resolved"):

@@ -9,8 +9,8 @@ from molecules import chain, write_prmtop, write_psf, zigzag
 from synthetic import SYSTEM, TOPOLOGY, reference, trajectory
 from typer.testing import CliRunner
 
-from molflow.analysis.atom_matching import match_atoms
-from molflow.analysis.ensemble import read_ensemble
+from molflow.analysis.files.atom_matching import match_atoms
+from molflow.analysis.files.ensemble import read_ensemble
 from molflow.analysis.torsions import phi_psi
 from molflow.cli import app
 from molflow.comparison import compare

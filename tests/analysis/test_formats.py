@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from synthetic import TOPOLOGY, trajectory
 
-from molflow.analysis.ensemble import interval_of, read_ensemble
 from molflow.analysis.features import features_of
-from molflow.analysis.formats import COMPLETE, format_of, is_trajectory
-from molflow.analysis.frame_times import frame_times
-from molflow.analysis.limits import limits_of
-from molflow.analysis.reference_file import reference_from_trajectory
-from molflow.analysis.stiff_bonds import isomer_torsions, stiff_torsions
-from molflow.analysis.validity import check_validity
+from molflow.analysis.files.ensemble import interval_of, read_ensemble
+from molflow.analysis.files.formats import COMPLETE, format_of, is_trajectory
+from molflow.analysis.files.reference_file import reference_from_trajectory
+from molflow.analysis.kinetics.frame_times import frame_times
+from molflow.analysis.molecule.limits import limits_of
+from molflow.analysis.molecule.stiff_bonds import isomer_torsions, stiff_torsions
+from molflow.analysis.molecule.validity import check_validity
 from molflow.comparison import compare
 from molflow.errors import MolflowError
 from molflow.slow_motions import kinetics

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from synthetic import TOPOLOGY, conformations, torsion_samples
 
-from molflow.analysis.geometry import measure, sd_ratio, term_table, terms, w1_per_term
+from molflow.analysis.molecule.geometry import measure, sd_ratio, term_table, terms, w1_per_term
 
 
 def test_terms_of_alanine_dipeptide():

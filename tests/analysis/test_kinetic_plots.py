@@ -1,7 +1,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from molflow.analysis import kinetic_plots
+from molflow.analysis.kinetics import kinetic_plots
 
 
 def time_scale(lag, process, value, interval=None):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from kinetic_processes import CHAIN, exact_model, ornstein_uhlenbeck, walk_chain
 
-from molflow.analysis.markov import (
+from molflow.analysis.kinetics.markov import (
     chapman_kolmogorov,
     count_matrices,
     crossings,

@@ -6,7 +6,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from molflow.analysis.graph import with_bonds
+from molflow.analysis.molecule.graph import with_bonds
 from molflow.analysis.torsion_list import residue_labels, torsion_list
 from molflow.comparison import compare
 from molflow.errors import MolflowError

@@ -4,7 +4,13 @@ from matplotlib.patches import Circle, Polygon
 from molecules import chain, zigzag
 from synthetic import TOPOLOGY, trajectory
 
-from molflow.analysis.molecule_drawing import COLOURS, MANY, draw_molecule, drawn_atoms, reach_of
+from molflow.analysis.reporting.molecule_drawing import (
+    COLOURS,
+    MANY,
+    draw_molecule,
+    drawn_atoms,
+    reach_of,
+)
 
 
 def test_every_atom_and_bond_is_drawn_where_it_is():

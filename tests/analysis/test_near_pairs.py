@@ -4,9 +4,9 @@ import mdtraj
 import numpy as np
 import pytest
 
-from molflow.analysis.limits import CLASH_DISTANCE, bonded_pairs, limits_of, near_pairs
-from molflow.analysis.stereo import stereocentres
-from molflow.analysis.validity import check_validity
+from molflow.analysis.molecule.limits import CLASH_DISTANCE, bonded_pairs, limits_of, near_pairs
+from molflow.analysis.molecule.stereo import stereocentres
+from molflow.analysis.molecule.validity import check_validity
 from molflow.maps.denoiser.validation import spread_pairs
 from molflow.systems import load_system
 

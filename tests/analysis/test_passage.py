@@ -3,13 +3,13 @@ import pytest
 from deeptime.markov.msm import MarkovStateModel
 from kinetic_processes import CHAIN, passage_time, walk_chain
 
-from molflow.analysis.passage import (
+from molflow.analysis.kinetics.passage import (
     CORES,
     core_labels,
     exposure,
     passage_times,
 )
-from molflow.analysis.time_series import TorsionSeries
+from molflow.analysis.kinetics.time_series import TorsionSeries
 
 #: A point in each core, rad.
 PLACES = np.radians([[-80.0, 150.0], [-75.0, -20.0], [55.0, 30.0]])

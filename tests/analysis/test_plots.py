@@ -3,7 +3,7 @@ from matplotlib.figure import Figure
 from synthetic import torsion_samples
 
 from molflow.analysis import plots
-from molflow.analysis.report import number
+from molflow.analysis.reporting.report import number
 
 
 def test_maps_share_one_scale_and_show_the_minimum_where_it_is():

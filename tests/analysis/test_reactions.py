@@ -3,7 +3,7 @@
 import mdtraj
 import numpy as np
 
-from molflow.analysis.reactions import changed_bonds
+from molflow.analysis.molecule.reactions import changed_bonds
 from molflow.systems import load_system
 
 SYSTEM = load_system("alanine_dipeptide")

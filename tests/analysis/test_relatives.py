@@ -13,11 +13,11 @@ from molecules import chain, zigzag
 from synthetic import SYSTEM, TOPOLOGY, conformations, torsion_samples, trajectory
 from typer.testing import CliRunner
 
-from molflow.analysis.ensemble import read_ensemble
-from molflow.analysis.graph import neighbours, with_bonds
-from molflow.analysis.reference_file import reference_from_trajectory
+from molflow.analysis.files.ensemble import read_ensemble
+from molflow.analysis.files.reference_file import reference_from_trajectory
+from molflow.analysis.molecule.graph import neighbours, with_bonds
+from molflow.analysis.molecule.stereo import handedness, shown_stereocentres
 from molflow.analysis.soundness import check_soundness
-from molflow.analysis.stereo import handedness, shown_stereocentres
 from molflow.analysis.torsion_list import residue_labels, torsion_list
 from molflow.cli import app
 from molflow.comparison import compare

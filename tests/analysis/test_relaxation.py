@@ -8,12 +8,12 @@ import pytest
 from molecules import chain, zigzag
 from scipy.signal import lfilter
 
-from molflow.analysis.ensemble import read_ensemble
-from molflow.analysis.frame_times import frame_times
+from molflow.analysis.files.ensemble import read_ensemble
+from molflow.analysis.files.reference_file import reference_from_trajectory
+from molflow.analysis.kinetics.frame_times import frame_times
+from molflow.analysis.kinetics.order_in_time import _by_chance, order_in_time
+from molflow.analysis.kinetics.relaxation import autocorrelation, reference_lags
 from molflow.analysis.metrics.registry import metric
-from molflow.analysis.order_in_time import _by_chance, order_in_time
-from molflow.analysis.reference_file import reference_from_trajectory
-from molflow.analysis.relaxation import autocorrelation, reference_lags
 from molflow.comparison import compare
 from molflow.errors import MolflowError
 

@@ -7,9 +7,9 @@ import pytest
 from molecules import chain
 from synthetic import TOPOLOGY, conformations, measured, reference, torsion_samples, trajectory
 
-from molflow.analysis.geometry import terms
+from molflow.analysis.molecule.geometry import terms
 from molflow.analysis.reference import Reference
-from molflow.analysis.representatives import posed, positions_of, representatives
+from molflow.analysis.reporting.representatives import posed, positions_of, representatives
 
 
 @pytest.fixture(scope="module")

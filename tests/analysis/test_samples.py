@@ -9,10 +9,10 @@ import pytest
 from synthetic import TOPOLOGY, conformations, measured, reference, torsion_samples, trajectory
 
 from molflow.analysis import samples as module
-from molflow.analysis.ensemble import read_ensemble
 from molflow.analysis.features import features_of
-from molflow.analysis.geometry import measure
-from molflow.analysis.offenders import check_offenders_path, write_offenders
+from molflow.analysis.files.ensemble import read_ensemble
+from molflow.analysis.molecule.geometry import measure
+from molflow.analysis.reporting.offenders import check_offenders_path, write_offenders
 from molflow.analysis.samples import measure_samples
 from molflow.comparison import compare
 from molflow.errors import MolflowError

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.linalg import eigh
 
-from molflow.analysis.slow_coordinates import fit_slow_coordinates
-from molflow.analysis.time_series import torsion_features
+from molflow.analysis.kinetics.slow_coordinates import fit_slow_coordinates
+from molflow.analysis.kinetics.time_series import torsion_features
 
 
 def wandering(n, seed):

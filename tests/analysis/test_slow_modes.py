@@ -3,9 +3,9 @@ import pytest
 from deeptime.decomposition import TICA
 from kinetic_processes import ornstein_uhlenbeck, walk_chain
 
-from molflow.analysis.slow_modes import fit_slow_modes, load_slow_modes
-from molflow.analysis.tica import fit_tica
-from molflow.analysis.time_series import TorsionSeries
+from molflow.analysis.kinetics.slow_modes import fit_slow_modes, load_slow_modes
+from molflow.analysis.kinetics.tica import fit_tica
+from molflow.analysis.kinetics.time_series import TorsionSeries
 from molflow.errors import MolflowError
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from molflow.analysis.superposition import paired_rmsd, superposed
+from molflow.analysis.molecule.superposition import paired_rmsd, superposed
 from molflow.comparison import find_reference
 
 

@@ -5,9 +5,7 @@ import numpy as np
 import openmm
 import pytest
 
-from molflow.analysis.geometry import measure, terms, torsion_terms
-from molflow.analysis.internal_rates import gradient, rates
-from molflow.analysis.temperatures import (
+from molflow.analysis.kinetics.temperatures import (
     atom_temperatures,
     group_means,
     kinetic_table,
@@ -16,6 +14,8 @@ from molflow.analysis.temperatures import (
     modes,
     width_temperatures,
 )
+from molflow.analysis.molecule.geometry import measure, terms, torsion_terms
+from molflow.analysis.molecule.internal_rates import gradient, rates
 from molflow.md.build import build
 from molflow.systems import load_system
 from molflow.units import GAS_CONSTANT, thermal_energy

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from molflow.analysis.time_series import (
+from molflow.analysis.kinetics.time_series import (
     TorsionSeries,
     draw_weights,
     pieces,

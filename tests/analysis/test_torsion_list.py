@@ -4,7 +4,7 @@ import pytest
 from molecules import chain, zigzag
 from synthetic import TOPOLOGY
 
-from molflow.analysis.graph import rings, with_bonds
+from molflow.analysis.molecule.graph import rings, with_bonds
 from molflow.analysis.torsion_list import backbone_pairs, measure_torsions, torsion_list
 from molflow.analysis.torsion_wells import well_edges, well_middles, well_shares
 

@@ -10,9 +10,9 @@ import pytest
 from synthetic import TOPOLOGY, reference, trajectory
 from typer.testing import CliRunner
 
-from molflow.analysis.atom_matching import match_atoms
+from molflow.analysis.files.atom_matching import match_atoms
+from molflow.analysis.molecule.stereo import handedness, shown_stereocentres, stereocentres
 from molflow.analysis.soundness import check_soundness, long_bonds
-from molflow.analysis.stereo import handedness, shown_stereocentres, stereocentres
 from molflow.cli import app
 from molflow.comparison import compare
 from molflow.errors import MolflowError

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from synthetic import TOPOLOGY, conformations, torsion_samples
 
-from molflow.analysis.limits import bonded_pairs, limits_of
-from molflow.analysis.stereo import handedness, stereocentres
-from molflow.analysis.validity import Validity, check_validity
+from molflow.analysis.molecule.limits import bonded_pairs, limits_of
+from molflow.analysis.molecule.stereo import handedness, stereocentres
+from molflow.analysis.molecule.validity import Validity, check_validity
 
 
 def sound(n=40, seed=0):
@@ -141,7 +141,7 @@ def benzene(n, seed, buckle=0.0):
 def test_rings_out_of_shape_and_bonds_through_rings():
     from molecules import chain
 
-    from molflow.analysis.ring_shape import flatness
+    from molflow.analysis.molecule.ring_shape import flatness
 
     topology = chain("CCCCCCCC", bonds=[*[(i, (i + 1) % 6) for i in range(6)], (6, 7)])
     truth, xyz = benzene(300, 1), benzene(3, 2)
@@ -164,7 +164,7 @@ def test_threading_is_a_winding_number():
     # Independent answer: the segment meets the ring's plane in a point inside the hexagon.
     from matplotlib.path import Path
 
-    from molflow.analysis.ring_shape import threaded
+    from molflow.analysis.molecule.ring_shape import threaded
 
     rng = np.random.default_rng(5)
     ring = benzene(1, 0)[0, :6] * [1, 1, 0]

@@ -11,13 +11,13 @@ from synthetic import TOPOLOGY, conformations, energies, measured, reference, tr
 
 from molflow import resample
 from molflow.analysis import scorecard
-from molflow.analysis.figure_files import _cells
-from molflow.analysis.frame_times import FrameTimes
+from molflow.analysis.files.reference_file import reference_from_trajectory
+from molflow.analysis.kinetics.frame_times import FrameTimes
+from molflow.analysis.kinetics.time_series import time_ordered
 from molflow.analysis.metrics import registry
 from molflow.analysis.metrics.entry import Metric
 from molflow.analysis.reference import load_reference
-from molflow.analysis.reference_file import reference_from_trajectory
-from molflow.analysis.time_series import time_ordered
+from molflow.analysis.reporting.figure_files import _cells
 from molflow.analysis.verdict import verdict
 from molflow.comparison import compare, format_table
 from molflow.errors import MolflowError

@@ -6,6 +6,7 @@ from scipy.stats import genpareto
 from synthetic import torsion_samples
 
 from molflow.analysis import weighting
+from molflow.analysis.files.weight_files import read_log_weights
 from molflow.analysis.metrics.entry import Metric
 from molflow.analysis.metrics.registry import METRICS, metric
 from molflow.analysis.pareto_tail import pareto_k, pareto_shape
@@ -19,7 +20,6 @@ from molflow.analysis.statistics import (
     torsion_inefficiency,
 )
 from molflow.analysis.torsion_metrics import delta_f_alpha_l
-from molflow.analysis.weight_files import read_log_weights
 from molflow.errors import MolflowError
 
 

@@ -12,7 +12,7 @@ from peers import GraphTransformer
 from symmetry_suite import DIPEPTIDE, INPUTS, S, SymmetrySuite, T
 from toy_maps import SDE, state
 
-from molflow.analysis.stereo import handedness, stereocentres
+from molflow.analysis.molecule.stereo import handedness, stereocentres
 from molflow.brownian.path import BrownianPath
 from molflow.comparison import find_reference
 from molflow.flow_map.rollout import rollout

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 import molflow
 import molflow.propagation.propagate as verb
-from molflow.analysis.ensemble import read_ensemble
-from molflow.analysis.time_series import time_ordered
+from molflow.analysis.files.ensemble import read_ensemble
+from molflow.analysis.kinetics.time_series import time_ordered
 from molflow.cli import app
 from molflow.comparison import find_reference
 from molflow.errors import MolflowError

@@ -13,7 +13,7 @@ from toy_maps import gaussian_map
 
 import molflow
 import molflow.sampling.ensemble as ensemble
-from molflow.analysis.ensemble import read_ensemble
+from molflow.analysis.files.ensemble import read_ensemble
 from molflow.errors import MolflowError
 from molflow.files import read_arrays, sha256_of
 from molflow.maps.denoiser.draw import start_positions

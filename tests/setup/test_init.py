@@ -12,7 +12,7 @@ from openmm import app, unit
 from typer.testing import CliRunner
 
 from molflow import cli
-from molflow.analysis.stereo import handedness, stereocentres
+from molflow.analysis.molecule.stereo import handedness, stereocentres
 from molflow.foreign_trajectories import atom_order
 from molflow.md.build import build
 from molflow.md.energies import potential_energies

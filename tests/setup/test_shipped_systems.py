@@ -4,7 +4,7 @@ import numpy as np
 import openmm
 import pytest
 
-from molflow.analysis.stereo import handedness
+from molflow.analysis.molecule.stereo import handedness
 from molflow.analysis.torsion_list import torsion_list
 from molflow.data.prepare import prepare
 from molflow.md.build import build

@@ -4,11 +4,11 @@ import mdtraj
 import numpy as np
 import pytest
 
-from molflow.analysis.geometry import measure, terms
-from molflow.analysis.limits import limits_of
-from molflow.analysis.stereo import stereocentres
+from molflow.analysis.molecule.geometry import measure, terms
+from molflow.analysis.molecule.limits import limits_of
+from molflow.analysis.molecule.stereo import stereocentres
+from molflow.analysis.molecule.validity import check_validity
 from molflow.analysis.torsions import phi_psi
-from molflow.analysis.validity import check_validity
 from molflow.comparison import find_reference
 from molflow.testing import defects
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from molflow.analysis.geometry import sd_ratio, w1_per_term
 from molflow.analysis.metrics.entry import Metric, plain
+from molflow.analysis.molecule.geometry import sd_ratio, w1_per_term
 
 
 def median_w1(model, reference, model_weights=None, reference_weights=None) -> float:

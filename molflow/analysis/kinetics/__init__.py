@@ -1,0 +1,1 @@
+"""What the order in time tells: memory, passages, slow modes, temperatures."""
