@@ -96,7 +96,10 @@ def test_weights_with_a_garbled_header_are_a_sentence(tmp_path):
      ("while True: pass", "comes to no end")],
 )  # fmt: skip
 def test_files_that_would_end_the_process_end_another(code, words, tmp_path, monkeypatch):
-    start = "from molflow.analysis.files import decoding; decoding._PATIENCE = 1; decoding._limit(0)\n"
+    start = (
+        "from molflow.analysis.files import decoding\n"
+        "decoding._PATIENCE = 1; decoding._limit(0)\n"
+    )
     monkeypatch.setattr(decoding, "_PROGRAM", start + code)
     made = trajectory(3)
     made.save_xtc(str(tmp_path / "a.xtc"))
