@@ -10,6 +10,7 @@ import molflow
 from molflow import cli
 from molflow.checking.check import format_findings
 from molflow.errors import MolflowError
+from molflow.verbs import checking
 
 NAMES = [
     "equivariance", "semigroup", "convergence", "chirality", "energy_tail",
@@ -60,7 +61,7 @@ def test_exit_status(verdict, status, monkeypatch):
     }  # fmt: skip
     result = {"verdict": verdict, "findings": [row], "system": "x", "nfe": 4, "n": 8}
     monkeypatch.setattr(module, "check", lambda *_, **__: result)
-    monkeypatch.setattr(cli, "open_for", lambda *_: None)
+    monkeypatch.setattr(checking, "open_for", lambda *_: None)
     done = CliRunner().invoke(cli.app, ["check", "x", "-q"])
     assert done.exit_code == status and done.stderr == ""
     assert verdict in done.stdout and "Half of them." in done.stdout
