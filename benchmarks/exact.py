@@ -19,7 +19,7 @@ import mdtraj
 import numpy as np
 import openmm
 import torch
-from exact_energies import checked
+from exact_energies import checked, weighted_mean
 from exact_weights import joined, scored, sizes, stratified
 from openmm import unit
 from record import add_part
@@ -162,7 +162,7 @@ def weights(work: Path, seeds: int, steps: int, stop: float, name: str) -> dict:
     torsions = phi_psi(trajectory)
     seconds = float(np.mean([record["cpu_seconds_per_sample"] for record in records]))
     finite = np.isfinite(reduced)
-    mean = float(np.sum(own[finite] * reduced[finite]))
+    mean, error = weighted_mean(reduced[finite], own[finite])
     return {
         "n": len(own),
         "nfe": steps,
@@ -179,7 +179,7 @@ def weights(work: Path, seeds: int, steps: int, stop: float, name: str) -> dict:
         "jacobian_share": float(np.mean([record["jacobian_share"] for record in records])),
         "effective_per_core_second": spread["effective"] / len(own) / seconds,
         "mean_energy_kt": mean,
-        "mean_energy_kt_error": float(np.sqrt(np.sum((own * (reduced - mean))[finite] ** 2))),
+        "mean_energy_kt_error": error,
         "mean_energy_kt_reference": float(
             np.average(reduced_energies(truth.energies, system.temperature), weights=truth.weights)
         ),

@@ -73,6 +73,12 @@ class Fields:
         return energy, divergence, np.einsum("kai,ai->k", forces, forces.sum(0))
 
 
+def weighted_mean(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Return the mean of independent values (n,) under weights (n,), and its standard error."""
+    middle = float(weights @ values)
+    return middle, float(np.sqrt(np.sum((weights * (values - middle)) ** 2)))
+
+
 def judged(values, weights: np.ndarray, terms: list[str], temperature: float) -> dict:
     """Temperatures of terms and the mean energy of weighted, independent conformations.
 
@@ -94,16 +100,11 @@ def judged(values, weights: np.ndarray, terms: list[str], temperature: float) ->
         to it.
     """
     energy, divergence, squares = values
-
-    def mean(x):
-        middle = weights @ x
-        return middle, float(np.sqrt(np.sum((weights * (x - middle)) ** 2)))
-
     found = {}
     for k, name in enumerate(terms):
         scale = weights @ divergence[:, k]
         ratio = weights @ squares[:, k] / scale
-        _, error = mean((squares[:, k] - ratio * divergence[:, k]) / scale)
+        _, error = weighted_mean((squares[:, k] - ratio * divergence[:, k]) / scale, weights)
         found[name] = [temperature * ratio, temperature * error]
     known = (squares - divergence) / np.std(squares, axis=0)
     design = np.column_stack([np.ones(len(energy)), known])
@@ -113,8 +114,8 @@ def judged(values, weights: np.ndarray, terms: list[str], temperature: float) ->
         "n": len(energy),
         "effective": effective_size(len(energy), weights),
         "temperatures": found,
-        "mean_energy_kt": list(mean(energy)),
-        "with_identities": list(mean(energy - known @ factors[1:])),
+        "mean_energy_kt": list(weighted_mean(energy, weights)),
+        "with_identities": list(weighted_mean(energy - known @ factors[1:], weights)),
     }
 
 
