@@ -18,6 +18,8 @@ _EXCHANGE_INTERVAL = 0.5
 _SEGMENT_FRAMES = 100
 #: kJ/mol up to which a bias flattens the free energy, and the time of the metadynamics.
 CAP, BUILDING = 45.0, "4ns"
+#: What the bias of one term divides the free energy by; several terms divide less each.
+CONTRAST = 8.0
 
 
 def parse_tempering(text: str | None, temperature: float) -> tuple[float, ...]:
@@ -109,7 +111,10 @@ def _flattening(system: MolecularSystem, flatten, cap: float, building) -> Flatt
     interval = FlatteningPlan.frame_interval
     _whole(interval, system.timestep * 1e-3, "the time between Gaussians of metadynamics, 0.5 ps,",
            f"the time step, {system.timestep:g} fs")  # fmt: skip
-    return FlatteningPlan(terms, float(cap), _whole(time, interval, "building", f"{interval:g} ps"))
+    frames = _whole(time, interval, "building", f"{interval:g} ps")
+    # Weights multiply: flattened as one term is, a few would leave next to no frames of worth.
+    contrast = 1 + (CONTRAST - 1) / len(terms)
+    return FlatteningPlan(terms, float(cap), frames, contrast)
 
 
 def _whole(value: float, unit: float, name: str, shown: str) -> int:

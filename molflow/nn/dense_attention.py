@@ -12,7 +12,7 @@ axial vector as a polar one), which is what lets the network know left from righ
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -199,6 +199,9 @@ class DenseAttention(AttentionNetwork):
     """
 
     configuration = DenseConfig
+    atom_tables: ClassVar = {
+        "identity": 0, "pairs.sender": 0, "pairs.receiver": 0, "dihedrals.identity": 1,
+    }  # fmt: skip
     elements: Tensor
 
     def __init__(

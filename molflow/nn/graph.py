@@ -171,3 +171,9 @@ class MolecularGraph:
                         queue.append(other)
             table.append(row)
         return table
+
+
+def kinds_of(graph: MolecularGraph) -> list[str]:
+    """Return the kind of each atom: its residue's name and its own, without the residue's place."""
+    pairs = zip(graph.residues, graph.names, strict=True)
+    return [f"{residue}-{name.partition('-')[2] or name}" for residue, name in pairs]

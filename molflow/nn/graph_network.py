@@ -13,9 +13,9 @@ from torch_geometric.utils import scatter
 
 from molflow.nn.edges import EdgeFeatures, Edges
 from molflow.nn.embedding import StepEmbedding
-from molflow.nn.graph import MolecularGraph
+from molflow.nn.graph import MolecularGraph, kinds_of
 from molflow.nn.graph_dihedrals import GraphDihedrals
-from molflow.nn.molecules import RESIDUES, Molecules, kinds_of, molecule_data
+from molflow.nn.molecules import RESIDUES, Molecules, molecule_data
 from molflow.nn.network import EquivariantNetwork
 from molflow.nn.vectors import mix
 

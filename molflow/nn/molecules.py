@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from molflow.nn.graph import MAX_GRAPH_DISTANCE, MolecularGraph
+from molflow.nn.graph import MAX_GRAPH_DISTANCE, MolecularGraph, kinds_of
 
 #: Pairs up to so many bonds apart (bonds, angles, torsions) always hear each other.
 REACH = 3
@@ -93,12 +93,6 @@ class Molecules(NamedTuple):
             searching=shifted(self.searching),
             first=n * torch.arange(count + 1, device=self.element.device),
         )
-
-
-def kinds_of(graph: MolecularGraph) -> list[str]:
-    """Return the kind of each atom: its residue's name and its own, without the residue's place."""
-    pairs = zip(graph.residues, graph.names, strict=True)
-    return [f"{residue}-{name.partition('-')[2] or name}" for residue, name in pairs]
 
 
 def molecule_data(graph: MolecularGraph, kinds: dict[str, int], neighbours: int) -> Data:

@@ -26,10 +26,14 @@ class EquivariantNetwork(nn.Module, ABC):
     many : bool
         Whether its weights belong to no molecule; then it has ``speak_of`` and ``of`` as
         `SharedAttention` has them.
+    atom_tables : dict
+        Weights that have a row for each atom, with the axis of the atoms. A network that names all
+        of them can start from one of another molecule whose atoms are of the same kinds.
     """
 
     configuration: ClassVar[type[Section]]
     many: ClassVar[bool] = False
+    atom_tables: ClassVar[dict[str, int]] = {}
 
     def forward(
         self,

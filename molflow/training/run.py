@@ -18,22 +18,21 @@ from molflow.devices import find_device
 from molflow.errors import MolflowError
 from molflow.files import writable_folder
 from molflow.flow_map.base import FlowMap
-from molflow.nn.graph import MolecularGraph
-from molflow.nn.registry import network_configuration
 from molflow.objectives.families import START
 from molflow.objectives.registry import OBJECTIVES
 from molflow.parts import alone_with
 from molflow.seeds import derive_seed
 from molflow.systems import MolecularSystem, load_system
 from molflow.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from molflow.training.configuration import TrainingConfig, load_configuration
+from molflow.training.configuration import load_configuration
 from molflow.training.fit import fit
-from molflow.training.kinds import Material, build_flow_map, map_configuration
+from molflow.training.kinds import Material, build_flow_map
 from molflow.training.loss_weight import LossWeight
 from molflow.training.memory import recompute_where_needed
 from molflow.training.molecules import check_together, describe, graph_of
 from molflow.training.processes import find_processes, first_process
 from molflow.training.run_folder import claim
+from molflow.training.start import check_start, is_of, start_from
 from molflow.training.surroundings import seeded
 from molflow.trajectories import write_trajectory
 
@@ -71,7 +70,8 @@ def train(
     start : str or Path, optional
         Checkpoint whose weights the run starts from, instead of random ones: a built-in name or a
         path. Its network, and the number of coefficients, must be those of the configuration. Of
-        one that speaks of many molecules, where nothing else is said, they are.
+        one that speaks of many molecules, where nothing else is said, they are. It may be of
+        another molecule, see `molflow.training.start`.
     compiled : bool
         Whether `torch.compile` makes machine code of the network first: some minutes, and
         faster steps after it. Needs a C++ compiler. Rounding, and so the weights in their last
@@ -123,7 +123,7 @@ def train(
     graphs = [graph_of(one) for one in systems]
     family = OBJECTIVES[settings.objective.family]
     if origin is not None:
-        _check_start(origin, graphs[0], settings)
+        check_start(origin, graphs[0], settings)
     elif START in family.needs:
         raise MolflowError(
             f"objective.family = {settings.objective.family} has a map that stays as its teacher: "
@@ -143,13 +143,13 @@ def train(
         flow_map = build_flow_map(graphs[0], settings.network, settings.map, recipe.known)
         ingredients = recipe.ingredients(flow_map)
         weight = LossWeight(ingredients.clock, settings.objective.least_variance)
-    if origin is None:
+    if origin is not None:
+        start_from(flow_map, origin, graphs[0])
+    if origin is None or not is_of(origin, graphs[0]):
         network: Any = flow_map.network
         pairs, scale = network.measured_pairs().numpy(), trainings[0].scale
         found = distance_statistics(trainings[0].train / scale, pairs)
         network.set_statistics(*(torch.from_numpy(part).float() for part in found))
-    else:
-        _start_from(flow_map, origin)
     if compiled and ingredients.derivatives:
         raise MolflowError(
             f"{ingredients.derivatives} needs derivatives that a compiled network does not have: "
@@ -193,46 +193,6 @@ def train(
         made = load_checkpoint(out / "checkpoint", system=first)
         recipe.finish(out / "checkpoint", made.flow_map)
     return out / "checkpoint"
-
-
-def _check_start(origin: Checkpoint, graph: MolecularGraph, settings: TrainingConfig) -> None:
-    stored = origin.description["configuration"]
-    if MolecularGraph.from_dict(origin.description["graph"]) != graph:
-        raise MolflowError(
-            f"start is '{origin.folder}', a checkpoint of '{origin.description['system']}': its "
-            "molecule is not the one to be trained. Take a checkpoint of the same atoms and bonds."
-        )
-    before, now = map_configuration(stored["map"]), settings.map
-    pairs = [
-        ("network", network_configuration(stored["network"]), settings.network),
-        ("map.kind", before.kind, now.kind),
-    ]
-    if before.kind == now.kind:
-        kind = settings.kind
-        fixed = kind.fixed(before), kind.fixed(now)
-        pairs.append((_FEATURES, kind.basis_size(before), kind.basis_size(now)))
-        pairs += [(name, fixed[0].get(name), value) for name, value in fixed[1].items()]
-    for name, had, has in pairs:
-        if had != has:
-            raise MolflowError(
-                f"start is '{origin.folder}', with {name} = {had}, and the configuration says "
-                f"{has}: make them equal, or train from random weights."
-            )
-
-
-def _start_from(flow_map: FlowMap, origin: Checkpoint) -> None:
-    """Take the weights of a checkpoint; what is zero at the beginning may be missing there."""
-    own, given = flow_map.state_dict(), origin.flow_map.state_dict()
-    differ = sorted(set(given) - set(own)) + [k for k in own if k not in given and own[k].any()]
-    if differ:
-        raise MolflowError(
-            f"start is '{origin.folder}', whose map and the one to be trained do not have the same "
-            f"weights ({', '.join(differ)}): make the configurations equal, as map.etas."
-        )
-    flow_map.load_state_dict(given, strict=False)
-
-
-_FEATURES = "features of an increment (map.order, and one more unless map.eta is 0)"
 
 
 def _several(given: Any) -> list:

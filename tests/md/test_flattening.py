@@ -200,6 +200,16 @@ def test_bias_of_known_tables(tmp_path):
     assert found.tables[0] == pytest.approx(-0.75 * np.minimum(free_energy, 25.0), abs=1e-12)
 
 
+def test_several_terms_flatten_less_each(chain):
+    """Weights multiply, so that what one term divides by 8 two divide by 4.5 each."""
+    def contrast(flatten):
+        plan = plan_of(chain, "1ps", frame_interval="100fs", equilibration=0, flatten=flatten)
+        return plan.flattening.contrast
+
+    assert contrast("bond:1") == contrast("bond:1,bond:2") == 8.0
+    assert contrast(["bond:1", "bond:2"]) == pytest.approx(4.5)
+
+
 def exact_density(atoms, kt, bins):
     fine = -np.pi + 2 * np.pi * (np.arange(bins * 40) + 0.5) / (bins * 40)
     energy = sum(k * (1 + np.cos(n * fine - phase)) for n, phase, k in CHAIN[atoms])

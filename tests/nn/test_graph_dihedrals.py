@@ -10,9 +10,9 @@ from torch_geometric.data import Batch
 
 from molflow.nn.dihedral_features import DihedralFeatures
 from molflow.nn.dihedral_messages import dihedral_geometry
-from molflow.nn.graph import MolecularGraph
+from molflow.nn.graph import MolecularGraph, kinds_of
 from molflow.nn.graph_dihedrals import GraphDihedrals
-from molflow.nn.molecules import Molecules, kinds_of, molecule_data
+from molflow.nn.molecules import Molecules, molecule_data
 from molflow.systems import load_system
 from molflow.testing import random_rotations
 

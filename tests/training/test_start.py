@@ -1,0 +1,75 @@
+"""A run that starts from the map of a smaller molecule."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny_training import WORDS, write_training_set
+
+from molflow.data.distances import distance_statistics
+from molflow.errors import MolflowError
+from molflow.files import read_arrays
+from molflow.nn.dense_attention import DenseAttention
+from molflow.systems import load_system
+from molflow.training.checkpoint import load_checkpoint
+from molflow.training.molecules import graph_of
+from molflow.training.run import train
+from molflow.training.start import counterparts
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+SMALL, LARGE = "alanine_dipeptide", "alanine_tripeptide"
+#: Of each atom of ACE-ALA-ALA-NME the atom of ACE-ALA-NME: both alanines are its alanine.
+SAME = [*range(16), *range(6, 16), *range(16, 22)]
+OF_ATOMS = {"identity": 0, "pairs.sender": 0, "pairs.receiver": 0, "dihedrals.identity": 1}
+
+
+def test_atoms_of_a_peptide_have_counterparts_in_a_smaller_one():
+    small, large = graph_of(load_system(SMALL)), graph_of(load_system(LARGE))
+    assert counterparts(large, small) == SAME
+    mirrored = replace(small, hands=tuple(-hand for hand in small.hands))
+    lost = [atom for atom, found in enumerate(counterparts(large, mirrored)) if found is None]
+    assert lost == [atom for atom, hand in enumerate(large.hands) if hand]
+    assert counterparts(large, replace(mirrored, hands=())) == SAME
+
+
+def test_a_run_starts_from_the_weights_of_a_smaller_molecule(tmp_path):
+    words = [*WORDS, "validation_samples=8"]
+    origin = load_checkpoint(
+        train(SMALL, write_training_set(tmp_path / "small", SMALL), tmp_path / "first",
+              overrides=words, progress=False)
+    )  # fmt: skip
+    data = write_training_set(tmp_path / "large", LARGE, seed=1)
+    # A learning rate that moves nothing: the weights are those it started from.
+    made = load_checkpoint(
+        train(LARGE, data, tmp_path / "second", overrides=[*words, "learning_rate=1e-30"],
+              start=tmp_path / "first", progress=False)
+    )  # fmt: skip
+    before, after = origin.flow_map.state_dict(), made.flow_map.state_dict()
+    rows = torch.tensor(SAME)
+    for name, _ in made.flow_map.named_parameters():
+        axis = OF_ATOMS.get(name.removeprefix("network."))
+        expected = before[name] if axis is None else before[name].index_select(axis, rows)
+        assert torch.equal(after[name], expected), name
+    positions = read_arrays(data / "train.npz")["positions"] / made.scale
+    pairs = np.array([[4, 26], [3, 3]])
+    mean, sd = distance_statistics(positions, pairs)
+    for found, value in (("mean", mean), ("sd", sd)):
+        measured = after[f"network.pairs.{found}"].numpy()[pairs[:, 0], pairs[:, 1]]
+        assert measured == pytest.approx(value, rel=1e-4, abs=1e-6)
+    assert made.description["record"]["start"]["weights_sha256"] == origin.weights_hash
+
+
+def test_a_start_without_the_atoms_or_the_tables_is_told(tmp_path, monkeypatch):
+    def refused(system, data):
+        with pytest.raises(MolflowError) as error:
+            train(system, data, tmp_path / "run", start=SMALL, progress=False)
+        assert not (tmp_path / "run").exists()
+        return str(error.value)
+
+    proline = write_training_set(tmp_path / "proline", "proline_dipeptide")
+    said = refused("proline_dipeptide", proline)
+    assert "no atoms of the same residue, name and hand as PRO2-N" in said
+    monkeypatch.setattr(DenseAttention, "atom_tables", {})
+    data = write_training_set(tmp_path / "data", LARGE)
+    assert "weights of the network dense do not go from one to another" in refused(LARGE, data)
