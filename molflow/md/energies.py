@@ -25,6 +25,9 @@ _REFERENCE_ATOMS = 500
 SERIAL_SIZE = 1_000_000
 #: Tasks that a batch makes on a cluster.
 _SHARES = 64
+#: Configurations of a part of long work, at most: by force fields, and by potentials, which cost
+#: thousands of times more; and into how many parts those are divided when there are few.
+_PART, _DEAR_PART, _DEAR_PARTS = 1024, 64, 128
 #: Why there is no energy where atoms coincide.
 NOT_FINITE = "the energy or a force is not finite"
 
@@ -95,6 +98,17 @@ def sensible_jobs(system: MolecularSystem, count: int, jobs: Jobs) -> int | str:
     if jobs is None and size < SERIAL_SIZE and system.potential is None:
         return 1
     return jobs if isinstance(jobs, str) else number_of_jobs(jobs, count)
+
+
+def part_size(system: MolecularSystem, count: int) -> int:
+    """Return how many configurations make a part that is one task and is kept when it is done.
+
+    Few dear ones are divided finely, so that processes end together and little is lost with one;
+    of many, larger parts keep the farm's own work at some hundredths of theirs.
+    """
+    if system.potential is None:
+        return _PART
+    return min(max(count // _DEAR_PARTS, 1), _DEAR_PART)
 
 
 def energies_and_forces(

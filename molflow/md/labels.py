@@ -12,13 +12,10 @@ from molflow.analysis.molecule.graph import with_bonds
 from molflow.analysis.molecule.reactions import changed_bonds
 from molflow.farm import Jobs
 from molflow.files import write_arrays
-from molflow.md.energies import EnergyWorkers, checked_positions, sensible_jobs
+from molflow.md.energies import EnergyWorkers, checked_positions, part_size, sensible_jobs
 from molflow.parts import kept_arrays
 from molflow.progress import track
 from molflow.systems import MolecularSystem
-
-#: Conformations of a part, by force fields and by potentials, which cost thousands of times more.
-_PART, _DEAR_PART = 256, 16
 
 
 @dataclass(frozen=True)
@@ -88,11 +85,10 @@ def label_frames(
     whole = np.flatnonzero(failures == "")
     energies = np.full(len(positions), np.inf)
     forces = np.full(positions.shape, np.nan, dtype=np.float32)
-    size = _PART if system.potential is None else _DEAR_PART
+    size = part_size(system, len(whole))
     pieces = np.split(whole, range(size, len(whole), size)) if len(whole) else []
-    paths = [
-        None if parts is None else parts / f"{what}-{index:05d}.npz" for index in range(len(pieces))
-    ]
+    # By their first conformation, so that parts of another size are never taken for these.
+    paths = [None if parts is None else parts / f"{what}-{rows[0]:07d}.npz" for rows in pieces]
     stored = {k: kept for k, path in enumerate(paths) if (kept := _kept(path, pieces[k]))}
     todo = [k for k in range(len(pieces)) if k not in stored]
     count = sum(len(pieces[k]) for k in todo)

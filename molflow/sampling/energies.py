@@ -15,9 +15,6 @@ from molflow.progress import track
 from molflow.systems import MolecularSystem, recorded_system
 from molflow.training.checkpoint import Checkpoint
 
-#: Conformations of a part, by force fields and by potentials, which cost thousands of times more.
-_PART, _DEAR_PART = 1024, 16
-
 
 def energy_system(record: dict) -> MolecularSystem | str:
     """Return the system that gives energies to what a record speaks of, or why there is none.
@@ -66,11 +63,12 @@ def energies_of(
     system = force_field_of(checkpoint)
     if system is None:
         return None
-    from molflow.md.energies import EnergyWorkers, sensible_jobs
+    from molflow.md.energies import EnergyWorkers, part_size, sensible_jobs
 
-    size = _PART if system.potential is None else _DEAR_PART
+    size = part_size(system, n)
+    # By their first conformation, so that parts of another size are never taken for these.
     names: list[Path | None] = [
-        None if parts is None else parts / f"energies-{k:07d}.npy" for k in range(-(-n // size))
+        None if parts is None else parts / f"energies-{first:07d}.npy" for first in range(0, n, size)
     ]
     found: dict[int, np.ndarray] = {}
     kept = [kept_array(name, min(size, n - k * size)) is not None for k, name in enumerate(names)]

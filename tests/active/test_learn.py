@@ -49,11 +49,11 @@ def test_from_a_structure_to_a_map_in_rounds(learned, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         learn(stiff, out, **asked)
     monkeypatch.setattr(rounds, "train", whole)
-    labels = (out / "round-0" / "labels" / "labelling-00000.npz").stat().st_mtime_ns
+    labels = (out / "round-0" / "labels" / "labelling-0000000.npz").stat().st_mtime_ns
     found = learn(stiff, out, **asked)
     assert calls == ["round-0/map", "round-0/second", "round-1/map", "round-1/second"]
     # What was labelled before the interruption was not labelled again.
-    assert (out / "round-0" / "labels" / "labelling-00000.npz").stat().st_mtime_ns == labels
+    assert (out / "round-0" / "labels" / "labelling-0000000.npz").stat().st_mtime_ns == labels
     # A fourth of the labels went to dynamics, the others to two rounds.
     assert found["force_calls"] == 400 and [row["labels"] for row in found["rows"]] == [24, 304]
     assert found["stopped"].startswith("Stopped because all labels are spent")

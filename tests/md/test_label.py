@@ -8,8 +8,8 @@ from molflow.data.dataset import data_hash, load_forces, load_training_data
 from molflow.data.prepare import centred
 from molflow.errors import MolflowError
 from molflow.files import write_arrays, write_json
-from molflow.md import energies, labels
-from molflow.md.energies import evaluate
+from molflow.md import energies
+from molflow.md.energies import evaluate, part_size
 from molflow.md.forces import add_forces
 from molflow.md.label import label, summary
 from molflow.systems import load_system
@@ -94,7 +94,6 @@ def test_labels_of_a_force_field_are_what_prepare_adds(tmp_path, data):
 
 
 def test_an_interrupted_labelling_goes_on(tmp_path, data, quantum, monkeypatch):
-    monkeypatch.setattr(labels, "_DEAR_PART", 1)
     asked, real = [], energies._Evaluator.batch
 
     def once_interrupted(self, positions, forces):
@@ -114,6 +113,11 @@ def test_an_interrupted_labelling_goes_on(tmp_path, data, quantum, monkeypatch):
     assert not list((tmp_path / "out").glob(".*"))
 
 
+def test_few_dear_frames_are_divided_finely_and_many_coarsely(quantum):
+    assert [part_size(quantum, n) for n in (0, 5, 1280, 8192, 10**6)] == [1, 1, 10, 64, 64]
+    assert part_size(SYSTEM, 5) == part_size(SYSTEM, 10**6) == 1024
+
+
 def test_failures_are_counted_by_reason(tmp_path, data, quantum, monkeypatch):
     def failing(self, positions, forces):
         count = len(positions)
@@ -122,6 +126,7 @@ def test_failures_are_counted_by_reason(tmp_path, data, quantum, monkeypatch):
         found[0], gradients[0] = np.inf, np.nan
         return found, gradients, reasons
 
+    monkeypatch.setattr(energies, "_DEAR_PARTS", 1)  # all of them are one part
     monkeypatch.setattr(energies._Evaluator, "batch", failing)
     manifest = label(data, quantum, tmp_path / "out", jobs=1, progress=False)
     assert manifest["labels"]["failures"]["train"]["SCF not converged in 250 cycles"] == 1
