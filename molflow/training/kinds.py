@@ -68,6 +68,9 @@ class Ingredients:
         does not have, as ``key = value``; empty if there is none.
     on_host : tuple of str
         Entries of a batch that stay on the processor, because steps are planned with them.
+    second_derivatives : bool
+        Whether the network is differentiated by its inputs and then by its weights, as it is and
+        not compiled; its layers cannot be computed again then.
     """
 
     objective: Objective
@@ -76,6 +79,7 @@ class Ingredients:
     validation: Scores | None = None
     derivatives: str = ""
     on_host: tuple[str, ...] = ()
+    second_derivatives: bool = False
 
 
 M = TypeVar("M", bound=FlowMap)

@@ -45,7 +45,8 @@ def recompute_where_needed(
         Processes that share the memory.
     """
     network: Any = flow_map.network
-    if layers_to_recompute(network) is None or ingredients.derivatives:
+    by_inputs = ingredients.derivatives or ingredients.second_derivatives
+    if layers_to_recompute(network) is None or by_inputs:
         return
     free = free_bytes(device)
     if free is None:

@@ -12,6 +12,7 @@ from molflow.maps.dynamics.flow_map import CLOCK
 from molflow.maps.langevin.bonded_force import BondedForce
 from molflow.maps.langevin.bonded_objective import BondedObjective
 from molflow.maps.langevin.bonded_semigroup import composed_rest
+from molflow.maps.langevin.curl import curl_share
 from molflow.maps.langevin.path_quadrature import PathQuadratureMap
 from molflow.maps.langevin.rest_norm import rest_error
 from molflow.training.configuration import TrainingConfig
@@ -77,6 +78,26 @@ def test_each_molecule_goes_to_its_objective(module):
             found = rest_error(flow_map, h, said - target).mean()
             assert module.parts[name] == (pytest.approx(float(found), rel=0.02), len(h))
             assert float(found) > 1e-8
+
+
+def test_the_curl_is_looked_at_where_the_first_semigroup_steps_begin():
+    flow_map, given = random_dynamics("bonded").float(), batch()
+    asked = CONFIG.objective.model_copy(update={"curl_share": 0.5})
+    module = Probe(BondedObjective(flow_map, asked), flow_map)
+    module.ask(given)
+    at = flow_map.at(300.0, given["friction"])
+    x, h = at.start(given["positions"], given["normal"])[7:11], given["lag"][3:7]
+    halves = (
+        Increment.from_whitened(flow_map.basis, 0.5 * h, given[side][3:7])
+        for side in ("left", "right")
+    )
+    middle = at.path(h, x, join(*halves).whitened())[0]
+    shares = curl_share(at, x[:, 0], middle - x[:, 0])
+    assert module.parts["curl"] == (pytest.approx(shares.mean().item(), rel=0.05), 4)
+    assert module.parts["curl"][0] > 0.01
+    plain = Probe(BondedObjective(flow_map, CONFIG.objective), flow_map)
+    plain.ask(given)
+    assert module.parts == {**plain.parts, "curl": module.parts["curl"]}
 
 
 def test_rollouts_go_on_from_the_ends_of_the_teacher(module):

@@ -119,6 +119,7 @@ def test_dynamics_has_objectives_and_a_network_of_its_own():
         (["map.kind=langevin", "map.eta=1"], r"wrong at 'map.eta' = 1: Extra"),
         (["map.kind=langevin", "objective.stiffness=1"], r"at 'objective.stiffness' = 1: Extra"),
         (["map.kind=overdamped", "objective.frictions=[1,2]"], "is of no use where map.kind ="),
+        (["map.kind=overdamped", "objective.curl_share=0.5"], "for map.kind = langevin, which may"),
         (["map.kind=newton"], "map.kind must be one of denoiser, langevin, overdamped"),
         (["objective.kind=langevin"], "does not go with map.kind = denoiser: leave it out"),
         (["map.kind=langevin", "map.longest_lag=0.0005"], "objective.anchor ends at 0.0006 ps"),

@@ -111,6 +111,11 @@ def test_mean_flow_and_compile_do_not_go_together(springs, tmp_path, empty):
         run(springs, tmp_path / "run", empty, "objective.mean_flow_share=0.5", compiled=True)
 
 
+def test_the_curl_is_for_maps_that_know_bonded_forces(springs, tmp_path, empty):
+    with pytest.raises(MolflowError, match="curl_share is 0.5, and is for maps that know bonded"):
+        run(springs, tmp_path / "run", empty, "objective.curl_share=0.5")
+
+
 def test_data_without_forces_are_a_sentence(tmp_path, empty):
     data = write_training_set(tmp_path / "data", SYSTEM)
     with pytest.raises(MolflowError, match="has no forces"):

@@ -53,6 +53,13 @@ class DynamicsObjectiveConfig(Section):
     mean_flow_share: float = Field(
         0.0, ge=0, le=1, description="share of the other semigroup steps taught by MeanFlow instead"
     )
+    curl_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the semigroup steps, those of rollouts first, at whose starts the "
+        "learned rest of the force is taught to be a gradient; for maps that know bonded forces",
+    )
     least_variance: float = Field(
         1e-4, gt=0, description="below this expected loss the learned weight stops growing"
     )

@@ -90,12 +90,18 @@ class LangevinRecipe(Recipe[InertialFlowMap]):
         if len(material.data.validation):
             scores = DynamicsScores(self.forces.validation, material.graph, settings, seed, along)
         asked = asks_for_derivatives(objective)
-        return Ingredients(made, batches, CLOCK, scores, asked, PLANNED)
+        curls = objective.curl_share > 0.0
+        return Ingredients(made, batches, CLOCK, scores, asked, PLANNED, curls)
 
     def _objective(self, flow_map: InertialFlowMap) -> RolloutObjective:
         objective = self.material.settings.objective
         family = long_family(objective)
         if self.known.bonded is None:
+            if objective.curl_share:
+                raise MolflowError(
+                    f"objective.curl_share is {objective.curl_share:g}, and is for maps that know "
+                    "bonded forces: set it to 0, or map.bonded to true or 'fitted'."
+                )
             return DynamicsObjective(flow_map, objective, family, self.material.frozen)
         for name, share in (
             ("mean_flow_share", objective.mean_flow_share),

@@ -54,11 +54,12 @@ class OverdampedKind(MapKind):
                 "objective.frictions is of no use where map.kind = overdamped, which knows every "
                 "friction from one: leave it out"
             )
-        if settings.objective.direct_share:
-            raise ValueError(
-                "objective.direct_share is for map.kind = langevin, whose paths have inertia: set "
-                "it to 0"
-            )
+        for name, why in (
+            ("direct_share", "whose paths have inertia"),
+            ("curl_share", "which may know bonded forces"),
+        ):
+            if getattr(settings.objective, name):
+                raise ValueError(f"objective.{name} is for map.kind = langevin, {why}: set it to 0")
         check_dynamics(settings)
 
     def basis_size(self, config: OverdampedConfig) -> int:
