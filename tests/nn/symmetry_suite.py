@@ -13,6 +13,7 @@ from molflow.brownian.increment import Increment
 from molflow.flow_map.centring import centre
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.nn.graph import MolecularGraph
+from molflow.nn.precision import products_in
 from molflow.systems import load_system
 from molflow.testing import random_rotations
 
@@ -163,6 +164,26 @@ class SymmetrySuite(ABC):
             values[changed].shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64
         )
         assert (network(*values.values()) - out).abs().max() > 1e-4
+
+    def test_products_in_bfloat16_leave_the_entrance_exact_and_two_digits_of_the_vectors(
+        self, inputs
+    ):
+        network = self.random().float()
+        x, z, s, t = (value.float() for value in (*inputs, S, T))
+        entered = []
+
+        def listen(_, given):
+            entered.append([value for value in given if torch.is_tensor(value)])
+
+        network.blocks[0].register_forward_pre_hook(listen)
+        exact = network(x, z, s, t)
+        with products_in("bfloat16", x.device):
+            rounded = network(x, z, s, t)
+        before, after = entered
+        assert before and all(map(torch.equal, before, after))
+        assert rounded.dtype == torch.float32
+        error = (rounded - exact).square().mean().sqrt() / exact.square().mean().sqrt()
+        assert 1e-4 < error < 3e-2
 
     def test_an_untrained_map_is_the_exact_lift(self, inputs):
         with torch.random.fork_rng():

@@ -261,6 +261,7 @@ def test_a_changed_file_is_drawn_again(tmp_path):
         ({"steps": 0}, "steps is 0"),
         ({"steps": -1}, "steps is -1"),
         ({"batch_size": 0}, "batch_size is 0"),
+        ({"precision": "half"}, "precision is 'half': choose float32 or bfloat16"),
         ({"device": "gpu"}, "device is 'gpu': choose auto, cpu, cuda or cuda:N"),
         ({"device": "meta"}, "device is 'meta': choose auto, cpu, cuda or cuda:N"),
         ({"device": "mps"}, "device is 'mps', which has no double precision"),
@@ -277,6 +278,38 @@ def test_impossible_requests_are_sentences_and_leave_nothing(tmp_path, options, 
         take(FROZEN, **{"out": out, "n": 10, **options})
     assert sentence in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_products_in_bfloat16_keep_the_conformation_and_are_told(tmp_path):
+    out = tmp_path / "ensemble.dcd"
+    exact = take(SYSTEM.name, 64)
+    rounded = take(SYSTEM.name, 64, out=out, precision="bfloat16", energies=False)
+    record = json.loads(out.with_suffix(".json").read_text())
+    assert record["plan"]["precision"] == "bfloat16"
+    apart = np.linalg.norm(exact.xyz - rounded.xyz, axis=-1)
+    assert 0 < np.median(apart) < 1e-3  # nm: three digits in each of two jumps
+    bonds = [[one.index, other.index] for one, other in exact.topology.bonds]
+    lengths = [mdtraj.compute_distances(found, bonds) for found in (exact, rounded)]
+    assert np.abs(lengths[0] - lengths[1]).mean() < 5e-4
+
+
+def test_machine_code_is_of_a_copy_and_for_one_size_of_batch(monkeypatch):
+    checkpoint, seen = load_checkpoint(FROZEN), []
+    network = type(checkpoint.flow_map.network)
+    monkeypatch.setattr(network, "compile", lambda own, **options: seen.append((own, options)))
+    plain = take(checkpoint, 200, batch_size=128)
+    real = network.forward
+
+    def counted(own, x, *rest):
+        seen.append(len(x))
+        return real(own, x, *rest)
+
+    monkeypatch.setattr(network, "forward", counted)
+    compiled = take(checkpoint, 200, batch_size=128, compiled=True)
+    (copied, options), *sizes = seen
+    assert copied is not checkpoint.flow_map.network and options == {"dynamic": False}
+    assert set(sizes) == {128}  # the last 72 were filled up
+    assert np.array_equal(plain.xyz, compiled.xyz)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
