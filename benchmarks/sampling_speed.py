@@ -12,6 +12,7 @@ idle core. Writes ``benchmarks/results/speed.json``.
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from itertools import product
 
@@ -63,9 +64,13 @@ def times(checkpoint: Checkpoint) -> dict:
     """Return processor seconds of a conformation by calls and ways, and of dynamics."""
     system = load_system(SYSTEM)
     tasks: dict = {}
-    for way, calls in product(WAYS, CALLS):
-        plan = WAYS[way] | {"steps": calls, "path_seed": 0, "blocks_per_batch": BLOCKS}
-        tasks[way, calls] = partial(Batches(checkpoint, plan).draw, 0, BLOCKS)
+    for way, options in WAYS.items():
+        batches = Batches(checkpoint, options | {"path_seed": 0, "blocks_per_batch": BLOCKS})
+        for calls in CALLS:
+            # Machine code is made once for all numbers of calls.
+            again = copy.copy(batches)
+            again.plan = batches.plan | {"steps": calls}
+            tasks[way, calls] = partial(again.draw, 0, BLOCKS)
     for name, forces in {
         "tempering": [], "static bias": load_bias(YARDSTICK / "bias.npz").forces(),
     }.items():  # fmt: skip
