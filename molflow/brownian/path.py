@@ -63,7 +63,7 @@ class BrownianPath:
             raise MolflowError(f"shape is {tuple(shape)}: give the batch and the shape of a state.")
         self.basis, self.t0, self.t1, self.shape = basis, float(t0), float(t1), tuple(shape)
         self.seed, self.depth, self.dtype, self.device = seed, depth, dtype, device
-        self._nodes: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
+        self._cache: OrderedDict[tuple[str | int, ...], Tensor] = OrderedDict()
         node_bytes = 8 * basis.size * math.prod(shape)
         self._capacity = max(4 * depth + 4, _CACHE_BYTES // node_bytes)
 
@@ -85,7 +85,7 @@ class BrownianPath:
                 f"The step runs from {s} to {t}: t must come after s by at least "
                 f"{self._time(1) - self.t0:.3g}, the spacing of the path's grid."
             )
-        z = upload(self._query(0, 0, first, last).to(self.dtype), self.device)
+        z = upload(self._between(first, last).to(self.dtype), self.device)
         h = torch.tensor(self._length(last - first), dtype=self.dtype)
         # The length stays on the processor, where all that follows from it alone is computed.
         return Increment.from_whitened(self.basis, h, z, _cholesky(self.basis, float(h)))
@@ -109,56 +109,63 @@ class BrownianPath:
     def _length(self, ticks: int) -> float:
         return (self.t1 - self.t0) * (ticks / 2**self.depth)
 
-    def _query(self, level: int, index: int, first: int, last: int) -> Tensor:
-        """Whitened features from tick `first` to `last`, both inside the node."""
-        width = 2 ** (self.depth - level)
-        start = index * width
-        if (first, last) == (start, start + width):
-            return self._node(level, index)
-        middle = start + width // 2
-        if last <= middle:
-            return self._query(level + 1, 2 * index, first, last)
-        if first >= middle:
-            return self._query(level + 1, 2 * index + 1, first, last)
-        left = self._query(level + 1, 2 * index, first, middle)
-        right = self._query(level + 1, 2 * index + 1, middle, last)
-        return self._join(left, right, middle - first, last - middle)
-
-    def _join(self, left: Tensor, right: Tensor, ticks_left: int, ticks_right: int) -> Tensor:
-        matrix = _join_matrix(self.basis, self._length(ticks_left), self._length(ticks_right))
-        return torch.cat([left, right], dim=-1) @ matrix.mT
+    def _between(self, first: int, last: int) -> Tensor:
+        """Whitened features from tick `first` to `last`."""
+        level, index = self.depth, first
+        while (index + 1) << (self.depth - level) < last:  # to the node that contains both
+            level, index = level - 1, index // 2
+        below = self.depth - level
+        start = index << below
+        own = self._node(level, index)
+        draws, matrix = _combination(
+            self.basis, self._length(1 << below), below, first - start, last - start
+        )
+        if not draws:
+            return own
+        drawn = [self._draw(level + down, (index << down) + along) for down, along in draws]
+        size = self.basis.size
+        return own @ matrix[:, :size].mT + torch.cat(drawn, dim=-1).double() @ matrix[:, size:].mT
 
     def _node(self, level: int, index: int) -> Tensor:
-        key = (level, index)
-        if key in self._nodes:
-            self._nodes.move_to_end(key)
-            return self._nodes[key]
+        if (kept := self._kept("node", level, index)) is not None:
+            return kept
         if level == 0:
-            self._keep(key, self._normals("root", 0))
-            return self._nodes[key]
-        parent = self._node(level - 1, index // 2)
-        xi = self._normals(level - 1, index // 2)
+            root = torch.from_numpy(self._normals("root", 0)).double()
+            return self._keep(("node", 0, 0), root)
+        parent, xi = self._node(level - 1, index // 2), self._draw(level - 1, index // 2)
         half = self._length(2**self.depth) / 2**level
-        halves = torch.cat([parent, xi], dim=-1) @ _split_matrix(self.basis, half).mT
-        left, right = halves.chunk(2, dim=-1)
+        halves = torch.cat([parent, xi.double()], dim=-1) @ _split_matrix(self.basis, half).mT
+        left, right = (part.contiguous() for part in halves.chunk(2, dim=-1))
         # The asked one last: it must be the last to leave the cache.
-        for child in sorted((2 * (index // 2), 2 * (index // 2) + 1), key=index.__eq__):
-            self._keep((level, child), (right if child % 2 else left).contiguous())
-        return self._nodes[key]
+        asked, other = (right, left) if index % 2 else (left, right)
+        self._keep(("node", level, index ^ 1), other)
+        return self._keep(("node", level, index), asked)
 
-    def _keep(self, key: tuple[int, int], z: Tensor) -> None:
-        self._nodes[key] = z
-        self._nodes.move_to_end(key)
-        while len(self._nodes) > self._capacity:
-            self._nodes.popitem(last=False)
+    def _draw(self, level: int, index: int) -> Tensor:
+        """What a node does not say of its halves, standard normal, float32."""
+        if (kept := self._kept("draw", level, index)) is not None:
+            return kept
+        return self._keep(("draw", level, index), torch.from_numpy(self._normals(level, index)))
 
-    def _normals(self, level: int | str, index: int) -> Tensor:
+    def _kept(self, *key: str | int) -> Tensor | None:
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        return None
+
+    def _keep(self, key: tuple[str | int, ...], z: Tensor) -> Tensor:
+        self._cache[key] = z
+        self._cache.move_to_end(key)
+        while len(self._cache) > self._capacity:
+            self._cache.popitem(last=False)
+        return z
+
+    def _normals(self, level: int | str, index: int) -> np.ndarray:
         # Philox takes the whole key, torch's CPU generator only its lowest 32 bits, which
         # would make two of a hundred thousand intervals alike.
         key = derive_seed(self.seed, level, index)
         generator = np.random.Generator(np.random.Philox(key=key))
-        draws = generator.standard_normal((*self.shape, self.basis.size), dtype=np.float32)
-        return torch.from_numpy(draws).double()
+        return generator.standard_normal((*self.shape, self.basis.size), dtype=np.float32)
 
 
 # The matrices depend on lengths alone, and the many paths of a batch are asked for the same steps.
@@ -176,3 +183,60 @@ def _cholesky(basis: Basis, h: float) -> Tensor:
 def _split_matrix(basis: Basis, half: float) -> Tensor:
     length = torch.tensor(half, dtype=torch.float64)
     return split_matrix(basis, length, length)
+
+
+@lru_cache(maxsize=1024)
+def _combination(
+    basis: Basis, length: float, below: int, first: int, last: int
+) -> tuple[list[tuple[int, int]], Tensor]:
+    """Return a part of a node as a linear combination of the node and of draws inside.
+
+    One product with all that was drawn, where going down the tree would take one at each node.
+
+    Parameters
+    ----------
+    basis : Basis
+    length : float
+        Of the node.
+    below : int
+        The node is 2^below ticks long.
+    first, last : int
+        Ticks of the part, from the start of the node.
+
+    Returns
+    -------
+    list of (int, int)
+        How many levels below and where there the draws are, k of them.
+    Tensor, (size, (1 + k) size), float64
+        By which the node's features and then those drawn are multiplied.
+    """
+    size, draws = basis.size, []
+    identity = torch.eye(size, dtype=torch.float64)
+    columns = size * (2 * below + 1)
+
+    def part(level: int, index: int, first: int, last: int, own: Tensor) -> Tensor:
+        """The part of a node below, whose own combination is given."""
+        ticks = 1 << (below - level)
+        start, middle = index * ticks, index * ticks + ticks // 2
+        if (first, last) == (start, start + ticks):
+            return own
+        draws.append((level, index))
+        drawn = own.new_zeros(size, columns)
+        drawn[:, len(draws) * size : (len(draws) + 1) * size] = identity
+        halves = _split_matrix(basis, length / 2 ** (level + 1)) @ torch.cat([own, drawn])
+        left, right = halves.chunk(2)
+        if last <= middle:
+            return part(level + 1, 2 * index, first, last, left)
+        if first >= middle:
+            return part(level + 1, 2 * index + 1, first, last, right)
+        both = [
+            part(level + 1, 2 * index, first, middle, left),
+            part(level + 1, 2 * index + 1, middle, last, right),
+        ]
+        lengths = ((ticks * length / 2**below) for ticks in (middle - first, last - middle))
+        return _join_matrix(basis, *lengths) @ torch.cat(both)
+
+    whole = torch.zeros(size, columns, dtype=torch.float64)
+    whole[:, :size] = identity
+    found = part(0, 0, first, last, whole)
+    return draws, found[:, : (1 + len(draws)) * size]

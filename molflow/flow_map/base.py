@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from molflow.brownian.basis import Basis
 from molflow.brownian.increment import Increment
 from molflow.flow_map.step import check_step
+from molflow.nn.precision import check_precision
 from molflow.sde.base import AdditiveSDE
 
 
@@ -74,6 +77,32 @@ class FlowMap(nn.Module, ABC):
         In place, so that the names of the weights stay.
         """
         self.network.compile(dynamic=False)
+
+    def calculated(self, precision: str = "float32", compiled: bool = False) -> Self:
+        """Return the map with its network calculated in another way; itself where nothing changes.
+
+        Parameters
+        ----------
+        precision : str
+            Of the network, see `EquivariantNetwork.products`; networks of another make keep theirs.
+        compiled : bool
+            See `compile_parts`.
+
+        Raises
+        ------
+        MolflowError
+            If there is no such precision.
+        """
+        check_precision(precision)
+        if precision == "float32" and not compiled:
+            return self
+        # A copy: the caller's map stays what it is.
+        found = copy.deepcopy(self)
+        network: Any = found.network
+        network.products = precision
+        if compiled:
+            found.compile_parts()
+        return found
 
     def forward(self, s: Tensor, t: Tensor, x: Tensor, increment: Increment) -> Tensor:
         """Return X_t given X_s = x and the increment over [s, t]; shapes as in `mean`.

@@ -24,7 +24,7 @@ from molflow.nn.embedding import StepEmbedding
 from molflow.nn.graph import MolecularGraph
 from molflow.nn.network import EquivariantNetwork
 from molflow.nn.pair_features import PairFeatures, PairMessages
-from molflow.nn.precision import exactly
+from molflow.nn.precision import products_in
 from molflow.nn.vectors import mix
 from molflow.section import Section
 
@@ -161,22 +161,21 @@ class AttentionNetwork(EquivariantNetwork):
         dihedrals : callable
             Of positions and the step: what atoms learn from dihedral angles.
         """
-        with exactly(positions):
-            step = self.step(s, t, setting)
-            inputs = torch.cat([positions.unsqueeze(-1), noise], dim=-1)
-            widths = [inputs.shape[-1], self.first.shape[1]]
-            scale_in, scale_out = (
-                self.first_step(step).unsqueeze(1).unsqueeze(1).split(widths, dim=-1)
-            )
-            pair = pairs(inputs, step, s)
-            vectors = mix(inputs * (1.0 + scale_in), self.first) * (1.0 + scale_out)
-            turned, normals = dihedrals(positions, step)
-            scalars, vectors = atoms + turned, vectors + normals
-        for block in self.blocks:
-            scalars, vectors = block(scalars, vectors, pair, step)
-        with exactly(positions):
-            gate = self.last_gate(scalars) * (1.0 + self.last_step(step).unsqueeze(1))
-            return mix(vectors * gate.unsqueeze(2), self.last).squeeze(-1), scalars
+        step = self.step(s, t, setting)
+        inputs = torch.cat([positions.unsqueeze(-1), noise], dim=-1)
+        k = inputs.shape[-1]
+        scale_in, scale_out = (
+            self.first_step(step).unsqueeze(1).unsqueeze(1).split([k, self.first.shape[1]], dim=-1)
+        )
+        pair = pairs(inputs, step, s)
+        vectors = mix(inputs * (1.0 + scale_in), self.first) * (1.0 + scale_out)
+        turned, normals = dihedrals(positions, step)
+        scalars, vectors = atoms + turned, vectors + normals
+        with products_in(self.products, positions):
+            for block in self.blocks:
+                scalars, vectors = block(scalars, vectors, pair, step)
+        gate = self.last_gate(scalars) * (1.0 + self.last_step(step).unsqueeze(1))
+        return mix(vectors * gate.unsqueeze(2), self.last).squeeze(-1), scalars
 
 
 class DenseAttention(AttentionNetwork):

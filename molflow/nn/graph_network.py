@@ -17,7 +17,7 @@ from molflow.nn.graph import MolecularGraph, kinds_of
 from molflow.nn.graph_dihedrals import GraphDihedrals
 from molflow.nn.molecules import RESIDUES, Molecules, molecule_data
 from molflow.nn.network import EquivariantNetwork
-from molflow.nn.precision import exactly
+from molflow.nn.precision import products_in
 from molflow.nn.vectors import mix
 
 
@@ -172,24 +172,23 @@ class GraphNetwork(EquivariantNetwork):
         Tensor, (N, channels)
         """
         molecule = molecules.molecule
-        with exactly(positions):
-            centres = scatter(positions, molecule, dim_size=len(s), reduce="mean")
-            positions = positions - centres.index_select(0, molecule)
-            inputs = torch.cat([positions.unsqueeze(-1), noise], dim=-1)
-            step = self.step(s, t, setting)
-            edges = self.edges(molecules, inputs, step, s)
-            k = inputs.shape[-1]
-            by_atom = self.first_step(step).index_select(0, molecule).unsqueeze(1)
-            scale_in, scale_out = by_atom.split([k, self.first.shape[1]], dim=-1)
-            vectors = mix(inputs * (1.0 + scale_in), self.first) * (1.0 + scale_out)
-            scalars = (
-                self.kind.index_select(0, molecules.kind)
-                + self.element(molecules.element)
-                + self.residue(molecules.residue)
-            )
-            turned, normals = self.dihedrals(molecules, positions, step)
-            scalars, vectors = scalars + turned, vectors + normals
-        scalars, vectors = self.interact(scalars, vectors, edges, step, molecule)
-        with exactly(positions):
-            gate = self.last_gate(scalars) * (1.0 + self.last_step(step).index_select(0, molecule))
-            return mix(vectors * gate.unsqueeze(1), self.last).squeeze(-1), scalars
+        centres = scatter(positions, molecule, dim_size=len(s), reduce="mean")
+        positions = positions - centres.index_select(0, molecule)
+        inputs = torch.cat([positions.unsqueeze(-1), noise], dim=-1)
+        step = self.step(s, t, setting)
+        edges = self.edges(molecules, inputs, step, s)
+        k = inputs.shape[-1]
+        by_atom = self.first_step(step).index_select(0, molecule).unsqueeze(1)
+        scale_in, scale_out = by_atom.split([k, self.first.shape[1]], dim=-1)
+        vectors = mix(inputs * (1.0 + scale_in), self.first) * (1.0 + scale_out)
+        scalars = (
+            self.kind.index_select(0, molecules.kind)
+            + self.element(molecules.element)
+            + self.residue(molecules.residue)
+        )
+        turned, normals = self.dihedrals(molecules, positions, step)
+        scalars, vectors = scalars + turned, vectors + normals
+        with products_in(self.products, positions):
+            scalars, vectors = self.interact(scalars, vectors, edges, step, molecule)
+        gate = self.last_gate(scalars) * (1.0 + self.last_step(step).index_select(0, molecule))
+        return mix(vectors * gate.unsqueeze(1), self.last).squeeze(-1), scalars

@@ -29,11 +29,17 @@ class EquivariantNetwork(nn.Module, ABC):
     atom_tables : dict
         Weights that have a row for each atom, with the axis of the atoms. A network that names all
         of them can start from one of another molecule whose atoms are of the same kinds.
+    products : str
+        One of `PRECISIONS`, of the matrix products by which atoms tell each other of themselves.
+        Distances, which are small differences of large products, and the vectors that leave the
+        network, which are places of atoms, have that of the weights: with three digits bonds
+        would be a tenth too wide.
     """
 
     configuration: ClassVar[type[Section]]
     many: ClassVar[bool] = False
     atom_tables: ClassVar[dict[str, int]] = {}
+    products: str = "float32"
 
     def forward(
         self,

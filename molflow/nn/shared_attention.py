@@ -23,7 +23,6 @@ from molflow.nn.dihedral_messages import DihedralMessages, dihedral_geometry
 from molflow.nn.embedding import StepEmbedding
 from molflow.nn.graph import MAX_GRAPH_DISTANCE, MolecularGraph
 from molflow.nn.pair_features import PairMessages
-from molflow.nn.precision import exactly
 
 
 class AtomEncoder(nn.Module):
@@ -222,8 +221,7 @@ class SharedAttention(AttentionNetwork):
         setting: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return a vector and features for each atom of a molecule, as `vectors_and_scalars`."""
-        with exactly(positions):
-            atoms = self.atoms(molecule)
+        atoms = self.atoms(molecule)
         pairs, dihedrals = (
             partial(part, molecule, atoms) for part in (self.pairs, self.dihedrals)
         )

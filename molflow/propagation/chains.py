@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,10 +80,7 @@ class Chains:
         self.wanted, request = wanted, wanted.request
         dynamics: Any = checkpoint.flow_map
         flow_map = dynamics.at(request.temperature, request.friction)
-        if wanted.compiled:
-            # Of a copy: the caller's map stays what it is.
-            flow_map = copy.deepcopy(flow_map)
-            flow_map.compile_parts()
+        flow_map = flow_map.calculated(compiled=wanted.compiled)
         self.flow_map, self.residual = flow_map, checkpoint.residual
         topology = checkpoint.topology()
         self.inertial, self.masses = inertial(flow_map), masses_of(topology)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import shutil
 import time
 import warnings
@@ -18,7 +17,7 @@ from molflow.farm import Jobs
 from molflow.files import replacing, writable_folder, write_arrays
 from molflow.maps.denoiser.draw import BLOCK, draw_blocks, flow_blocks
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
-from molflow.nn.precision import check_precision, products_in
+from molflow.nn.precision import check_precision
 from molflow.parts import alone, claim_parts, finished, kept_array, write_record
 from molflow.progress import track
 from molflow.refinement.pieces import refine_positions
@@ -236,10 +235,8 @@ class Batches:
         self.flow_map = cast(DenoiserFlowMap, checkpoint.flow_map)  # of a kind that samples
         if "eta" in plan:
             self.flow_map = self.flow_map.at(plan["eta"])
-        if plan.get("compiled"):
-            # Of a copy: the caller's map stays what it is.
-            self.flow_map = copy.deepcopy(self.flow_map)
-            self.flow_map.compile_parts()
+        ways = {name: plan[name] for name in ("precision", "compiled") if name in plan}
+        self.flow_map = self.flow_map.calculated(**ways)
         self.drawing = flow_blocks if plan.get("flow") else draw_blocks
 
     def draw(self, first: int, count: int) -> np.ndarray:
@@ -247,8 +244,7 @@ class Batches:
         given, plan = self.checkpoint, self.plan
         # Machine code is made for one size of batch: the last one is filled up and cut.
         asked = plan["blocks_per_batch"] if plan.get("compiled") else count
-        precision = products_in(plan.get("precision", "float32"), given.device)
-        with torch.no_grad(), precision:
+        with torch.no_grad():
             drawn = self.drawing(
                 self.flow_map, range(first, first + asked), plan["steps"], plan["path_seed"],
                 given.n_atoms,

@@ -38,7 +38,7 @@ def test_the_same_whatever_was_asked_before_or_forgotten():
     used._capacity = 60
     for k in range(400):
         used.increment(0.5 + 8.5 * k / 400, 0.5 + 8.5 * (k + 1) / 400)
-    assert len(used._nodes) <= 60
+    assert len(used._cache) <= 60
     for s, t in ((2.0, 2.1), (0.5, 9.0), (4.0, 8.9)):
         one, other = fresh.increment(s, t), used.increment(s, t)
         assert torch.equal(one.features, other.features)

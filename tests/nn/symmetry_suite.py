@@ -13,7 +13,6 @@ from molflow.brownian.increment import Increment
 from molflow.flow_map.centring import centre
 from molflow.maps.denoiser.flow_map import DenoiserFlowMap
 from molflow.nn.graph import MolecularGraph
-from molflow.nn.precision import products_in
 from molflow.systems import load_system
 from molflow.testing import random_rotations
 
@@ -177,8 +176,8 @@ class SymmetrySuite(ABC):
 
         network.blocks[0].register_forward_pre_hook(listen)
         exact = network(x, z, s, t)
-        with products_in("bfloat16", x.device):
-            rounded = network(x, z, s, t)
+        network.products = "bfloat16"
+        rounded = network(x, z, s, t)
         before, after = entered
         assert before and all(map(torch.equal, before, after))
         assert rounded.dtype == torch.float32
