@@ -28,6 +28,11 @@ def test_table_is_of_the_results(name):
     assert table in text
 
 
+def test_the_table_of_sampling_speed_is_of_the_results():
+    results, text = committed("speed")
+    assert importlib.import_module("sampling_speed").table(results) in text
+
+
 def test_tables_of_many_molecules_are_of_the_results():
     benchmark = importlib.import_module("many_molecules")
     results, text = committed("many")
