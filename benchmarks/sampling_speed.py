@@ -7,7 +7,7 @@ without machine code by `torch.compile`, turn about with molecular dynamics unde
 and under a static bias, one thread each; and scores of what the two precisions give, on the
 flattened reference. Independent conformations of the map are samples of its own law; those of
 dynamics are frames over their statistical inefficiency, and times their effective share. Wants an
-idle core. Writes ``benchmarks/results/speed.json``.
+idle core. Writes ``benchmarks/results/sampling_speed.json``.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def main() -> None:
         "n": options.n, "weights_sha256": checkpoint.weights_hash,
     }  # fmt: skip
     write_results(
-        options.out / "speed.json", results, {"precision": list(PRECISIONS)},
+        options.out / "sampling_speed.json", results, {"precision": list(PRECISIONS)},
         openmm=openmm.__version__,
     )  # fmt: skip
     print(table(results))

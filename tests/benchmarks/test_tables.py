@@ -29,7 +29,7 @@ def test_table_is_of_the_results(name):
 
 
 def test_the_table_of_sampling_speed_is_of_the_results():
-    results, text = committed("speed")
+    results, text = committed("sampling_speed")
     assert importlib.import_module("sampling_speed").table(results) in text
 
 
