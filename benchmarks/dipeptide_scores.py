@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import mdtraj
 import numpy as np
@@ -46,7 +47,7 @@ def all_atom(checkpoint: Checkpoint, name: str, n: int, calls: int, seed: int) -
     start = time.process_time()
     xyz = positions(checkpoint, name, n, calls, seed)
     seconds = time.process_time() - start
-    return {"n": n, "seconds": seconds, **_scored(xyz, checkpoint.topology())}
+    return {"n": n, "seconds": seconds, **scored(xyz, checkpoint.topology(), YARDSTICK)}
 
 
 def yardstick_torsions() -> tuple[np.ndarray, np.ndarray]:
@@ -69,9 +70,18 @@ def torsions(checkpoint: Checkpoint, name: str, n: int, calls: int, seed: int) -
 
 
 def short_md(seconds: float, n: int, seed: int) -> dict:
-    """Return the scores of n frames of MD from the structure that runs for so many
-    processor seconds."""
-    system = load_system(SYSTEM)
+    """Return the scores of n frames of MD that runs for so many processor seconds."""
+    frames, length = md_frames(SYSTEM, seconds, n, seed)
+    return {
+        "n": len(frames), "ps": length,
+        **scored(frames, load_system(SYSTEM).topology(), YARDSTICK),
+    }  # fmt: skip
+
+
+def md_frames(name: str, seconds: float, n: int, seed: int) -> tuple[np.ndarray, float]:
+    """Return n frames of MD from the structure, nm, and the ps that so many processor seconds
+    gave."""
+    system = load_system(name)
     platform, _ = fastest_platform(system)
     simulation = make_simulation(system, system.temperature, 7 + seed, platform)
     simulation.minimizeEnergy()
@@ -83,16 +93,14 @@ def short_md(seconds: float, n: int, seed: int) -> dict:
         state = simulation.context.getState(positions=True)
         frames.append(state.getPositions(asNumpy=True).value_in_unit(unit.nanometer))
     kept = np.linspace(0, len(frames) - 1, min(n, len(frames))).round().astype(int)
-    xyz = np.asarray(frames, np.float32)[kept]
-    length = len(frames) * steps * system.timestep / 1e3
-    return {"n": len(xyz), "ps": length, **_scored(xyz, system.topology())}
+    return np.asarray(frames, np.float32)[kept], len(frames) * steps * system.timestep / 1e3
 
 
-def _scored(xyz: np.ndarray, topology: mdtraj.Topology) -> dict:
+def scored(xyz: np.ndarray, topology: mdtraj.Topology, reference: Path | str) -> dict:
     """Return the scores, None for samples that a diverging solver has left without a number."""
     if not np.isfinite(xyz).all():
         return {"figures": None}
-    result = compare(mdtraj.Trajectory(xyz, topology), YARDSTICK, exact_transport=False)
+    result = compare(mdtraj.Trajectory(xyz, topology), reference, exact_transport=False)
     angles = [
         row["sd_ratio"]
         for row in result["geometry"]

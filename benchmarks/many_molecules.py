@@ -6,8 +6,9 @@ Capped residues ACE-X-NME: data of molflow's own dynamics, flattened in phi and 
 weights; one training on all but the held-out ones; samples of these, raw and refined, against their
 own dynamics; then some processor minutes of training on each alone, from the shared map and from
 random weights of the dense network. ``--parts crossover`` measures what a step of training costs by
-network and number of atoms, and what padding would: on a quiet machine. Every part stays in WORK,
-and an interrupted one goes on. Writes ``benchmarks/results/many.json``.
+network and number of atoms, and what padding would: on a quiet machine. ``--parts tripeptide``
+scores the shipped map of alanine tripeptide (`tripeptide.py`). Every part stays in WORK, and an
+interrupted one goes on. Writes ``benchmarks/results/many.json``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from measuring import interleaved
 from networks import inputs, network
 from peptides import DIPEPTIDE, peptide
 from record import add_part, command_line, markdown, once
+from tripeptide import reference_table, tripeptide, tripeptide_table
 
 from molflow.budget import network_words
 from molflow.comparison import compare
@@ -252,7 +254,7 @@ def main() -> None:
     parser.add_argument("--shared-minutes", type=float, default=9.0, help="of the shared map")
     parser.add_argument("--minutes", default="2,4", help="of training on a held-out molecule")
     parser.add_argument("--n", type=int, default=1000, help="samples")
-    parser.add_argument("--parts", default="unseen,warm_start", help="or crossover")
+    parser.add_argument("--parts", default="unseen,warm_start", help="or crossover, tripeptide")
     options = parser.parse_args()
     options.minutes = [float(word) for word in options.minutes.split(",")]
     torch.set_num_threads(1)
@@ -261,6 +263,10 @@ def main() -> None:
     file = options.out / "many.json"
     if "crossover" in parts:
         add_part(file, "crossover", crossover())
+    if "tripeptide" in parts:
+        found, weights = tripeptide(work, options.out, options.n)
+        results = add_part(file, "tripeptide", found, weights)
+        print(reference_table(results), tripeptide_table(results), sep="\n\n")
     if not {"unseen", "warm_start"} & set(parts):
         return
     residues, held_out = options.residues.split(","), options.held_out.split(",")
