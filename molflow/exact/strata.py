@@ -132,9 +132,10 @@ def strata_of(
 def choose(basins: np.ndarray, wanted: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
     r"""Return the samples to be weighed, and the logarithm of how many each stands for.
 
-    Of the M_b samples in basin b the first m_b = min(M_b, wanted) are taken. Given the basins the
-    samples are independent draws from the law inside their basins, so that any choice by number
-    is as good as another, and
+    Of the M_b samples in basin b m_b = min(M_b, wanted) are taken, evenly by number: were they the
+    first, only rare basins would be left towards the end of the file, and who reads it as an order
+    in time would find it correlated. Given the basins the samples are independent draws from the
+    law inside their basins, so that any choice by number is as good as another, and
 
         E Σ_b (M_b/m_b) Σ_{i ∈ b, chosen} h(x_i) = E Σ_i h(x_i)
 
@@ -157,7 +158,8 @@ def choose(basins: np.ndarray, wanted: dict[str, int]) -> tuple[np.ndarray, np.n
     numbers, factors = [], []
     for k, name in enumerate(BASIN_NAMES):
         own = np.flatnonzero(basins == k)
-        chosen = own[: wanted[name]]
+        taken = min(len(own), wanted[name])
+        chosen = own[np.arange(taken) * len(own) // max(taken, 1)]
         numbers.append(chosen)
         factors.append(np.full(len(chosen), np.log(max(len(own), 1) / max(len(chosen), 1))))
     order = np.argsort(np.concatenate(numbers))

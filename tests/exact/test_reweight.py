@@ -87,13 +87,16 @@ def test_what_the_map_draws_too_often_is_said():
 
 
 def test_what_the_map_misses_inside_a_basin_is_seen():
-    forward, sides = draws(20_000, np.random.default_rng(2), hidden=0.4)
-    record, _ = basin_shares(forward, sides, seed=0)
-    row = record["basins"]["alpha_l"]
-    assert any("misses a part" in sentence for sentence in record["doubts"])
-    true = -np.log(0.05 / 0.95)
-    weighted = row["free_energy"] + row["log_ratio"] - row["forward"]
-    assert abs(row["free_energy"] - true) < abs(weighted - true)
+    said = 0
+    for seed in range(4):
+        forward, sides = draws(20_000, np.random.default_rng(seed), hidden=0.65)
+        record, _ = basin_shares(forward, sides, seed=0)
+        row = record["basins"]["alpha_l"]
+        said += any("misses a part" in sentence for sentence in record["doubts"])
+        true = -np.log(0.05 / 0.95)
+        weighted = row["free_energy"] + row["log_ratio"] - row["forward"]
+        assert abs(row["free_energy"] - true) < 0.5 * abs(weighted - true)
+    assert said >= 3
 
 
 def test_a_basin_without_samples_is_said_to_be_missing():

@@ -9,6 +9,7 @@ import torch
 from toy_maps import random_map
 from typer.testing import CliRunner
 
+from molflow.analysis.statistics import statistical_inefficiency
 from molflow.cli import app
 from molflow.errors import MolflowError
 from molflow.exact.annealing import Schedule
@@ -62,6 +63,20 @@ def test_shares_converge():
     assert np.allclose(shares, TARGET, atol=0.02)
 
 
+def test_no_basin_comes_before_another():
+    basins = np.random.default_rng(1).choice(3, size=20_000, p=[0.6, 0.38, 0.02])
+    numbers, factors = choose(basins, {"beta": 300, "alpha_r": 200, "alpha_l": 900})
+    chosen = basins[numbers]
+    rare = np.sum(basins == 2)
+    assert np.bincount(chosen).tolist() == [300, 200, rare] and rare < 900
+    assert len(set(numbers)) == len(numbers) and np.all(np.diff(numbers) > 0)
+    for k in range(3):
+        assert abs(numbers[chosen == k].mean() / len(basins) - 0.5) < 0.03
+        assert np.exp(factors[chosen == k]).sum() == pytest.approx(np.sum(basins == k))
+    series = (chosen == 2).astype(float)
+    assert statistical_inefficiency(series) < 1.5
+
+
 def test_the_rare_state_is_known_better_than_without_strata():
     rng = np.random.default_rng(3)
 
@@ -83,7 +98,7 @@ def test_the_rare_state_is_known_better_than_without_strata():
 def test_all_of_a_basin_where_there_are_too_few():
     basins = np.array([0, 0, 2, 0, 1, 0])
     numbers, log_factors = choose(basins, {"beta": 2, "alpha_r": 5, "alpha_l": 1})
-    assert numbers.tolist() == [0, 1, 2, 4]
+    assert numbers.tolist() == [0, 2, 3, 4]  # of β the first and the third of four
     assert np.allclose(np.exp(log_factors), [2, 2, 1, 1])
 
 
