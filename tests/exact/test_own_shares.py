@@ -46,7 +46,7 @@ def test_a_basin_drawn_twice_as_often_is_said_and_the_right_share_is_not():
     sentence = bias_of("alpha_l", **twice["alpha_l"])
     ratio = twice["alpha_l"]["own"] / twice["alpha_l"]["weighted"]
     assert 1.8 < ratio < 2.2
-    assert f"draws αL {ratio:.2f}" in sentence and "times as often" in sentence and "too low" in sentence
+    assert f"draws αL {ratio:.2f} times as often" in sentence and "too low" in sentence
     half = {"own": 0.01, "weighted": 0.02, "bias": 0.7, "bias_error": 0.1}
     assert "αL 0.50 times" in bias_of("alpha_l", **half) and "too high" in bias_of(
         "alpha_l", **half
@@ -55,7 +55,7 @@ def test_a_basin_drawn_twice_as_often_is_said_and_the_right_share_is_not():
     for _ in range(50):
         right, _ = drawn(TARGET, 12_000, rng, WANTED)
         said += sum(bias_of(name, **row) is not None for name, row in right.items())
-    assert said <= 1
+    assert said <= 6  # of 150; three errors of weights with heavy tails are exceeded by a hundredth
 
 
 def test_a_basin_that_is_never_or_always_drawn_has_no_ratio():
