@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from molflow.brownian.basis import Basis
 from molflow.brownian.increment import Increment
 from molflow.flow_map.step import check_step
-from molflow.nn.precision import check_precision
+from molflow.nn.precision import set_products
 from molflow.sde.base import AdditiveSDE
 
 
@@ -78,28 +78,28 @@ class FlowMap(nn.Module, ABC):
         """
         self.network.compile(dynamic=False)
 
-    def calculated(self, precision: str = "float32", compiled: bool = False) -> Self:
+    def calculated(self, precision: str | None = None, compiled: bool = False) -> Self:
         """Return the map with its network calculated in another way; itself where nothing changes.
 
         Parameters
         ----------
-        precision : str
-            Of the network, see `EquivariantNetwork.products`; networks of another make keep theirs.
+        precision : str, optional
+            Of the network's matrix products, see `EquivariantNetwork.products`; by default what
+            it is.
         compiled : bool
             See `compile_parts`.
 
         Raises
         ------
         MolflowError
-            If there is no such precision.
+            If there is no such precision, or the network is of another make.
         """
-        check_precision(precision)
-        if precision == "float32" and not compiled:
+        if precision is None and not compiled:
             return self
         # A copy: the caller's map stays what it is.
         found = copy.deepcopy(self)
-        network: Any = found.network
-        network.products = precision
+        if precision is not None:
+            set_products(found.network, precision)
         if compiled:
             found.compile_parts()
         return found

@@ -25,9 +25,9 @@ _REFERENCE_ATOMS = 500
 SERIAL_SIZE = 1_000_000
 #: Tasks that a batch makes on a cluster.
 _SHARES = 64
-#: Configurations of a part of long work, at most: by force fields, and by potentials, which cost
-#: thousands of times more; and into how many parts those are divided when there are few.
-_PART, _DEAR_PART, _DEAR_PARTS = 1024, 64, 128
+#: Parts that long work is divided into, and configurations of one at least and at most: by force
+#: fields, and by potentials, which cost thousands of times more.
+_PARTS, _PART, _DEAR_PART = 128, (64, 1024), (1, 64)
 #: Why there is no energy where atoms coincide.
 NOT_FINITE = "the energy or a force is not finite"
 
@@ -103,12 +103,11 @@ def sensible_jobs(system: MolecularSystem, count: int, jobs: Jobs) -> int | str:
 def part_size(system: MolecularSystem, count: int) -> int:
     """Return how many configurations make a part that is one task and is kept when it is done.
 
-    Few dear ones are divided finely, so that processes end together and little is lost with one;
-    of many, larger parts keep the farm's own work at some hundredths of theirs.
+    Few are divided finely, so that processes end together and little is lost with one; of many,
+    larger parts keep the farm's own work at some hundredths of theirs.
     """
-    if system.potential is None:
-        return _PART
-    return min(max(count // _DEAR_PARTS, 1), _DEAR_PART)
+    least, most = _PART if system.potential is None else _DEAR_PART
+    return min(max(count // _PARTS, least), most)
 
 
 def energies_and_forces(

@@ -24,7 +24,7 @@ from molflow.nn.embedding import StepEmbedding
 from molflow.nn.graph import MolecularGraph
 from molflow.nn.network import EquivariantNetwork
 from molflow.nn.pair_features import PairFeatures, PairMessages
-from molflow.nn.precision import products_in
+from molflow.nn.precision import exactly, products_in
 from molflow.nn.vectors import mix
 from molflow.section import Section
 
@@ -61,11 +61,12 @@ class AttentionLayer(AtomUpdate):
         )
         bias, gate = self.pair(pair).permute(0, 3, 1, 2).chunk(2, dim=1)
 
-        points = mix(vectors, self.to_points).reshape(b, n, 3, self.heads, self.points)
-        points = points.permute(0, 3, 1, 2, 4).reshape(b, self.heads, n, 3 * self.points)
-        squares = points.square().sum(-1)
-        cross = points @ points.transpose(-1, -2)
-        spread = squares.unsqueeze(-1) + squares.unsqueeze(-2) - 2.0 * cross
+        with exactly(vectors):
+            points = mix(vectors, self.to_points).reshape(b, n, 3, self.heads, self.points)
+            points = points.permute(0, 3, 1, 2, 4).reshape(b, self.heads, n, 3 * self.points)
+            squares = points.square().sum(-1)
+            cross = points @ points.transpose(-1, -2)
+            spread = squares.unsqueeze(-1) + squares.unsqueeze(-2) - 2.0 * cross
         closeness = nn.functional.softplus(self.point_scale).reshape(1, -1, 1, 1) * spread
         logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5 + bias - closeness
         # An explicit softmax: fused attention has no forward-mode derivative.

@@ -32,8 +32,7 @@ class EquivariantNetwork(nn.Module, ABC):
     products : str
         One of `PRECISIONS`, of the matrix products by which atoms tell each other of themselves.
         Distances, which are small differences of large products, and the vectors that leave the
-        network, which are places of atoms, have that of the weights: with three digits bonds
-        would be a tenth too wide.
+        network, which are places of atoms, have that of the weights.
     """
 
     configuration: ClassVar[type[Section]]

@@ -68,7 +68,7 @@ def energies_of(
     size = part_size(system, n)
     # By their first conformation, so that parts of another size are never taken for these.
     names: list[Path | None] = [
-        None if parts is None else parts / f"energies-{first:07d}.npy"
+        None if parts is None else parts / f"energies-from-{first:07d}.npy"
         for first in range(0, n, size)
     ]
     found: dict[int, np.ndarray] = {}

@@ -108,8 +108,8 @@ def sample(
         Of the network's matrix products. ``"bfloat16"`` is faster where the processor or GPU has
         it; bonds become a little wider and energies higher, basins stay what they are.
     compiled : bool
-        Whether `torch.compile` makes machine code of the network first: a minute, and faster calls
-        after it. Needs a C++ compiler; rounding may differ.
+        Whether `torch.compile` makes machine code of the network first: a minute or two, and
+        faster calls after it. Needs a C++ compiler; rounding may differ.
 
     Returns
     -------

@@ -113,9 +113,9 @@ def test_an_interrupted_labelling_goes_on(tmp_path, data, quantum, monkeypatch):
     assert not list((tmp_path / "out").glob(".*"))
 
 
-def test_few_dear_frames_are_divided_finely_and_many_coarsely(quantum):
+def test_few_frames_are_divided_finely_and_many_coarsely(quantum):
     assert [part_size(quantum, n) for n in (0, 5, 1280, 8192, 10**6)] == [1, 1, 10, 64, 64]
-    assert part_size(SYSTEM, 5) == part_size(SYSTEM, 10**6) == 1024
+    assert [part_size(SYSTEM, n) for n in (5, 12_800, 10**6)] == [64, 100, 1024]
 
 
 def test_failures_are_counted_by_reason(tmp_path, data, quantum, monkeypatch):
@@ -126,7 +126,7 @@ def test_failures_are_counted_by_reason(tmp_path, data, quantum, monkeypatch):
         found[0], gradients[0] = np.inf, np.nan
         return found, gradients, reasons
 
-    monkeypatch.setattr(energies, "_DEAR_PARTS", 1)  # all of them are one part
+    monkeypatch.setattr(energies, "_PARTS", 1)  # all of them are one part
     monkeypatch.setattr(energies._Evaluator, "batch", failing)
     manifest = label(data, quantum, tmp_path / "out", jobs=1, progress=False)
     assert manifest["labels"]["failures"]["train"]["SCF not converged in 250 cycles"] == 1

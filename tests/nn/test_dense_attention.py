@@ -39,6 +39,30 @@ def test_pair_features_are_invariant_under_rotation_and_translation():
     assert (features - features.transpose(1, 2)).abs().max() > 1e-3
 
 
+def test_an_atom_is_at_no_distance_from_itself_with_products_in_bfloat16(monkeypatch):
+    """Squared distances are differences of products a hundred times larger."""
+    network = random_network(4).float().eval()
+    seen, real = [], torch.softmax
+    for block in network.blocks:  # distances alone decide to whom an atom listens
+        for part in (block.qkv, block.pair):
+            torch.nn.init.zeros_(part.weight)
+            torch.nn.init.zeros_(part.bias)
+
+    def listening(logits, dim):
+        seen.append(logits)
+        return real(logits, dim)
+
+    monkeypatch.setattr(torch, "softmax", listening)
+    x, z = (value.float() for value in state(3, len(network.elements), 4, seed=4))
+    network.products = "bfloat16"
+    with torch.no_grad():
+        network(10.0 * x, z, S.float(), T.float())
+    for logits in seen:
+        own = logits.diagonal(dim1=-2, dim2=-1)
+        assert logits.dtype == torch.float32 and logits.min() < -10.0
+        assert own.abs().max() < 1e-5 * logits.abs().max()
+
+
 def test_gaussian_basis_values():
     basis = GaussianBasis(0.0, 4.0, 5)
     value = torch.tensor([1.5])
