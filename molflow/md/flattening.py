@@ -24,6 +24,7 @@ class FlatteningPlan:
     contrast : float
         The bias is -(1 - 1/contrast) times the free energy, so that what remains of it is divided
         by the contrast, and the deep wells keep more frames than they would in a flat landscape.
+        As it stands for one term; `molflow.md.plan` gives several terms less each.
     frames, frame_interval, segment_frames
         Gaussians that are deposited, ps between them, and how many between checkpoints.
     height, width : float

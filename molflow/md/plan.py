@@ -18,8 +18,6 @@ _EXCHANGE_INTERVAL = 0.5
 _SEGMENT_FRAMES = 100
 #: kJ/mol up to which a bias flattens the free energy, and the time of the metadynamics.
 CAP, BUILDING = 45.0, "4ns"
-#: What the bias of one term divides the free energy by; several terms divide less each.
-CONTRAST = 8.0
 
 
 def parse_tempering(text: str | None, temperature: float) -> tuple[float, ...]:
@@ -113,7 +111,7 @@ def _flattening(system: MolecularSystem, flatten, cap: float, building) -> Flatt
            f"the time step, {system.timestep:g} fs")  # fmt: skip
     frames = _whole(time, interval, "building", f"{interval:g} ps")
     # Weights multiply: flattened as one term is, a few would leave next to no frames of worth.
-    contrast = 1 + (CONTRAST - 1) / len(terms)
+    contrast = 1 + (FlatteningPlan.contrast - 1) / len(terms)
     return FlatteningPlan(terms, float(cap), frames, contrast)
 
 

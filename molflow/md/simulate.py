@@ -56,8 +56,9 @@ def simulate(
     flatten : str or sequence of str, optional
         ``"phi,psi"``: metadynamics builds a bias in one or two torsions, and the replicas run
         under that bias, which is static then. Their frames have weights, ``log_weights`` in the
-        files of energies, and are Boltzmann distributed with them. Several terms of the bias as a
-        sequence; see `molflow.md.flattening.parse_flatten` for the names of torsions.
+        files of energies, and are Boltzmann distributed with them. Several terms of the bias, each
+        of which flattens less, as a sequence; see `molflow.md.flattening.parse_flatten` for the
+        names of torsions.
     cap : float
         kJ/mol above the lowest point up to which the free energy is flattened: higher than the
         barriers, and no higher than need be.

@@ -16,6 +16,8 @@ from molflow.errors import MolflowError
 from molflow.flow_map.base import FlowMap
 from molflow.nn.graph import MolecularGraph, kinds_of
 from molflow.nn.registry import NETWORKS, network_configuration
+from molflow.objectives.families import START
+from molflow.objectives.registry import OBJECTIVES
 from molflow.training.checkpoint import Checkpoint
 from molflow.training.configuration import TrainingConfig
 from molflow.training.kinds import map_configuration
@@ -35,16 +37,19 @@ def is_of(origin: Checkpoint, graph: MolecularGraph) -> bool:
 def counterparts(graph: MolecularGraph, other: MolecularGraph) -> list[int | None]:
     """Return for every atom of a molecule the first of another that is of its kind, if any.
 
-    Atoms of a kind have the same residue, name and element, and, if both molecules know them, the
+    Atoms of a kind have the same residue, name and element, neighbours of the same elements (all
+    ligands may be called MOL, and their atoms C1, C2, ...) and, if both molecules know them, the
     same hand.
     """
     known = bool(graph.hands and other.hands)
-    rows = [
-        list(zip(kinds_of(one), one.elements, one.hands if known else one.elements, strict=True))
-        for one in (graph, other)
-    ]
-    first = {key: atom for atom, key in reversed(list(enumerate(rows[1])))}
-    return [first.get(key) for key in rows[0]]
+
+    def keys(one: MolecularGraph) -> list[tuple]:
+        around = [sorted(one.elements[k] for k in bonded) for bonded in one.neighbours()]
+        hands = one.hands if known else one.elements
+        return list(zip(kinds_of(one), one.elements, map(tuple, around), hands, strict=True))
+
+    first = {key: atom for atom, key in reversed(list(enumerate(keys(other))))}
+    return [first.get(key) for key in keys(graph)]
 
 
 def check_start(origin: Checkpoint, graph: MolecularGraph, settings: TrainingConfig) -> None:
@@ -84,9 +89,11 @@ def _check_another(origin: Checkpoint, graph: MolecularGraph, settings: Training
     why = None
     if lacking:
         shown = ", ".join(lacking[:4]) + (", ..." if len(lacking) > 4 else "")
-        why = f"it has no atoms of the same residue, name and hand as {shown}"
+        why = f"it has no atoms of the same residue, name, neighbours and hand as {shown}"
     elif not NETWORKS[settings.network.kind].atom_tables:
         why = f"weights of the network {settings.network.kind} do not go from one to another"
+    elif START in OBJECTIVES[settings.objective.family].needs:
+        why = f"the teacher of objective.family = {settings.objective.family} stays what it is"
     elif settings.kind.use != "sample":
         why = "only maps that sample go from one to another"
     if why is not None:

@@ -33,6 +33,20 @@ def test_atoms_of_a_peptide_have_counterparts_in_a_smaller_one():
     assert counterparts(large, replace(mirrored, hands=())) == SAME
 
 
+def test_names_without_the_same_neighbours_are_no_counterparts():
+    """As of two ligands, all of which are called MOL."""
+    graph = graph_of(load_system("aspirin"))
+    assert counterparts(graph, graph) == list(range(graph.n_atoms))
+    hydrogen = next(k for k, element in enumerate(graph.elements) if element == 1)
+    oxygen = next(k for k, element in enumerate(graph.elements) if element == 8)
+    carbon = next(k for pair in graph.bonds if hydrogen in pair for k in pair if k != hydrogen)
+    elsewhere = tuple(sorted((hydrogen, oxygen)))
+    moved = tuple(elsewhere if hydrogen in pair else pair for pair in graph.bonds)
+    found = counterparts(graph, replace(graph, bonds=moved))
+    lost = {atom for atom, place in enumerate(found) if place is None}
+    assert lost == {hydrogen, oxygen, carbon}
+
+
 def test_a_run_starts_from_the_weights_of_a_smaller_molecule(tmp_path):
     words = [*WORDS, "validation_samples=8"]
     origin = load_checkpoint(
@@ -69,7 +83,11 @@ def test_a_start_without_the_atoms_or_the_tables_is_told(tmp_path, monkeypatch):
 
     proline = write_training_set(tmp_path / "proline", "proline_dipeptide")
     said = refused("proline_dipeptide", proline)
-    assert "no atoms of the same residue, name and hand as PRO2-N" in said
+    assert "no atoms of the same residue, name, neighbours and hand as PRO2-N" in said
+    large = write_training_set(tmp_path / "large", LARGE)
+    with pytest.raises(MolflowError, match="teacher of objective.family = .* stays what it is"):
+        train(LARGE, large, tmp_path / "run", start=SMALL, progress=False,
+              overrides=["objective.family=lagrangian_distillation"])  # fmt: skip
     monkeypatch.setattr(DenseAttention, "atom_tables", {})
     data = write_training_set(tmp_path / "data", LARGE)
     assert "weights of the network dense do not go from one to another" in refused(LARGE, data)
