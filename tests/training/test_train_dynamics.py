@@ -111,6 +111,14 @@ def test_mean_flow_and_compile_do_not_go_together(springs, tmp_path, empty):
         run(springs, tmp_path / "run", empty, "objective.mean_flow_share=0.5", compiled=True)
 
 
+def test_the_curl_is_for_layers_that_are_kept(springs, tmp_path, empty):
+    words = [word for word in DYNAMICS_WORDS if "pair_width" not in word]
+    words += ["network.kind=sparse", "network.recompute=true", "map.bonded=true"]
+    with pytest.raises(MolflowError, match="layers that are computed again have no second deriv"):
+        train(SYSTEM, springs, tmp_path / "run", config=empty, progress=False,
+              overrides=[*words, "objective.curl_share=0.5"])  # fmt: skip
+
+
 def test_the_curl_is_for_maps_that_know_bonded_forces(springs, tmp_path, empty):
     with pytest.raises(MolflowError, match="curl_share is 0.5, and is for maps that know bonded"):
         run(springs, tmp_path / "run", empty, "objective.curl_share=0.5")

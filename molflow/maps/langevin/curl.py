@@ -17,7 +17,8 @@ def curl_share(flow_map: BondedLangevinFlowMap, positions: Tensor, moved: Tensor
 
         |(J − Jᵀ) d/2|²/|J d|²,
 
-    0 of a gradient and 1 where J is antisymmetric. Gradients by weights pass through the numerator.
+    0 of a gradient and 1 where J is antisymmetric; more where its two parts cancel each other along
+    d, as they may before a force is learned. Gradients by weights pass through the numerator.
 
     Parameters
     ----------

@@ -96,6 +96,12 @@ class LangevinRecipe(Recipe[InertialFlowMap]):
     def _objective(self, flow_map: InertialFlowMap) -> RolloutObjective:
         objective = self.material.settings.objective
         family = long_family(objective)
+        if objective.curl_share and getattr(self.material.settings.network, "recompute", False):
+            raise MolflowError(
+                f"objective.curl_share is {objective.curl_share:g} and network.recompute is true, "
+                "and layers that are computed again have no second derivatives: set one of them "
+                "to 0 or false."
+            )
         if self.known.bonded is None:
             if objective.curl_share:
                 raise MolflowError(
