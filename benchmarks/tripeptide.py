@@ -2,8 +2,9 @@
 
 The shipped map at few network calls against the reference of its folder, weighted frames that no
 map has seen: all scores, and those of each residue with their floors; the same conformations after
-a short refinement; MD that runs for as many processor seconds as the map samples. Draws the maps of
-both residues, ``benchmarks/results/alanine_tripeptide_maps.png``.
+a short refinement; MD that runs for as many processor seconds as the map samples; what Boltzmann
+weights of a few hundred are worth. Draws the maps of both residues,
+``benchmarks/results/alanine_tripeptide_maps.png``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 from dipeptide_scores import md_frames, positions, scored
+from exact_weights import scored as scored_by_weights
 from matplotlib.figure import Figure
 from record import markdown, once, save
 from yardstick import floor, half_rmse, of_runs, split
@@ -23,6 +25,7 @@ from molflow.analysis.reference import Reference, load_reference
 from molflow.analysis.torsion_list import measure_torsions, torsion_list
 from molflow.analysis.torsion_metrics import delta_f_alpha_l, fes_rmse
 from molflow.analysis.weighting import effective_size, normalised
+from molflow.exact.weighted import sample_weighted
 from molflow.files import read_arrays, write_arrays
 from molflow.refinement.refine import refine
 from molflow.step_study.summary import summarise
@@ -31,6 +34,8 @@ from molflow.training.checkpoint import Checkpoint, load_checkpoint
 
 SYSTEM = "alanine_tripeptide"
 CALLS, REFINED_CALLS, REFINE = (1, 2, 4, 8), (4, 8), 200
+#: Conformations that get Boltzmann weights, at so many network calls.
+WEIGHTED, WEIGHTED_CALLS = 256, 5
 
 
 def columns(names: tuple[str, ...]) -> dict[str, list[int]]:
@@ -127,6 +132,21 @@ def dynamics(folder: Path, seconds: float, n: int, floors: dict) -> dict:
     return {"ps": length, **row_of(frames, load_system(SYSTEM).topology(), folder, floors)}
 
 
+def weighted(folder: Path, out: Path) -> dict:
+    """Return what Boltzmann weights are worth, and scores with them."""
+    trajectory, found = sample_weighted(
+        SYSTEM, WEIGHTED, out, steps=WEIGHTED_CALLS, jobs=1, progress=False
+    )
+    record, spread = found["record"], found["record"]["spread"]
+    return {
+        "n": WEIGHTED, "nfe": WEIGHTED_CALLS, "ess": spread["effective_share"],
+        "largest_share": spread["largest_share"], "pareto_k": spread["pareto_k"],
+        "folds": spread["folds"], "doubts": spread["doubts"],
+        "cpu_s_per_sample": record["cpu_seconds_per_sample"],
+        **scored_by_weights(trajectory, found["log_weights"], str(folder)),
+    }  # fmt: skip
+
+
 def maps(model: np.ndarray, reference: Reference, path: Path) -> None:
     """Draw the free-energy maps of every residue, the model's beside the reference's."""
     pairs = columns(reference.torsion_names)
@@ -165,6 +185,7 @@ def tripeptide(work: Path, out: Path, n: int) -> tuple[dict, str]:
     summary = {
         "reference": of_reference(reference), "n": n, "refine_steps": REFINE, "map": rows,
         "dynamics_of_equal_cost": beside,
+        "weights": once(parts / "weights.json", lambda: weighted(folder, parts / "weighted.dcd")),
     }  # fmt: skip
     return summary, checkpoint.weights_hash
 
