@@ -82,6 +82,8 @@ def from_charmm(
     file = _reading(
         psf, "a CHARMM PSF", lambda: app.CharmmPsfFile(str(psf), periodicBoxVectors=box)
     )
+    # Made anew each time it is asked for, from masses that may be none of an element.
+    topology = _reading(psf, "a CHARMM PSF", lambda: file.topology)
     positions = np.array([tuple(p._value) for p in placed.positions])
     if reader is app.CharmmCrdFile:
         positions = 0.1 * positions
@@ -97,7 +99,7 @@ def from_charmm(
                 f"'{psf}' ({said}): give all files that it was made with, --parameters for each."
             ) from error
 
-    return apart_from_caps(_checked(file.topology, positions, psf)), create
+    return apart_from_caps(_checked(topology, positions, psf)), create
 
 
 def from_gromacs(

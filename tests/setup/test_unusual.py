@@ -252,6 +252,9 @@ CASES = {
         {"a.psf": PSF, "a.pdb": PLACES,
          "a.prm": "\n".join(x for x in PRM.splitlines() if x.split()[:1] != ["CT3"])}, CHARMM,
         "a.prm are not enough for 'a.psf' .* --parameters for each"),
+    "a PSF with a negative mass": (
+        {"a.psf": PSF.replace(" 12.0110 ", "-12.0110 ", 1), "a.prm": PRM, "a.pdb": PLACES}, CHARMM,
+        "'.*a.psf' cannot be read as a CHARMM PSF"),
     "no parameters at all": ({"a.psf": PSF, "a.prm": "hello\n", "a.pdb": PLACES}, CHARMM,
                              "are not enough for 'a.psf'"),
     "a PDB of fewer atoms": ({"a.psf": PSF, "a.prm": PRM, "a.pdb": pdb(PLACES.split("\n")[:10])},
