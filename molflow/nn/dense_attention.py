@@ -62,7 +62,9 @@ class AttentionLayer(AtomUpdate):
         bias, gate = self.pair(pair).permute(0, 3, 1, 2).chunk(2, dim=1)
 
         with exactly(vectors):
-            points = mix(vectors, self.to_points).reshape(b, n, 3, self.heads, self.points)
+            # Whoever runs the whole network by autocast hands over rounded vectors.
+            exact = vectors.to(self.to_points.dtype)
+            points = mix(exact, self.to_points).reshape(b, n, 3, self.heads, self.points)
             points = points.permute(0, 3, 1, 2, 4).reshape(b, self.heads, n, 3 * self.points)
             squares = points.square().sum(-1)
             cross = points @ points.transpose(-1, -2)

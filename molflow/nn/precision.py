@@ -53,6 +53,7 @@ def exactly(x: Tensor) -> AbstractContextManager:
 
     For differences of large products, such as squared distances.
     """
-    if not torch.is_autocast_enabled(x.device.type):
+    kind = x.device.type  # some, as meta, know no autocast
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
         return nullcontext()
-    return torch.autocast(x.device.type, enabled=False)
+    return torch.autocast(kind, enabled=False)

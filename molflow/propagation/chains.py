@@ -80,7 +80,8 @@ class Chains:
         self.wanted, request = wanted, wanted.request
         dynamics: Any = checkpoint.flow_map
         flow_map = dynamics.at(request.temperature, request.friction)
-        flow_map = flow_map.calculated(compiled=wanted.compiled)
+        if wanted.compiled:
+            flow_map = flow_map.calculated(compiled=True)
         self.flow_map, self.residual = flow_map, checkpoint.residual
         topology = checkpoint.topology()
         self.inertial, self.masses = inertial(flow_map), masses_of(topology)

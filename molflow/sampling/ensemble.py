@@ -235,8 +235,8 @@ class Batches:
         self.flow_map = cast(DenoiserFlowMap, checkpoint.flow_map)  # of a kind that samples
         if "eta" in plan:
             self.flow_map = self.flow_map.at(plan["eta"])
-        ways = {name: plan[name] for name in ("precision", "compiled") if name in plan}
-        self.flow_map = self.flow_map.calculated(**ways)
+        if ways := {name: plan[name] for name in ("precision", "compiled") if name in plan}:
+            self.flow_map = self.flow_map.calculated(**ways)
         self.drawing = flow_blocks if plan.get("flow") else draw_blocks
 
     def draw(self, first: int, count: int) -> np.ndarray:

@@ -115,7 +115,7 @@ def train(
             )
     origin = None if start is None else load_checkpoint(start, system=first)
     settings = load_configuration(
-        _configuration_files(systems, config), overrides, _defaults(many, origin)
+        _configuration_files(systems, config, origin), overrides, _defaults(many, origin)
     )
     trainings = [load_training_data(folder) for folder in folders]
     for one, training in zip(systems, trainings, strict=True):
@@ -208,11 +208,12 @@ def _defaults(many: bool, origin: Checkpoint | None) -> dict[str, Any]:
 
 
 def _configuration_files(
-    systems: Sequence[MolecularSystem], config: str | Path | None
+    systems: Sequence[MolecularSystem], config: str | Path | None, origin: Checkpoint | None
 ) -> list[Path]:
     if config is not None:
         return [Path(config)]
-    if len(systems) > 1:
+    # What a system's own file says of the network is not what a start of many molecules has.
+    if len(systems) > 1 or (origin is not None and origin.bound_to is not None):
         return []
     system = systems[0]
     name = f"training-{system.variant}.yaml" if system.variant else "training.yaml"
