@@ -450,7 +450,7 @@ def verdict(result: dict) -> dict:
     unknown = [c["aspect"][0].lower() + c["aspect"][1:] for c in checks if c["level"] == "unknown"]
     headline = {
         "good": "This ensemble agrees with the reference within what the data can tell.",
-        "fair": f"Usable with care: {', '.join(failed)} deviate visibly from the reference.",
+        "fair": f"Usable with care: visible deviations from the reference in {', '.join(failed)}.",
         "bad": f"Do not trust this ensemble for what depends on: {', '.join(failed)}.",
     }[level]
     # One score alone that is not sharp enough is told with those that are not judged.
