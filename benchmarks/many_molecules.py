@@ -7,8 +7,8 @@ weights; one training on all but the held-out ones; samples of these, raw and re
 own dynamics; then some processor minutes of training on each alone, from the shared map and from
 random weights of the dense network. ``--parts crossover`` measures what a step of training costs by
 network and number of atoms, and what padding would: on a quiet machine. ``--parts tripeptide``
-scores the shipped map of alanine tripeptide (`tripeptide.py`). Every part stays in WORK, and an
-interrupted one goes on. Writes ``benchmarks/results/many.json``.
+and ``--parts tetrapeptide`` score the shipped maps of two alanine peptides (`alanine_peptides.py`).
+Every part stays in WORK, and an interrupted one goes on. Writes ``benchmarks/results/many.json``.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import time
 from pathlib import Path
 
 import torch
+from alanine_peptides import PEPTIDES, peptide_scores, peptide_table, reference_table
 from measuring import interleaved
 from networks import inputs, network
 from peptides import DIPEPTIDE, peptide
 from record import add_part, command_line, markdown, once
-from tripeptide import reference_table, tripeptide, tripeptide_table
 
 from molflow.budget import network_words
 from molflow.comparison import compare
@@ -254,7 +254,9 @@ def main() -> None:
     parser.add_argument("--shared-minutes", type=float, default=9.0, help="of the shared map")
     parser.add_argument("--minutes", default="2,4", help="of training on a held-out molecule")
     parser.add_argument("--n", type=int, default=1000, help="samples")
-    parser.add_argument("--parts", default="unseen,warm_start", help="or crossover, tripeptide")
+    parser.add_argument(
+        "--parts", default="unseen,warm_start", help="or crossover, tripeptide, tetrapeptide"
+    )
     options = parser.parse_args()
     options.minutes = [float(word) for word in options.minutes.split(",")]
     torch.set_num_threads(1)
@@ -263,10 +265,10 @@ def main() -> None:
     file = options.out / "many.json"
     if "crossover" in parts:
         add_part(file, "crossover", crossover())
-    if "tripeptide" in parts:
-        found, weights = tripeptide(work, options.out, options.n)
-        results = add_part(file, "tripeptide", found, weights)
-        print(reference_table(results), tripeptide_table(results), sep="\n\n")
+    for part in (name for name in PEPTIDES if name in parts):
+        found, weights = peptide_scores(part, work, options.out, options.n)
+        results = add_part(file, part, found, weights)
+        print(reference_table(results, part), peptide_table(results, part), sep="\n\n")
     if not {"unseen", "warm_start"} & set(parts):
         return
     residues, held_out = options.residues.split(","), options.held_out.split(",")

@@ -44,15 +44,16 @@ def test_tables_of_many_molecules_are_of_the_results():
         assert (each["dense"] < each["sparse"]) == (int(atoms) <= 138)
 
 
-def test_tables_of_alanine_tripeptide_are_of_the_results():
-    benchmark = importlib.import_module("tripeptide")
+@pytest.mark.parametrize("part", ["tripeptide"])
+def test_tables_of_alanine_peptides_are_of_the_results(part):
+    benchmark = importlib.import_module("alanine_peptides")
     results, text = committed("many")
-    folder = BENCHMARKS.parent / "systems/alanine_tripeptide"
-    of_reference = benchmark.reference_table(results)
-    assert benchmark.tripeptide_table(results) in text and of_reference in text
+    folder = BENCHMARKS.parent / "systems" / benchmark.PEPTIDES[part]
+    of_reference = benchmark.reference_table(results, part)
+    assert benchmark.peptide_table(results, part) in text and of_reference in text
     assert of_reference in (folder / "README.md").read_text(encoding="utf-8")
     shipped = json.loads((folder / "checkpoint/model.json").read_text(encoding="utf-8"))
-    assert results["weights_sha256"]["tripeptide"] == shipped["weights_sha256"]
+    assert results["weights_sha256"][part] == shipped["weights_sha256"]
 
 
 def test_tables_of_the_networks_are_of_the_results():

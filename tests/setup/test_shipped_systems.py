@@ -14,13 +14,13 @@ from molflow.systems import built_in_systems, load_system
 
 ATOMS = {
     "alanine_dipeptide": 22, "alanine_dipeptide_amber14": 22, "alanine_dipeptide_water": 718,
-    "alanine_tripeptide": 32, "aspirin": 21, "aspirin_xtb": 21, "chignolin": 138,
-    "proline_dipeptide": 26,
+    "alanine_tetrapeptide": 42, "alanine_tripeptide": 32, "aspirin": 21, "aspirin_xtb": 21,
+    "chignolin": 138, "proline_dipeptide": 26,
 }  # fmt: skip
 TORSIONS = {
     "alanine_dipeptide": 2, "alanine_dipeptide_amber14": 2, "alanine_dipeptide_water": 2,
-    "alanine_tripeptide": 4, "aspirin": 3, "aspirin_xtb": 3, "chignolin": 32,
-    "proline_dipeptide": 5,
+    "alanine_tetrapeptide": 6, "alanine_tripeptide": 4, "aspirin": 3, "aspirin_xtb": 3,
+    "chignolin": 32, "proline_dipeptide": 5,
 }  # fmt: skip
 
 

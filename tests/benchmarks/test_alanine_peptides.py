@@ -1,4 +1,4 @@
-"""The pieces of the tripeptide's benchmark on cases whose answers are known."""
+"""The pieces of the benchmark of alanine peptides on cases whose answers are known."""
 
 import sys
 from pathlib import Path
@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import tripeptide
+import alanine_peptides
 
 from molflow.analysis.reference import Reference
 from molflow.analysis.torsion_list import measure_torsions, torsion_list
 from molflow.systems import load_system
 
-SYSTEM = load_system(tripeptide.SYSTEM)
+SYSTEM = load_system(alanine_peptides.PEPTIDES["tripeptide"])
 NAMES = ("phi ALA2", "psi ALA2", "omega ALA3", "phi ALA3", "psi ALA3")
 
 
@@ -41,9 +41,9 @@ def test_residues_are_scored_one_by_one():
         np.zeros((0, 32, 3)), np.zeros(0, int), "alanine_tripeptide", {}, None, 300.0, 0.25, NAMES,
         log_weights=np.log(sides.prod(axis=1)),
     )  # fmt: skip
-    assert tripeptide.columns(NAMES) == {"ALA2": [0, 1], "ALA3": [3, 4]}
-    floors = tripeptide.floors_of(reference, 5000)
-    rows = tripeptide.of_residues(torsions(rng, n, (0.2, 0.1)), reference, floors)
+    assert alanine_peptides.columns(NAMES) == {"ALA2": [0, 1], "ALA3": [3, 4]}
+    floors = alanine_peptides.floors_of(reference, 5000)
+    rows = alanine_peptides.of_residues(torsions(rng, n, (0.2, 0.1)), reference, floors)
     assert rows["ALA2"]["delta_f_error"] == pytest.approx(0.0, abs=0.03)
     assert rows["ALA2"]["fes_rmse"] < 1.5 * floors["ALA2"] < 0.15
     assert rows["ALA3"]["delta_f_error"] == pytest.approx(np.log(9.0) - np.log(4.0), abs=0.05)
@@ -53,9 +53,13 @@ def test_residues_are_scored_one_by_one():
     assert rows["ALA3"]["floor"] == floors["ALA3"]
 
 
-def test_torsions_of_the_molecule_have_the_names_that_are_looked_for():
-    found = torsion_list(SYSTEM.topology())
-    pairs = tripeptide.columns(tuple(torsion.name for torsion in found))
-    assert list(pairs) == ["ALA2", "ALA3"]
-    angles = measure_torsions(SYSTEM.start_positions()[None], found)
-    assert angles.shape == (1, len(found)) and len(found) == 4
+@pytest.mark.parametrize(
+    "part, residues", [("tripeptide", ["ALA2", "ALA3"]), ("tetrapeptide", ["ALA2", "ALA3", "ALA4"])]
+)
+def test_torsions_of_the_molecule_have_the_names_that_are_looked_for(part, residues):
+    system = load_system(alanine_peptides.PEPTIDES[part])
+    found = torsion_list(system.topology())
+    pairs = alanine_peptides.columns(tuple(torsion.name for torsion in found))
+    assert list(pairs) == residues
+    angles = measure_torsions(system.start_positions()[None], found)
+    assert angles.shape == (1, len(found)) and len(found) == 2 * len(residues)

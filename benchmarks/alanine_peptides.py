@@ -1,9 +1,9 @@
-"""Alanine tripeptide on the record: a part of `many_molecules.py`.
+"""Alanine tri- and tetrapeptide on the record: parts of `many_molecules.py`.
 
-The shipped map at few network calls against the reference of its folder, weighted frames that no
-map has seen: all scores, and those of each residue with their floors; the same conformations after
-a short refinement; MD that runs for as many processor seconds as the map samples; what Boltzmann
-weights of a few hundred are worth. Draws the maps of both residues,
+The shipped map of a peptide at few network calls against the reference of its folder, weighted
+frames that no map has seen: all scores, and those of each residue with their floors; the same
+conformations after a short refinement; MD that runs for as many processor seconds as the map
+samples; what Boltzmann weights of a few hundred are worth. Draws the maps of all residues, such as
 ``benchmarks/results/alanine_tripeptide_maps.png``.
 """
 
@@ -32,7 +32,8 @@ from molflow.step_study.summary import summarise
 from molflow.systems import load_system
 from molflow.training.checkpoint import Checkpoint, load_checkpoint
 
-SYSTEM = "alanine_tripeptide"
+#: Parts of `many_molecules.py`, and the systems that they score.
+PEPTIDES = {"tripeptide": "alanine_tripeptide", "tetrapeptide": "alanine_tetrapeptide"}
 CALLS, REFINED_CALLS, REFINE = (1, 2, 4, 8), (4, 8), 200
 #: Conformations that get Boltzmann weights, at so many network calls.
 WEIGHTED, WEIGHTED_CALLS = 256, 5
@@ -96,8 +97,13 @@ def torsions_of(xyz: np.ndarray, topology: mdtraj.Topology) -> np.ndarray:
     return measure_torsions(xyz, torsion_list(topology)).astype(float)
 
 
-def row_of(xyz: np.ndarray, topology: mdtraj.Topology, folder: Path, floors: dict) -> dict:
-    """Return the scores of conformations in nm, (n, atoms, 3), against a reference folder."""
+def reference_of(system: str) -> Path:
+    return load_system(system).folder / "reference"
+
+
+def row_of(xyz: np.ndarray, system: str, floors: dict) -> dict:
+    """Return the scores of conformations in nm, (n, atoms, 3), against the system's reference."""
+    folder, topology = reference_of(system), load_system(system).topology()
     reference, found = load_reference(folder), scored(xyz, topology, folder)
     return {
         "n": len(xyz), **summarise([found["figures"]]), "angle_sd_ratio": found["angle_sd_ratio"],
@@ -106,36 +112,34 @@ def row_of(xyz: np.ndarray, topology: mdtraj.Topology, folder: Path, floors: dic
 
 
 def sampled(
-    checkpoint: Checkpoint, folder: Path, calls: int, n: int, floors: dict, kept: Path
+    checkpoint: Checkpoint, system: str, calls: int, n: int, floors: dict, kept: Path
 ) -> dict:
     """Return the scores at so many network calls, raw and, of some, refined; torsions are kept."""
     begun, topology = time.process_time(), checkpoint.topology()
     xyz = positions(checkpoint, "molflow", n, calls, 0)
     seconds = time.process_time() - begun
     write_arrays(kept, torsions=torsions_of(xyz, topology))
-    row = {"seconds_a_sample": seconds / n, **row_of(xyz, topology, folder, floors)}
+    row = {"seconds_a_sample": seconds / n, **row_of(xyz, system, floors)}
     if calls in REFINED_CALLS:
         begun = time.process_time()
         walked = refine(
-            mdtraj.Trajectory(xyz, topology), steps=REFINE, system=SYSTEM, jobs=1, progress=False
+            mdtraj.Trajectory(xyz, topology), steps=REFINE, system=system, jobs=1, progress=False
         )
         more = (time.process_time() - begun) / n
-        row["refined"] = {
-            "seconds_a_sample": more, **row_of(walked.xyz, topology, folder, floors)
-        }
+        row["refined"] = {"seconds_a_sample": more, **row_of(walked.xyz, system, floors)}
     return row
 
 
-def dynamics(folder: Path, seconds: float, n: int, floors: dict) -> dict:
+def dynamics(system: str, seconds: float, n: int, floors: dict) -> dict:
     """Return the scores of MD from the structure that runs for so many processor seconds."""
-    frames, length = md_frames(SYSTEM, seconds, n, 0)
-    return {"ps": length, **row_of(frames, load_system(SYSTEM).topology(), folder, floors)}
+    frames, length = md_frames(system, seconds, n, 0)
+    return {"ps": length, **row_of(frames, system, floors)}
 
 
-def weighted(folder: Path, out: Path) -> dict:
+def weighted(system: str, out: Path) -> dict:
     """Return what Boltzmann weights are worth, and scores with them."""
     trajectory, found = sample_weighted(
-        SYSTEM, WEIGHTED, out, steps=WEIGHTED_CALLS, jobs=1, progress=False
+        system, WEIGHTED, out, steps=WEIGHTED_CALLS, jobs=1, progress=False
     )
     record, spread = found["record"], found["record"]["spread"]
     return {
@@ -143,7 +147,7 @@ def weighted(folder: Path, out: Path) -> dict:
         "largest_share": spread["largest_share"], "pareto_k": spread["pareto_k"],
         "folds": spread["folds"], "doubts": spread["doubts"],
         "cpu_s_per_sample": record["cpu_seconds_per_sample"],
-        **scored_by_weights(trajectory, found["log_weights"], str(folder)),
+        **scored_by_weights(trajectory, found["log_weights"], str(reference_of(system))),
     }  # fmt: skip
 
 
@@ -159,40 +163,40 @@ def maps(model: np.ndarray, reference: Reference, path: Path) -> None:
     save(figure, path)
 
 
-def tripeptide(work: Path, out: Path, n: int) -> tuple[dict, str]:
-    """Return all scores of the shipped map, and the hash of its weights.
+def peptide_scores(part: str, work: Path, out: Path, n: int) -> tuple[dict, str]:
+    """Return all scores of the shipped map of a peptide, and the hash of its weights.
 
     Finished parts stay in `work`, a picture goes to `out`.
     """
-    folder = load_system(SYSTEM).folder / "reference"
-    checkpoint, reference = load_checkpoint(SYSTEM), load_reference(folder)
+    system = PEPTIDES[part]
+    checkpoint, reference = load_checkpoint(system), load_reference(reference_of(system))
     floors = floors_of(reference, n)
-    parts = work / f"tripeptide-{checkpoint.weights_hash[:12]}"
+    parts = work / f"{part}-{checkpoint.weights_hash[:12]}"
     rows, beside = {}, {}
     for calls in CALLS:
         name = f"{calls}-{n}.json"
         kept = (parts / name).with_suffix(".npz")
         row = rows[str(calls)] = once(
-            parts / name, lambda k=calls, kept=kept: sampled(checkpoint, folder, k, n, floors, kept)
+            parts / name, lambda k=calls, kept=kept: sampled(checkpoint, system, k, n, floors, kept)
         )
         seconds = n * row["seconds_a_sample"]
         if calls in REFINED_CALLS:
             beside[str(calls)] = once(
-                parts / f"dynamics-{name}", lambda s=seconds: dynamics(folder, s, n, floors)
+                parts / f"dynamics-{name}", lambda s=seconds: dynamics(system, s, n, floors)
             )
         print(calls, row["fes_rmse"], row["valid"], flush=True)
-    maps(read_arrays(kept)["torsions"], reference, out / "alanine_tripeptide_maps.png")
+    maps(read_arrays(kept)["torsions"], reference, out / f"{system}_maps.png")
     summary = {
         "reference": of_reference(reference), "n": n, "refine_steps": REFINE, "map": rows,
         "dynamics_of_equal_cost": beside,
-        "weights": once(parts / "weights.json", lambda: weighted(folder, parts / "weighted.dcd")),
+        "weights": once(parts / "weights.json", lambda: weighted(system, parts / "weighted.dcd")),
     }  # fmt: skip
     return summary, checkpoint.weights_hash
 
 
-def tripeptide_table(results: dict) -> str:
+def peptide_table(results: dict, part: str) -> str:
     """Return the scores as Markdown: of the map, refined, and of MD of equal cost."""
-    summary = results["summary"]["tripeptide"]
+    summary = results["summary"][part]
     residues = list(summary["reference"]["residues"])
     heads = [
         "conformations", "`fes_rmse` / kT (halves)", *(f"{r} (draws)" for r in residues),
@@ -224,10 +228,10 @@ def _line(said: str, row: dict, residues: list[str], milliseconds: float) -> lis
     ]  # fmt: skip
 
 
-def reference_table(results: dict) -> str:
+def reference_table(results: dict, part: str) -> str:
     """Return what the reference says of each residue as Markdown."""
     rows = []
-    for residue, row in results["summary"]["tripeptide"]["reference"]["residues"].items():
+    for residue, row in results["summary"][part]["reference"]["residues"].items():
         free = row["delta_f_alpha_l"]
         rows.append([
             residue, f"{free['value']:.2f} ± {free['error']:.2f}",
