@@ -12,7 +12,7 @@ from molflow.errors import MolflowError
 from molflow.maps.langevin.inertial import InertialFlowMap
 from molflow.md.driven import DrivenDynamics
 from molflow.propagation.motion import Motion, start_state
-from molflow.propagation.paths import ChainPaths
+from molflow.propagation.paths import ChainPaths, ChainResiduals
 from molflow.sde.underdamped import UnderdampedLangevin
 from molflow.systems import MolecularSystem
 from molflow.units import thermal_energy
@@ -69,10 +69,11 @@ def driven(
 
 
 def by_map(
-    flow_map, lag: float, x: Tensor, paths: ChainPaths, points: int, grid: float = GRID
-) -> np.ndarray:
-    """Return the same of a flow map in steps of `lag` fs."""
-    motion, found = Motion(flow_map), []
+    flow_map, lag: float, x: Tensor, paths: ChainPaths, points: int, grid: float = GRID,
+    residuals: ChainResiduals | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Return the same of a flow map in steps of `lag` fs, with noise after each if there is any."""
+    motion, found = Motion(flow_map, residuals=residuals), []
     for point in range(points):
         x = motion.walk(x, paths, point * grid, grid, round(1e3 * grid / lag))
         found.append(x.numpy().copy())

@@ -6,7 +6,9 @@
 potential's (`quantum_surrogate`) is simulated under a bias that flattens the torsions, and the
 potential's own energies of the frames weight them. ``chains``: many chains of the map at 20 fs,
 their temperatures, broken bonds, memory and free energies against that reference; ``chains_10`` at
-ten times the friction. ``balance``: what a step cools and what the map's force heats.
+ten times the friction; ``chains_balanced`` with the noise that the first ones asked for
+(`molflow.maps.langevin.residual_balance`), on other paths. ``balance``: what a step cools and what
+the map's force heats.
 ``strong``: errors on Brownian paths that drive GFN2-xTB's own forces.
 ``speed``: both on one core, turn about.
 ``conformers``: minima by ETKDG and GFN2-xTB with Boltzmann populations beside the thermal ensemble.
@@ -42,12 +44,15 @@ from molflow.files import read_arrays, read_json, write_arrays
 from molflow.md.build import make_simulation
 from molflow.md.energies import evaluate, potential_energies
 from molflow.propagation.motion import Motion, start_state
-from molflow.propagation.paths import ChainPaths
+from molflow.propagation.paths import ChainPaths, ChainResiduals
 from molflow.systems import load_system
 from molflow.training.checkpoint import load_checkpoint
 from molflow.units import thermal_energy
 
-PARTS = "speed", "chains", "chains_10", "balance", "strong", "reference", "conformers"
+PARTS = (
+    "speed", "chains", "chains_10", "chains_balanced", "balance", "strong", "reference",
+    "conformers",
+)  # fmt: skip
 #: fs, of the map, of molecular dynamics, and of the true solution along paths.
 LAG, TIMESTEP, FINE = 20.0, 1.0, 0.25
 #: Independent conformations of the comparison of costs, and how much longer than their memory
@@ -132,15 +137,25 @@ def weighted_reference(options, system, base) -> dict:
     }  # fmt: skip
 
 
-def walked(options, checkpoint, system, starts: np.ndarray, times: float = 1.0) -> dict:
+def walk_of(options, times: float, balanced: bool = False) -> Path:
+    """Return where the frames of chains are."""
+    name = f"chains-{times:g}" + ("-balanced" if balanced else "")
+    return options.work / name / "trajectory.dcd"
+
+
+def walked(
+    options, checkpoint, system, starts: np.ndarray, times: float = 1.0, balanced: bool = False
+) -> dict:
     """Return what chains of the map are like at so many times the friction of its training."""
-    out = options.work / f"chains-{times:g}" / "trajectory.dcd"
+    out = walk_of(options, times, balanced)
     friction = times * checkpoint.flow_map.friction
+    # The paths that chains with noise go along did not decide the noise.
+    seed = options.seed + balanced
     begun = time.process_time()
     molflow.propagate(
         checkpoint, mdtraj.Trajectory(starts, system.topology()), options.time, 1e-3 * LAG, out,
-        chains=options.chains, friction=friction, path_seed=options.seed, compiled=options.compile,
-        keep_going=True, energies=False, progress=False, load=False,
+        chains=options.chains, friction=friction, path_seed=seed, compiled=options.compile,
+        keep_going=True, energies=False, progress=False, load=False, residual_noise=balanced,
     )  # fmt: skip
     seconds = time.process_time() - begun
     record, arrays = read_json(out.with_suffix(".json")), read_arrays(out.with_suffix(".npz"))
@@ -156,6 +171,7 @@ def walked(options, checkpoint, system, starts: np.ndarray, times: float = 1.0) 
     return {
         "watched": watched, "temperature_error": temperature_error(watched, kelvin),
         "friction": friction, "time": options.time, "chains": options.chains,
+        "residual_noise": balanced, "path_seed": seed,
         "broken": len(record["broken"]), "breaks": record["broken"], "cpu_seconds": seconds,
         "basins": free_energies(late, [np.zeros(len(run)) for run in late]),
         "basins_of_the_first_quarter": free_energies(
@@ -180,6 +196,9 @@ def strong(options, checkpoint, system, starts: np.ndarray) -> dict:
         "map_at_10_fs": by_map(flow_map, LAG / 2, x, paths, points, grid),
         "its_own_force": on_learned_force(flow_map, FINE, x, paths, points, grid),
     }
+    if checkpoint.residual is not None:
+        noise = ChainResiduals(checkpoint.residual, kelvin, sde.friction, options.seed)
+        walks["map_with_noise"] = by_map(flow_map, LAG, x, paths, points, grid, noise)
     ends = [k for k in (1, 2, 4, 8, 16, 32, 64) if k <= points]
     return {
         "errors_by_jump": {
@@ -286,14 +305,22 @@ def summarised(parts: dict, options) -> dict:
         at["at_ten_times_the_friction"] = {
             key: parts["chains_10"][key] for key in ("temperature_error", "broken")
         }
+    if "chains_balanced" in parts:
+        balanced = parts["chains_balanced"]
+        at["with_noise"] = {
+            key: balanced[key] for key in ("temperature_error", "broken", "chains", "time")
+        }
     if "balance" in parts:
-        at["kelvin_by_a_step"], at["kelvin_a_ps_by_the_force"] = (
-            parts["balance"][name]["atoms"] for name in ("by_a_step", "by_the_force")
-        )
+        at["kelvin_by_a_step"] = parts["balance"]["by_a_step"]["energy"]
+        at["kelvin_a_ps_by_the_force"] = parts["balance"]["by_the_force"]["atoms"]
     if "strong" in parts:
-        at["strong_error"] = parts["strong"]["errors_by_jump"]["map"]
+        errors = parts["strong"]["errors_by_jump"]
+        at["strong_error"] = errors["map"]
+        if "map_with_noise" in errors:
+            at["strong_error_with_noise"] = errors["map_with_noise"]
     sides = () if "reference" not in parts else (
-        ("map", "chains"), ("map at ten times the friction", "chains_10"), ("gfn2-xtb", "reference")
+        ("map", "chains"), ("map with noise", "chains_balanced"),
+        ("map at ten times the friction", "chains_10"), ("gfn2-xtb", "reference"),
     )  # fmt: skip
     at["free_energies_kt"] = {
         side: {name: {"value": one["value"], "interval": one["interval"], "share": one["share"]}
@@ -325,6 +352,8 @@ def main() -> None:
     torch.set_num_threads(1)
     options.work.mkdir(parents=True, exist_ok=True)
     wanted = PARTS if options.only is None else tuple(options.only.split(","))
+    if options.only is None and load_checkpoint(options.checkpoint).residual is None:
+        wanted = tuple(name for name in PARTS if name != "chains_balanced")
     data = load_training_data(options.data)
     system, base = load_system(data.manifest["system"]), load_system(options.base)
     # No chain starts from a frame that was trained on.
@@ -340,8 +369,11 @@ def main() -> None:
         "reference": lambda: weighted_reference(options, system, base),
         "chains": lambda: walked(options, model(), system, some(options.chains)),
         "chains_10": lambda: walked(options, model(), system, some(options.chains), 10.0),
+        "chains_balanced": lambda: walked(
+            options, model(), system, some(options.chains), balanced=True
+        ),
         "balance": lambda: balance(
-            model().flow_map, system.topology(), some(2 * options.chains), LAG, options.seed
+            model().flow_map, system, some(2 * options.chains), LAG, options.seed
         ),
         "strong": lambda: strong(options, model(), system, some(options.paths)),
         "speed": lambda: speed(options, model(), system, some(256)),
@@ -357,8 +389,11 @@ def main() -> None:
     if (options.work / "reference.npz").exists():
         stored = read_arrays(options.work / "reference.npz")
         maps["gfn2-xtb"] = ramachandran(stored["torsions"], stored["log_weights"])
-    for name, times in (("map", "1"), ("map at ten times the friction", "10")):
-        walk = options.work / f"chains-{times}" / "trajectory.dcd"
+    for name, times, balanced in (
+        ("map", 1.0, False), ("map with noise", 1.0, True),
+        ("map at ten times the friction", 10.0, False),
+    ):  # fmt: skip
+        walk = walk_of(options, times, balanced)
         if walk.exists():
             angles = torsions_of(mdtraj.load(str(walk), top=system.topology()).xyz, system)
             maps[name] = ramachandran(angles, np.zeros(len(angles)))

@@ -132,7 +132,8 @@ def propagate(
         raise MolflowError(
             f"the checkpoint '{checkpoint.folder}' has no residual noise, which is learned from "
             "paths under the true force: train on a set that has them (molflow prepare --forces "
-            "--paths), or propagate without."
+            "--paths), add what its own chains ask for (molflow.maps.langevin.residual_balance), "
+            "or propagate without."
         )
     residual_hash = checkpoint.description["residual_sha256"] if residual_noise else None
     plan = request.plan(checkpoint.weights_hash, first, keep_going, energies, residual_hash)

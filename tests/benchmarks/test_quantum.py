@@ -15,7 +15,11 @@ import quantum_balance  # noqa: E402
 from quantum import CELLS, costs, free_energies, ramachandran  # noqa: E402
 from quantum_surrogate import add_formula, surrogate  # noqa: E402
 
+from molflow.analysis.kinetics.temperatures import masses_of  # noqa: E402
+from molflow.brownian.basis import Basis  # noqa: E402
+from molflow.md.build import make_simulation  # noqa: E402
 from molflow.md.energies import evaluate  # noqa: E402
+from molflow.propagation.paths import ChainPaths  # noqa: E402
 from molflow.systems import load_system  # noqa: E402
 from molflow.training.checkpoint import load_checkpoint  # noqa: E402
 from molflow.valence.fit import fit_valence  # noqa: E402
@@ -104,12 +108,51 @@ def test_cells_of_the_torsions_have_their_weights():
 def test_a_map_without_a_network_neither_heats_nor_cools(monkeypatch):
     """Its force is the gradient of the formula, and its step follows it to fourth order."""
     monkeypatch.setattr(quantum_balance, "ALONE", 0.08)
+    monkeypatch.setattr(quantum_balance, "FINEST", 0.5)
     checkpoint = load_checkpoint("alanine_dipeptide_gfn2:dynamics")
     torch.nn.init.zeros_(checkpoint.flow_map.network.last)
     starts = np.repeat(SYSTEM.start_positions()[None], 8, axis=0)
-    found = quantum_balance.balance(checkpoint.flow_map, checkpoint.topology(), starts, 20.0, 1)
+    found = quantum_balance.balance(checkpoint.flow_map, SYSTEM, starts, 20.0, 1)
     step = found["by_a_step"]
-    assert set(step) == {"atoms", "C", "H", "N", "O", "bond", "angle", "torsion"}
+    assert set(step) == {"atoms", "C", "H", "N", "O", "bond", "angle", "torsion", "energy"}
     assert all(abs(one["value"]) < 4.0 * one["error"] + 3.0 for one in step.values())
     assert abs(step["atoms"]["value"]) < 3.0
+    # Of the fourth order, so next to nothing.
+    assert 0.0 <= found["by_residual_noise"]["value"] < 1.0
     assert found["chains"] == {"by_a_step": 8, "by_the_force": 2}
+
+
+def test_the_whole_energy_stays_and_paths_turn_round():
+    """Newton's equations keep it, while kinetic energy and potential take turns."""
+    simulation = make_simulation(SYSTEM, 300.0, 1, "Reference")
+    # Its velocities are half a step behind.
+    verlet = openmm.VerletIntegrator(5e-6)
+    context = openmm.Context(simulation.system, verlet, simulation.context.getPlatform())
+    context.setPositions(shaken(1)[0])
+    context.setVelocitiesToTemperature(300.0, 1)
+    states = []
+    for _ in range(4):
+        verlet.step(600)
+        state = context.getState(positions=True, velocities=True)
+        pair = state.getPositions(asNumpy=True)._value, state.getVelocities(asNumpy=True)._value
+        states.append(np.stack(pair))
+    states = np.array(states)
+    kinetic = quantum_balance.groups_of(SYSTEM.topology(), states)["atoms"]
+    assert np.ptp(kinetic) > 20.0 > 20.0 * np.ptp(quantum_balance.energies(SYSTEM, states))
+    paths = ChainPaths(Basis(3), 2, 4, 0)
+    one, other = (way.increment(0.0, 0.02) for way in (paths, quantum_balance.Turned(paths)))
+    assert torch.equal(other.features, -one.features) and other.h == one.h
+
+
+def test_noise_adds_the_energy_that_springs_say():
+    generator = np.random.default_rng(0)
+    states, off = 0.01 * generator.standard_normal((2, 5, 2, 22, 3))
+    stiffness = torch.arange(1.0, 23.0)[:, None]
+    springs = SimpleNamespace(
+        force=lambda x: -stiffness * x, parameters=lambda: iter([torch.zeros(1)])
+    )
+    found = quantum_balance.added_by(springs, SYSTEM.topology(), states, off)
+    masses = masses_of(SYSTEM.topology())
+    squares = np.square(off).sum(-1)
+    energy = 0.5 * (squares[:, 1] @ masses + squares[:, 0] @ np.arange(1.0, 23.0))
+    np.testing.assert_allclose(found, energy / (33.0 * 0.00831446), rtol=1e-4)
