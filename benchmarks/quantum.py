@@ -12,6 +12,7 @@ the map's force heats.
 ``strong``: errors on Brownian paths that drive GFN2-xTB's own forces.
 ``speed``: both on one core, turn about.
 ``conformers``: minima by ETKDG and GFN2-xTB with Boltzmann populations beside the thermal ensemble.
+``learning_curve``: error of the force after equal trainings on few labels and on many.
 ``cost``: core-hours of molecular dynamics for 1,000 independent conformations over those of
 everything the map took. Finished parts stay in WORK. Writes ``benchmarks/results/quantum.json``.
 """
@@ -30,6 +31,7 @@ from dynamics import temperature_error
 from dynamics_strong import by_map, driven, on_learned_force, row, squares
 from quantum_balance import balance
 from quantum_conformers import conformers
+from quantum_labels import learning_curve
 from quantum_surrogate import surrogate
 from record import command_line, once, write_results
 
@@ -51,7 +53,7 @@ from molflow.units import thermal_energy
 
 PARTS = (
     "speed", "chains", "chains_10", "chains_balanced", "balance", "strong", "reference",
-    "conformers",
+    "conformers", "learning_curve",
 )  # fmt: skip
 #: fs, of the map, of molecular dynamics, and of the true solution along paths.
 LAG, TIMESTEP, FINE = 20.0, 1.0, 0.25
@@ -265,7 +267,10 @@ def speed(options, checkpoint, system, starts: np.ndarray) -> dict:
 
 
 def costs(options, parts: dict) -> dict | None:
-    """Return core-hours of both ways to 1,000 independent conformations."""
+    """Return core-hours of both ways to 1,000 independent conformations.
+
+    Where there are chains with noise, the ones without, which decided it, are a part of the cost.
+    """
     if not {"chains", "speed"} <= parts.keys():
         return None
     slowest = max(parts["chains"]["inefficiency_ps"].values())
@@ -276,6 +281,8 @@ def costs(options, parts: dict) -> dict | None:
     hours = {name: femtoseconds / rate[name] / 3.6e6 for name in ("xtb_md", "map_256")}
     once_only = {"exploring": options.exploring / 3600, "labels": options.labels / 3600,
                  "training": options.training / 3600}  # fmt: skip
+    if "chains_balanced" in parts:
+        once_only["noise"] = parts["chains"]["cpu_seconds"] / 3600
     whole = sum(once_only.values())
     per = (hours["xtb_md"] - hours["map_256"]) / CONFORMATIONS
     return {
@@ -296,6 +303,8 @@ def summarised(parts: dict, options) -> dict:
         found["milliseconds_a_force"] = parts["speed"]["milliseconds"]["xtb_md"]
     if (cost := costs(options, parts)) is not None:
         found |= {key: cost[key] for key in ("total_speedup", "pays_from_conformations")}
+    if "learning_curve" in parts:
+        found["learning_curve"] = parts["learning_curve"]["rows"]
     at: dict = {}
     if "chains" in parts:
         chains = parts["chains"]
@@ -378,6 +387,9 @@ def main() -> None:
         "strong": lambda: strong(options, model(), system, some(options.paths)),
         "speed": lambda: speed(options, model(), system, some(256)),
         "conformers": lambda: conformers(system, options.seed),
+        "learning_curve": lambda: {"rows": learning_curve(
+            system, data, options.work / "learning-curve", options.seed, options.compile
+        )},
     }
     parts = {}
     for name in PARTS:

@@ -12,13 +12,16 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import quantum_balance  # noqa: E402
+import quantum_labels  # noqa: E402
 from quantum import CELLS, costs, free_energies, ramachandran  # noqa: E402
 from quantum_surrogate import add_formula, surrogate  # noqa: E402
 
 from molflow.analysis.kinetics.temperatures import masses_of  # noqa: E402
 from molflow.brownian.basis import Basis  # noqa: E402
+from molflow.data.dataset import load_training_data  # noqa: E402
 from molflow.md.build import make_simulation  # noqa: E402
 from molflow.md.energies import evaluate  # noqa: E402
+from molflow.md.labelled_set import LabelledFrames, write_labelled  # noqa: E402
 from molflow.propagation.paths import ChainPaths  # noqa: E402
 from molflow.systems import load_system  # noqa: E402
 from molflow.training.checkpoint import load_checkpoint  # noqa: E402
@@ -93,6 +96,9 @@ def test_costs_of_independent_conformations():
     assert found["map_core_hours"]["chains"] == pytest.approx(0.5)
     assert found["total_speedup"] == pytest.approx(100.0 / (0.2 + 0.05 + 1.0 + 0.5))
     assert found["pays_from_conformations"] == pytest.approx(1000 * 1.25 / 99.5)
+    parts["chains"]["cpu_seconds"] = 1800.0
+    noisy = costs(options, parts | {"chains_balanced": {}})
+    assert noisy["total_speedup"] == pytest.approx(100.0 / (1.25 + 0.5 + 0.5))
     parts["chains"]["length_ps"] = 300.0
     assert costs(options, parts) is None and costs(options, {"speed": parts["speed"]}) is None
 
@@ -156,3 +162,26 @@ def test_noise_adds_the_energy_that_springs_say():
     squares = np.square(off).sum(-1)
     energy = 0.5 * (squares[:, 1] @ masses + squares[:, 0] @ np.arange(1.0, 23.0))
     np.testing.assert_allclose(found, energy / (33.0 * 0.00831446), rtol=1e-4)
+
+
+def test_few_labels_are_drawn_of_both_kinds_and_no_validation_frame(tmp_path):
+    generator = np.random.default_rng(0)
+
+    def labelled(count):
+        frames = (SYSTEM.start_positions() + generator.normal(0, 1e-3, (count, 22, 3))).astype("f4")
+        frames -= frames.mean(axis=1, keepdims=True)
+        return LabelledFrames(frames, 10.0 * frames, generator.normal(size=count))
+
+    sets = {"train": labelled(30), "hot": labelled(10), "validation": labelled(4)}
+    options = {"plan": {"count": 44}, "split": {"train": [0], "validation": [1], "held_out": []}}
+    write_labelled(tmp_path, SYSTEM, sets, hot_temperature=600.0, **options)
+    found = quantum_labels.some_of(load_training_data(tmp_path), 12, 0)
+    assert {name: len(kept.positions) for name, kept in found.items()} == {
+        "train": 9, "hot": 3, "validation": 4,
+    }  # fmt: skip
+    for name, kept in found.items():
+        at = [int(np.flatnonzero((sets[name].positions == one).all((1, 2)))[0])
+              for one in kept.positions]  # fmt: skip
+        assert len(set(at)) == len(at)
+        np.testing.assert_array_equal(kept.forces, sets[name].forces[at])
+        np.testing.assert_allclose(kept.energies, sets[name].energies[at])
