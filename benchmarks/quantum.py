@@ -31,7 +31,7 @@ from dynamics import temperature_error
 from dynamics_strong import by_map, driven, on_learned_force, row, squares
 from quantum_balance import balance
 from quantum_conformers import conformers
-from quantum_labels import learning_curve
+from quantum_labels import force_error, learning_curve
 from quantum_surrogate import surrogate
 from record import command_line, once, write_results
 
@@ -387,9 +387,12 @@ def main() -> None:
         "strong": lambda: strong(options, model(), system, some(options.paths)),
         "speed": lambda: speed(options, model(), system, some(256)),
         "conformers": lambda: conformers(system, options.seed),
-        "learning_curve": lambda: {"rows": learning_curve(
-            system, data, options.work / "learning-curve", options.seed, options.compile
-        )},
+        "learning_curve": lambda: {
+            "rows": learning_curve(
+                system, data, options.work / "learning-curve", options.seed, options.compile
+            ),
+            "of_the_map": force_error(options.checkpoint, *load_forces(data).validation),
+        },
     }
     parts = {}
     for name in PARTS:

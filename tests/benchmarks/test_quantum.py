@@ -185,3 +185,12 @@ def test_few_labels_are_drawn_of_both_kinds_and_no_validation_frame(tmp_path):
         assert len(set(at)) == len(at)
         np.testing.assert_array_equal(kept.forces, sets[name].forces[at])
         np.testing.assert_allclose(kept.energies, sets[name].energies[at])
+
+
+def test_the_error_of_a_force_is_none_of_its_own():
+    checkpoint, frames = "alanine_dipeptide_gfn2:dynamics", shaken(6).astype("f4")
+    with torch.no_grad():
+        own = load_checkpoint(checkpoint).flow_map.force(torch.from_numpy(frames)).numpy()
+    found = quantum_labels.force_error(checkpoint, frames, own + 3.0)
+    assert found["force_error"] == pytest.approx(3.0, abs=0.01)
+    assert found["formula_error"] > 10.0
