@@ -3,8 +3,8 @@
 The shipped map of a peptide at few network calls against the reference of its folder, weighted
 frames that no map has seen: all scores, and those of each residue with their floors; the same
 conformations after a short refinement; MD that runs for as many processor seconds as the map
-samples; what Boltzmann weights of a few hundred are worth. Draws the maps of all residues, such as
-``benchmarks/results/alanine_tripeptide_maps.png``.
+samples; what Boltzmann weights of a few hundred are worth, beside what others print. Draws the maps
+of all residues, such as ``benchmarks/results/alanine_tripeptide_maps.png``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,14 @@ from molflow.training.checkpoint import Checkpoint, load_checkpoint
 PEPTIDES = {"tripeptide": "alanine_tripeptide", "tetrapeptide": "alanine_tetrapeptide"}
 CALLS, REFINED_CALLS, REFINE = (1, 2, 4, 8), (4, 8), 200
 #: Conformations that get Boltzmann weights, at so many network calls.
-WEIGHTED, WEIGHTED_CALLS = 256, 5
+WEIGHTED, WEIGHTED_CALLS = {"tripeptide": 256, "tetrapeptide": 128}, 5
+#: Effective share and energy W2 of 200,000 weighted samples as Table 3 of Rehman et al., "FALCON:
+#: Few-step Accurate Likelihoods for Continuous Flows" (arXiv 2512.09914) has them.
+PUBLISHED = {
+    "ECNF++": {"tripeptide": (0.003, 2.206), "tetrapeptide": (0.006, 5.638)},
+    "SBG, importance sampling": {"tripeptide": (0.052, 0.758), "tetrapeptide": (0.046, 1.068)},
+    "FALCON, 4 to 16 calls": {"tripeptide": (0.077, 0.544), "tetrapeptide": (0.055, 0.686)},
+}
 
 
 def columns(names: tuple[str, ...]) -> dict[str, list[int]]:
@@ -136,14 +143,15 @@ def dynamics(system: str, seconds: float, n: int, floors: dict) -> dict:
     return {"ps": length, **row_of(frames, system, floors)}
 
 
-def weighted(system: str, out: Path) -> dict:
+def weighted(part: str, out: Path) -> dict:
     """Return what Boltzmann weights are worth, and scores with them."""
+    system, n = PEPTIDES[part], WEIGHTED[part]
     trajectory, found = sample_weighted(
-        system, WEIGHTED, out, steps=WEIGHTED_CALLS, jobs=1, progress=False
+        system, n, out, steps=WEIGHTED_CALLS, jobs=1, progress=False
     )
     record, spread = found["record"], found["record"]["spread"]
     return {
-        "n": WEIGHTED, "nfe": WEIGHTED_CALLS, "ess": spread["effective_share"],
+        "n": n, "nfe": WEIGHTED_CALLS, "ess": spread["effective_share"],
         "largest_share": spread["largest_share"], "pareto_k": spread["pareto_k"],
         "folds": spread["folds"], "doubts": spread["doubts"],
         "cpu_s_per_sample": record["cpu_seconds_per_sample"],
@@ -189,7 +197,7 @@ def peptide_scores(part: str, work: Path, out: Path, n: int) -> tuple[dict, str]
     summary = {
         "reference": of_reference(reference), "n": n, "refine_steps": REFINE, "map": rows,
         "dynamics_of_equal_cost": beside,
-        "weights": once(parts / "weights.json", lambda: weighted(system, parts / "weighted.dcd")),
+        "weights": once(parts / "weights.json", lambda: weighted(part, parts / "weighted.dcd")),
     }  # fmt: skip
     return summary, checkpoint.weights_hash
 
@@ -238,3 +246,28 @@ def reference_table(results: dict, part: str) -> str:
             ", ".join(f"{value:.2f}" for value in free["by_run"]), f"{row['half_rmse']:.2f}",
         ])  # fmt: skip
     return markdown(["residue", "ΔF(αL) / kT", "by run", "`fes_rmse` between halves / kT"], rows)
+
+
+def published_table(results: dict) -> str:
+    """Return as Markdown what weights are worth and energy W2, beside what others print."""
+    heads, summary = ["map"], results["summary"]
+    for part in PEPTIDES:
+        heads += [f"{part}, effective share", f"{part}, energy W2 / kT"]
+    rows = [
+        [name, *(f"{value:.3f}" for part in PEPTIDES for value in found[part])]
+        for name, found in PUBLISHED.items()
+    ]
+    counts = " and ".join(str(WEIGHTED[part]) for part in PEPTIDES)
+    weighted = [f"molflow, {WEIGHTED_CALLS} calls, {counts} weighted"]
+    refined = [f"molflow, {max(REFINED_CALLS)} calls, refined, no weights"]
+    for part in PEPTIDES:
+        found = summary[part]["weights"]
+        weighted += [f"{found['ess']:.2f}", _with_floor(found["energy_w2"])]
+        row = summary[part]["map"][str(max(REFINED_CALLS))]["refined"]
+        score = {"value": row["energy_w2"], "floor": row["energy_w2_floor"]}
+        refined += ["–", _with_floor(score)]
+    return markdown(heads, [*rows, weighted, refined])
+
+
+def _with_floor(score: dict) -> str:
+    return f"{score['value']:.2f} ({score['floor']:.2f})"

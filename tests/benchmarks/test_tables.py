@@ -44,7 +44,7 @@ def test_tables_of_many_molecules_are_of_the_results():
         assert (each["dense"] < each["sparse"]) == (int(atoms) <= 138)
 
 
-@pytest.mark.parametrize("part", ["tripeptide"])
+@pytest.mark.parametrize("part", ["tripeptide", "tetrapeptide"])
 def test_tables_of_alanine_peptides_are_of_the_results(part):
     benchmark = importlib.import_module("alanine_peptides")
     results, text = committed("many")
@@ -54,6 +54,7 @@ def test_tables_of_alanine_peptides_are_of_the_results(part):
     assert of_reference in (folder / "README.md").read_text(encoding="utf-8")
     shipped = json.loads((folder / "checkpoint/model.json").read_text(encoding="utf-8"))
     assert results["weights_sha256"][part] == shipped["weights_sha256"]
+    assert benchmark.published_table(results) in text
 
 
 def test_tables_of_the_networks_are_of_the_results():
