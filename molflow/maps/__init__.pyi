@@ -8,5 +8,6 @@ from .dynamics.scales import LangevinScales as LangevinScales
 from .dynamics.thermal_norm import ThermalNorm as ThermalNorm
 from .langevin.bonded_flow_map import BondedLangevinFlowMap as BondedLangevinFlowMap
 from .langevin.flow_map import LangevinFlowMap as LangevinFlowMap
+from .langevin.residual_balance import add_balancing_noise as add_balancing_noise
 from .langevin.residual_noise import ResidualNoise as ResidualNoise
 from .overdamped.flow_map import OverdampedFlowMap as OverdampedFlowMap

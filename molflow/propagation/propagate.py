@@ -90,7 +90,8 @@ def propagate(
         and how; the files hold those that did not.
     residual_noise : bool
         Whether to add the noise that the map misses, of the covariance that was learned with it
-        (`molflow.maps.langevin.residual_noise`): vibrations keep their temperature. It follows from
+        (`molflow.maps.langevin.residual_noise`) or that its chains asked for
+        (`molflow.maps.langevin.residual_balance`): motions keep their temperature. It follows from
         `path_seed` and absolute time too, and is not that of the Brownian path.
     energies : bool
         Whether to compute potential energies for the file.

@@ -8,6 +8,7 @@ import pytest
 import torch
 from harmonic_map import MASS, REST, SYSTEM, HarmonicMap, thermal_state
 
+from molflow.analysis.kinetics.temperatures import atom_temperatures
 from molflow.brownian.basis import Basis
 from molflow.brownian.increment import Increment
 from molflow.errors import MolflowError
@@ -122,38 +123,91 @@ def test_noise_moves_no_centre_and_gives_each_atom_its_own():
     assert torch.allclose(given, wanted, atol=0.1 * float(wanted.max()))
 
 
-def test_a_checkpoint_takes_the_noise_of_its_own_chains_alone(tmp_path):
-    folder, out = tmp_path / "checkpoint", tmp_path / "chains.dcd"
-    shutil.copytree(find_checkpoint(SHIPPED), folder)
-    checkpoint = load_checkpoint(SHIPPED)
-    sde, kelvin = checkpoint.flow_map.sde, np.linspace(270.0, 310.0, len(REST))
-    width = sde.sigma.double().numpy() / np.sqrt(2.0 * sde.friction)
+def write_chains(out, checkpoint, kelvin, chains=80, frames=50, change=None):
+    """Write what propagate leaves of chains whose atoms have these temperatures, exactly."""
+    masses = checkpoint.flow_map.root_masses.square().double().numpy()
     generator = np.random.default_rng(0)
-    velocities = generator.standard_normal((4000, len(REST), 3)) * width
-    velocities *= np.sqrt(kelvin / 300.0)[:, None]
+    velocities = generator.standard_normal((chains * frames, len(REST), 3))
+    velocities *= np.sqrt(kelvin / atom_temperatures(velocities, masses).mean(axis=0))[:, None]
     np.savez(out.with_suffix(".npz"), velocities=velocities)
-    plan = {"weights_sha256": checkpoint.weights_hash, "residual_sha256": None, "path_seed": 3}
     told = {
-        "plan": plan, "broken": [], "temperature": 300.0, "friction": 2.0, "step_fs": 20.0,
-        "chains": 80, "frames_per_chain": 50, "frame_interval_ps": 1.0,
+        "plan": {
+            "weights_sha256": checkpoint.weights_hash, "residual_sha256": None, "path_seed": 3
+        } | (change or {}).get("plan", {}),
+        "broken": [], "temperature": 300.0, "friction": 2.0, "step_fs": 20.0,
+        "chains": chains, "frames_per_chain": frames, "frame_interval_ps": 1.0,
     }  # fmt: skip
-    for change, said in (
-        ({"plan": plan | {"weights_sha256": "other"}}, "of other weights"),
-        ({"plan": plan | {"residual_sha256": "some"}}, "residual noise themselves"),
-        ({"broken": [{"chain": 1}]}, "1 of them broke"),
-        ({"temperature": 350.0}, "at 350 K, the map at 300 K"),
-    ):
-        out.with_suffix(".json").write_text(json.dumps(told | change))
-        with pytest.raises(MolflowError, match=said):
-            add_balancing_noise(folder, out)
-    out.with_suffix(".json").write_text(json.dumps(told))
-    measured = add_balancing_noise(folder, out)
-    expected = 2.0 * np.maximum(0.0, 300.0 / kelvin - 1.0)
-    np.testing.assert_allclose(measured["frictions_of_steps"], expected, atol=0.12)
+    others = {name: value for name, value in (change or {}).items() if name != "plan"}
+    out.with_suffix(".json").write_text(json.dumps(told | others))
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A copy of the shipped checkpoint."""
+    shutil.copytree(find_checkpoint(SHIPPED), tmp_path / "checkpoint")
+    return load_checkpoint(tmp_path / "checkpoint")
+
+
+def test_a_checkpoint_takes_the_noise_of_its_own_chains(own, tmp_path):
+    out, kelvin = tmp_path / "chains.dcd", np.linspace(270.0, 310.0, len(REST))
+    write_chains(out, own, kelvin)
+    measured = add_balancing_noise(own.folder, out)
+    rates = 2.0 * np.maximum(0.0, 300.0 / kelvin - 1.0)
+    np.testing.assert_allclose(measured["frictions_of_steps"], rates, atol=1e-5)
+    np.testing.assert_allclose(measured["temperatures"], kelvin, atol=0.006)
+    # Of 50 independent frames in each of 80 chains: T sqrt(2/3/n).
+    assert np.mean(measured["standard_errors"]) == pytest.approx(290.0 / 6000.0**0.5, rel=0.1)
     assert measured["frictions_of_steps"][-1] == 0.0 and measured["ps_of_each"] == 50.0
-    assert read_json(folder / "model.json")["balance"] == measured
-    noisy = load_checkpoint(folder)
-    assert noisy.weights_hash == checkpoint.weights_hash and noisy.residual.block == 0.02
+    assert read_json(own.folder / "model.json")["balance"] == measured
+    noisy = load_checkpoint(own.folder)
+    assert noisy.weights_hash == own.weights_hash and noisy.residual.block == 0.02
+    masses = own.flow_map.root_masses.square().double().numpy()
+    centre = (masses * rates).sum() / (masses.sum() * rates.sum())
+    wanted = 2.0 * rates * 0.02 * 0.00831446 * 300.0 / masses / (1.0 - centre)
+    held = noisy.residual.by_map[0].double().numpy()
+    np.testing.assert_allclose(np.diag(held)[3 * len(REST) :: 3], wanted, rtol=1e-4, atol=1e-9)
+    assert not held[: 3 * len(REST)].any() and np.count_nonzero(held) == 3 * (rates > 0).sum()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"plan": {"weights_sha256": "other"}}, "of other weights"),
+     ({"plan": {"residual_sha256": "some"}}, "residual noise themselves"),
+     ({"broken": [{"chain": 1}]}, "1 of them broke"),
+     ({"temperature": 350.0}, "at 350 K, the map at 300 K"),
+     ({"chains": 1}, "one alone"),
+     ({"chains": 81}, "is damaged, or was not made for this"),
+     ({"step_fs": None}, "is damaged, or was not made for this")],
+)  # fmt: skip
+def test_chains_that_do_not_tell_are_refused(own, tmp_path, change, said):
+    out = tmp_path / "chains.dcd"
+    write_chains(out, own, np.full(len(REST), 280.0), change=change)
+    with pytest.raises(MolflowError, match=said):
+        add_balancing_noise(own.folder, out)
+
+
+@pytest.mark.parametrize("damage", ["none", "zero", "nan", "list"])
+def test_damaged_chains_leave_the_checkpoint_as_it_is(own, tmp_path, damage):
+    out = tmp_path / "chains.dcd"
+    write_chains(out, own, np.full(len(REST), 280.0))
+    made = {"zero": np.zeros((4000, len(REST), 3)), "nan": np.full((4000, len(REST), 3), np.nan)}
+    if damage == "list":
+        out.with_suffix(".json").write_text("[]")
+    else:
+        named = {"positions": np.zeros(3)} if damage == "none" else {"velocities": made[damage]}
+        np.savez(out.with_suffix(".npz"), **named)
+    before = {path.name: path.read_bytes() for path in own.folder.iterdir()}
+    with pytest.raises(MolflowError, match="chains.dcd' is damaged"):
+        add_balancing_noise(own.folder, out)
+    assert before == {path.name: path.read_bytes() for path in own.folder.iterdir()}
+
+
+def test_few_chains_of_the_right_temperature_ask_for_no_noise(own, tmp_path):
+    out, kelvin = tmp_path / "chains.dcd", np.full(len(REST), 300.0)
+    kelvin[3] = 290.0  # by chance
+    write_chains(out, own, kelvin, chains=8, frames=8)
+    with pytest.raises(MolflowError, match="0.5 ± .* colder than the bath, which may be chance"):
+        add_balancing_noise(own.folder, out)
 
 
 def test_what_has_no_velocities_or_loses_nothing_is_refused():

@@ -10,13 +10,16 @@ import torch
 
 from molflow.analysis.kinetics.temperatures import atom_temperatures
 from molflow.errors import MolflowError
-from molflow.files import read_arrays, read_json, write_json
+from molflow.files import read_arrays, read_json, reader, write_json
 from molflow.maps.langevin.inertial import InertialFlowMap
 from molflow.maps.langevin.residual_file import save_residual
 from molflow.maps.langevin.residual_noise import ResidualNoise, check_size, frame_neighbours
 from molflow.nn.graph import MolecularGraph
-from molflow.training.checkpoint import DESCRIPTION, load_checkpoint
+from molflow.training.checkpoint import DESCRIPTION, Checkpoint, load_checkpoint
 from molflow.units import thermal_energy
+
+#: Standard errors by which chains must be colder than the bath.
+_CERTAIN = 3.0
 
 
 def frictions_of_steps(temperatures: np.ndarray, temperature: float, friction: float) -> np.ndarray:
@@ -25,7 +28,8 @@ def frictions_of_steps(temperatures: np.ndarray, temperature: float, friction: f
     In chains that have come to rest the bath gives atoms of kinetic temperature T the power
     γ k (T₀ - T) per degree of freedom, of the motion and of the potential together, and as much is
     lost to the steps: λ k T. What one atom passes on to another is not counted; it ends where all
-    have the temperature of the bath. There is none of an atom that is no colder.
+    have the temperature of the bath. There is none of an atom that is no colder, so that all
+    together is more than is lost by what the bath takes from those that are hotter.
 
     Parameters
     ----------
@@ -82,8 +86,10 @@ def add_balancing_noise(folder: str | Path, trajectory: str | Path) -> dict[str,
     """Give a checkpoint the residual noise that its own chains ask for, for steps of their length.
 
     The chains are those of ``molflow propagate`` from frames that were not trained on, long beside
-    1/γ, at the temperature of the training. What was measured stands in the description of the
-    checkpoint, under ``balance``; residual noise that was there before is replaced.
+    1/γ, at the temperature of the training, and so many that they are certainly colder than the
+    bath on average: chance makes an atom seem colder as often as hotter, and only what seems colder
+    is given back. What was measured stands in the description of the checkpoint, under ``balance``;
+    residual noise that was there before is replaced.
 
     Parameters
     ----------
@@ -95,14 +101,14 @@ def add_balancing_noise(folder: str | Path, trajectory: str | Path) -> dict[str,
     Returns
     -------
     dict
-        What was measured: temperatures (K) and frictions of steps (1/ps) of the atoms, in their
-        order, and of what chains.
+        What was measured: temperatures (K) with their standard errors over chains, and frictions
+        of steps (1/ps) of the atoms, in their order, and of what chains.
 
     Raises
     ------
     MolflowError
         If it is no map of dynamics with inertia, the chains are of other weights, had residual
-        noise themselves or broke, or they lose nothing; see `balancing_noise`.
+        noise themselves or broke, a file is damaged, or it is not certain that they lose anything.
     """
     checkpoint, path = load_checkpoint(folder), Path(trajectory)
     flow_map = checkpoint.flow_map
@@ -111,8 +117,42 @@ def add_balancing_noise(folder: str | Path, trajectory: str | Path) -> dict[str,
             f"the checkpoint '{folder}' is no map of Langevin dynamics with inertia: the noise is "
             "one of velocities, which it does not have."
         )
-    record = read_json(path.with_suffix(".json"))
-    plan, reason = record["plan"], None
+    told, temperatures = _chains(path, checkpoint)
+    found = temperatures.mean(axis=0)
+    errors = temperatures.std(axis=0, ddof=1) / len(temperatures) ** 0.5
+    lacking = told["temperature"] - temperatures.mean(axis=1)
+    mean, error = lacking.mean(), lacking.std(ddof=1) / len(lacking) ** 0.5
+    if not mean > _CERTAIN * error:
+        raise MolflowError(
+            f"the chains of '{path}' do not tell what steps of '{folder}' lose: they are "
+            f"{mean:.1f} ± {error:.1f} K colder than the bath, which may be chance. Propagate more "
+            "chains or longer ones, if they are too cold."
+        )
+    frictions = frictions_of_steps(found, told["temperature"], told["friction"])
+    graph = MolecularGraph.from_dict(checkpoint.description["graph"])
+    noise = balancing_noise(flow_map, graph, frictions, 1e-3 * told["step_fs"])
+    measured = {
+        "temperatures": found.round(2).tolist(), "standard_errors": errors.round(2).tolist(),
+        "frictions_of_steps": frictions.round(5).tolist(), **told,
+    }  # fmt: skip
+    save_residual(checkpoint.folder, noise)
+    described = read_json(checkpoint.folder / DESCRIPTION)
+    write_json(checkpoint.folder / DESCRIPTION, {**described, "balance": measured})
+    return measured
+
+
+@reader
+def _chains(path: Path, checkpoint: Checkpoint) -> tuple[dict[str, Any], np.ndarray]:
+    """Return of what chains a trajectory is, and temperatures, (chains, n_atoms) in K.
+
+    Raises
+    ------
+    MolflowError
+        If they are not of the checkpoint as it is without noise, or a file is damaged.
+    """
+    flow_map: Any = checkpoint.flow_map
+    record, reason = read_json(path.with_suffix(".json")), None
+    plan = record["plan"]
     if plan["weights_sha256"] != checkpoint.weights_hash:
         reason = "they are of other weights"
     elif plan["residual_sha256"] is not None:
@@ -121,24 +161,24 @@ def add_balancing_noise(folder: str | Path, trajectory: str | Path) -> dict[str,
         reason = f"{len(record['broken'])} of them broke"
     elif record["temperature"] != flow_map.temperature:
         reason = f"they are at {record['temperature']:g} K, the map at {flow_map.temperature:g} K"
+    elif record["chains"] < 2:
+        reason = "there is one alone"
     if reason is not None:
         raise MolflowError(
-            f"the chains of '{path}' do not tell what steps of '{folder}' lose: {reason}. "
-            "Propagate this checkpoint without residual noise, at the temperature of its training."
+            f"the chains of '{path}' do not tell what steps of '{checkpoint.folder}' lose: "
+            f"{reason}. Propagate this checkpoint without residual noise, at the temperature of "
+            "its training."
         )
     velocities = read_arrays(path.with_suffix(".npz"))["velocities"]
     masses = flow_map.root_masses.square().double().cpu().numpy()
-    found = atom_temperatures(velocities, masses).mean(axis=0)
-    frictions = frictions_of_steps(found, record["temperature"], record["friction"])
-    graph = MolecularGraph.from_dict(checkpoint.description["graph"])
-    noise = balancing_noise(flow_map, graph, frictions, 1e-3 * record["step_fs"])
-    measured = {
-        "temperatures": found.round(2).tolist(), "frictions_of_steps": frictions.round(5).tolist(),
-        "step_fs": record["step_fs"], "friction": record["friction"], "chains": record["chains"],
+    # Frames lie chain by chain.
+    frames = atom_temperatures(velocities, masses).reshape(record["chains"], -1, len(masses))
+    temperatures = frames.mean(axis=1)
+    if not (np.isfinite(temperatures).all() and temperatures.mean(axis=0).min() > 0.0):
+        raise ValueError("velocities that are no numbers, or all zero")
+    return {
+        "temperature": record["temperature"], "friction": record["friction"],
+        "step_fs": float(record["step_fs"]), "chains": record["chains"],
         "ps_of_each": record["frames_per_chain"] * record["frame_interval_ps"],
         "path_seed": plan["path_seed"],
-    }  # fmt: skip
-    save_residual(checkpoint.folder, noise)
-    described = read_json(checkpoint.folder / DESCRIPTION)
-    write_json(checkpoint.folder / DESCRIPTION, {**described, "balance": measured})
-    return measured
+    }, temperatures  # fmt: skip

@@ -1,4 +1,4 @@
-"""The part of a step that a map of dynamics does not say, as noise with a learned covariance."""
+"""The part of a step that a map of dynamics does not say, as noise with a covariance."""
 
 from __future__ import annotations
 
