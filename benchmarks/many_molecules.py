@@ -4,11 +4,12 @@
 
 Capped residues ACE-X-NME: data of molflow's own dynamics, flattened in phi and psi and with
 weights; one training on all but the held-out ones; samples of these, raw and refined, against their
-own dynamics; then some processor minutes of training on each alone, from the shared map and from
-random weights of the dense network. ``--parts crossover`` measures what a step of training costs by
-network and number of atoms, and what padding would: on a quiet machine. ``--parts tripeptide``
-and ``--parts tetrapeptide`` score the shipped maps of two alanine peptides (`alanine_peptides.py`).
-Every part stays in WORK, and an interrupted one goes on. Writes ``benchmarks/results/many.json``.
+own dynamics, beside MD of equal cost; then some processor minutes of training on each alone, from
+the shared map and from random weights of the dense network. ``--parts crossover`` measures what a
+step of training costs by network and number of atoms, and what padding would: on a quiet machine.
+``--parts tripeptide`` and ``--parts tetrapeptide`` score the shipped maps of two alanine peptides
+(`alanine_peptides.py`). Every part stays in WORK, and an interrupted one goes on. Writes
+``benchmarks/results/many.json``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from pathlib import Path
 
 import torch
 from alanine_peptides import PEPTIDES, peptide_scores, peptide_table, reference_table
+from dipeptide_scores import md_frames
+from mdtraj import Trajectory
 from measuring import interleaved
 from networks import inputs, network
 from peptides import DIPEPTIDE, peptide
@@ -128,7 +131,8 @@ def scores(checkpoint: str, residue: str, n: int, work: Path, system: str = "") 
     """Return the scores of samples of a map, raw and refined, against dynamics held out."""
     found = {}
     for what, more in (("raw", ""), ("refined", f"--refine {REFINE}")):
-        out = f"{checkpoint}-{residue}-{what}.dcd"
+        # Each molecule has a folder, as `topology.pdb` beside its conformations is its own.
+        out = f"{checkpoint}-{residue}/{what}.dcd"
         molflow(
             f"sample {checkpoint} --steps {CALLS} -n {n} --out {out} --quiet --threads 1 {more} "
             + (f"--system {system}" if system else ""), work,
@@ -183,6 +187,31 @@ def batching() -> dict:
     }  # fmt: skip
 
 
+def unseen(residue: str, options, work: Path) -> dict:
+    """Return the scores of a molecule that the shared map has not seen, and of MD of equal cost.
+
+    MD gets as many processor seconds as drawing took by the clock, which is not less.
+    """
+    found = once(
+        work / f"unseen-{residue}.json",
+        lambda: scores("shared", residue, options.n, work, name_of(residue)),
+    )
+    seconds = read_json(work / f"shared-{residue}/raw.json")["seconds"]
+    return found | {
+        "dynamics_of_equal_cost": once(
+            work / f"dynamics-{residue}.json", lambda: dynamics(residue, seconds, options.n, work)
+        )
+    }
+
+
+def dynamics(residue: str, seconds: float, n: int, work: Path) -> dict:
+    """Return the scores of MD from the structure that runs for so many processor seconds."""
+    place = work / name_of(residue)
+    frames, length = md_frames(str(place), seconds, n, 0)
+    result = compare(Trajectory(frames, load_system(place).topology()), work / f"md/{residue}")
+    return {"ps": length, "n": len(frames), **figures(result)}
+
+
 def warm_start(residue: str, options, work: Path) -> dict:
     """Return scores after some minutes on the molecule alone, from the shared map and without."""
     found = {}
@@ -217,30 +246,39 @@ def score_table(results: dict) -> str:
     summary, rows = results["summary"], []
     for residue, found in summary["unseen"].items():
         shared = summary["training"]
-        rows.append(_rows(residue, "shared, never seen", shared["steps"], found))
-        for trained in summary["warm_start"][residue].values():
+        rows.append(_row(residue, "shared, never seen", shared["steps"], found))
+        for trained in summary.get("warm_start", {}).get(residue, {}).values():
             for name, said in (("tuned", "shared, then tuned"), ("scratch", "dense from scratch")):
                 row = trained[name]
-                rows.append(_rows(residue, said, row["steps"], row))
+                rows.append(_row(residue, f"{said}, {row['minutes']:g} min", row["steps"], row))
+        beside = found["dynamics_of_equal_cost"]
+        said = f"MD of equal cost, {beside['ps']:.0f} ps"
+        rows.append(_row(residue, said, 0, {"raw": beside}))
     heads = ["molecule", "map", "steps", "valid, raw / refined", "wrong hands",
-             "`fes_rmse` / kT (floor)", "refined", "energy W2 / kT, refined (floor)"]  # fmt: skip
+             "`fes_rmse` / kT (floor)", "refined", "torsions, JS distance (floor)", "refined",
+             "energy W2 / kT (floor)", "refined"]  # fmt: skip
     return markdown(heads, rows)
 
 
-def _rows(residue: str, said: str, steps: int, found: dict) -> list[str]:
-    raw, refined = found["raw"], found["refined"]
+def _row(residue: str, said: str, steps: int, found: dict) -> list[str]:
+    raw, refined = found["raw"], found.get("refined")
 
-    def score(row: dict, name: str) -> str:
-        entry = row.get(name)
+    def score(row: dict | None, name: str) -> str:
+        entry = None if row is None else row.get(name)
         if entry is None or entry["value"] is None:
             return "–"
         return f"{entry['value']:.3g} ({entry['floor']:.2g})"
 
+    def both(name: str, form: str) -> str:
+        values = [row[name] for row in (raw, refined) if row is not None]
+        return " / ".join("–" if value is None else format(value, form) for value in values)
+
     return [
-        f"ACE-{residue.upper()}-NME", said, f"{steps:,}",
-        f"{raw['valid']:.1%} / {refined['valid']:.1%}",
-        f"{raw['wrong_hand']} / {refined['wrong_hand']}",
-        score(raw, "fes_rmse"), score(refined, "fes_rmse"), score(refined, "energy_w2"),
+        f"ACE-{residue.upper()}-NME", said, f"{steps:,}" if steps else "–",
+        both("valid", ".1%"), both("wrong_hand", ","),
+        score(raw, "fes_rmse"), score(refined, "fes_rmse"), score(raw, "torsion_js_distance"),
+        score(refined, "torsion_js_distance"), score(raw, "energy_w2"),
+        score(refined, "energy_w2"),
     ]  # fmt: skip
 
 
@@ -280,16 +318,9 @@ def main() -> None:
     }
     planned = train("shared", residues, "shared", options.network, options.shared_minutes, work)
     if "unseen" in parts:
-        unseen = {
-            residue: once(
-                work / f"unseen-{residue}.json",
-                lambda residue=residue: scores(
-                    "shared", residue, options.n, work, name_of(residue)
-                ),
-            )
-            for residue in held_out
-        }
-        add_part(file, "unseen", unseen)
+        told = read_json(work / "shared/checkpoint/model.json")
+        found = {residue: unseen(residue, options, work) for residue in held_out}
+        add_part(file, "unseen", found, told["weights_sha256"])
         add_part(file, "training", planned | {"residues": residues, "data": worth})
     if "warm_start" in parts:
         add_part(file, "warm_start", {r: warm_start(r, options, work) for r in held_out})

@@ -198,6 +198,17 @@ def find_checkpoint(name: str | Path) -> Path:
     )
 
 
+def maps_of_many() -> dict[str, list[str]]:
+    """Return the maps of many molecules that come with molflow, and the molecules they learned."""
+    folders = [path.parent for path in systems_folder().glob(f"*/checkpoint/{DESCRIPTION}")]
+    told = {folder.parent.name: read_json(folder / DESCRIPTION) for folder in sorted(folders)}
+    return {
+        name: [one["system"] for one in said["molecules"]]
+        for name, said in told.items()
+        if "molecules" in said
+    }
+
+
 def _variant(folder: str) -> str:
     """Return ``:dynamics`` for ``checkpoint-dynamics``, nothing for ``checkpoint``."""
     variant = folder.removeprefix("checkpoint").removeprefix("-")

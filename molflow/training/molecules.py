@@ -8,7 +8,7 @@ from typing import Any
 
 from molflow.data.dataset import TrainingData
 from molflow.errors import MolflowError
-from molflow.nn.chemistry import Chemistry
+from molflow.nn.chemistry import Chemistry, Novelty
 from molflow.nn.graph import MolecularGraph
 from molflow.systems import MolecularSystem
 
@@ -17,6 +17,9 @@ _NO_LAW = {
     "name", "structure", "structure_sha256", "friction", "timestep", "hydrogen_mass",
     "forcefield_sha256",
 }  # fmt: skip
+
+#: What names the forces: other files are another force field in all of these at once.
+_FORCES = {"forcefield", "system_xml", "files_sha256"}
 
 
 def graph_of(system: MolecularSystem) -> MolecularGraph:
@@ -76,7 +79,7 @@ def of_one(description: dict[str, Any], folder: Path, system: MolecularSystem) -
     molecules = description["molecules"]
     trained = next((one for one in molecules if one["ensemble_hash"] == system.ensemble_hash), None)
     new = chemistry.new_in(graph)
-    said = _sentence(system, graph, molecules, trained is not None, new.sentence(graph))
+    said = _sentence(system, graph, molecules, trained is not None, new)
     return {
         **{name: value for name, value in description.items() if name != "molecules"},
         **system.record,
@@ -87,15 +90,27 @@ def of_one(description: dict[str, Any], folder: Path, system: MolecularSystem) -
 
 
 def _sentence(
-    system: MolecularSystem, graph: MolecularGraph, molecules: list[dict], trained: bool, new: str
+    system: MolecularSystem,
+    graph: MolecularGraph,
+    molecules: list[dict],
+    trained: bool,
+    new: Novelty,
 ) -> str:
     names = ", ".join(one["system"] for one in molecules)
     if trained:
         return f"{system.label} is one of the {len(molecules)} molecules of the training ({names})."
-    said = (
-        f"{system.label}, {graph.n_atoms} atoms, is none of the {len(molecules)} molecules of the "
-        f"training ({names}): {new}."
-    )
+    same = next((m for m in molecules if MolecularGraph.from_dict(m["graph"]) == graph), None)
+    # Graphs are equal whatever their hands, and the other hand has new surroundings.
+    if same is not None and not any(new.surroundings):
+        said = (
+            f"{system.label} has the atoms and bonds of {same['system']}, one of the "
+            f"{len(molecules)} molecules of the training ({names})."
+        )
+    else:
+        said = (
+            f"{system.label}, {graph.n_atoms} atoms, is none of the {len(molecules)} molecules of "
+            f"the training ({names}): {new.sentence(graph)}."
+        )
     if differ := _differ(system, molecules[0]["ensemble"]):
         said += (
             f" It has another {' and '.join(differ)} than these, whose law is what samples follow."
@@ -106,4 +121,5 @@ def _sentence(
 def _differ(system: MolecularSystem, other: dict) -> list[str]:
     """Return by which settings the law of a system is another than that of an ensemble."""
     own = system.ensemble
-    return sorted(key for key in {*own, *other} - _NO_LAW if own.get(key) != other.get(key))
+    keys = {key for key in {*own, *other} - _NO_LAW if own.get(key) != other.get(key)}
+    return sorted({"force field" if key in _FORCES else key.replace("_", " ") for key in keys})

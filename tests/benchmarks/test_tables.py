@@ -37,6 +37,12 @@ def test_tables_of_many_molecules_are_of_the_results():
     benchmark = importlib.import_module("many_molecules")
     results, text = committed("many")
     assert benchmark.cost_table(results) in text
+    scores = benchmark.score_table(results)
+    folder = BENCHMARKS.parent / "systems/capped_residues"
+    for path in ("README.md", "../../docs/shipped_maps.md"):
+        assert scores in (folder / path).read_text(encoding="utf-8")
+    shipped = json.loads((folder / "checkpoint/model.json").read_text(encoding="utf-8"))
+    assert scores in text and results["weights_sha256"]["unseen"] == shipped["weights_sha256"]
     seconds = results["summary"]["crossover"]["batching"]["seconds"]
     assert f"{seconds['alone'] / seconds['padded']:.2f}" in text
     for atoms, row in results["summary"]["crossover"]["atoms"].items():

@@ -273,7 +273,10 @@ def test_a_molecule_never_seen_is_sampled_with_a_sentence_and_a_record(trained, 
     assert record["training_replicas"] == []
     other = load_checkpoint(trained, system="alanine_dipeptide").description["molecule"]
     assert other["new_surroundings"] == [0, 0, 0, 0] and not other["trained"]
-    assert "It has another forcefield than these" in other["sentence"]
+    assert "has the atoms and bonds of alanine_dipeptide_amber14, one of the 2 molecules" in (
+        other["sentence"]
+    )
+    assert "It has another force field than these" in other["sentence"]
     drawn = molflow.sample(load_checkpoint(trained, system=UNSEEN), 2, 70, progress=False)
     assert drawn.n_atoms == 32 and np.isfinite(drawn.xyz).all()
     again = CliRunner().invoke(app, [*words[:3], NAMES[0], *words[4:]])
@@ -330,7 +333,7 @@ def test_what_several_systems_cannot_do_is_said(data, trained, tmp_path):
         return str(error.value)
 
     assert "2 systems and 1 folders of data" in said(NAMES, data[:1])
-    assert "have another forcefield" in said([*NAMES, "alanine_dipeptide"], [*data[:2], data[1]])
+    assert "have another force field" in said([*NAMES, "alanine_dipeptide"], [*data[:2], data[1]])
     assert "give systems with all atoms" in said(["alanine_dipeptide:heavy", NAMES[1]], data[:2])
     assert "--compile" in said(NAMES, data[:2], compiled=True)
     with pytest.raises(MolflowError, match="network.kind = dense learns one"):
