@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mdtraj
 import numpy as np
 from mdtraj.geometry import dihedral as mdtraj_dihedral
 
 from molflow.analysis.molecule.graph import neighbours, rings
+from molflow.analysis.molecule.local_symmetry import symmetry_numbers
 
 _SIDE_CHAIN = [
     (f"chi{k}", getattr(mdtraj_dihedral, f"indices_chi{k}")) for k in range(1, 6)
@@ -23,8 +24,9 @@ class Torsion:
     Attributes
     ----------
     name : str
-        ``phi ALA2``, ``chi1 LEU5`` or, about a rotatable bond, ``C1-C2-C3-C4 LIG1``. The residue
-        is left out of the names of phi and psi where one residue has both and no other has any.
+        ``phi ALA2``, ``chi1 LEU5`` or, about a rotatable bond, ``C1-C2-C3-C4 LIG1``, with
+        ``2 × `` or ``3 × `` before it where there is a symmetry. The residue is left out of the
+        names of phi and psi where one residue has both and no other has any.
     kind : str
         ``phi``, ``psi``, ``chi1`` to ``chi5``, ``omega``, ``disulfide``, ``ring``,
         ``bond`` or ``stiff`` (see `molflow.analysis.molecule.stiff_bonds`).
@@ -32,12 +34,21 @@ class Torsion:
         Index of the residue of the third atom of a phi or omega, of the second atom of the others.
     atoms : tuple of int
         Four 0-based indices.
+    symmetry : int
+        n, where 1/n of a turn exchanges equal atoms and no more: what is measured is n times the
+        angle, which is the same before and after.
     """
 
     name: str
     kind: str
     residue: int
     atoms: tuple[int, int, int, int]
+    symmetry: int = 1
+
+    @property
+    def of_angle(self) -> str:
+        """The name of the angle itself, whatever the symmetry."""
+        return self.name.removeprefix(f"{self.symmetry} × ")
 
 
 def torsion_list(topology: mdtraj.Topology) -> list[Torsion]:
@@ -79,7 +90,16 @@ def torsion_list(topology: mdtraj.Topology) -> list[Torsion]:
     bonds = [t for t in _rotatable(topology, labels) if frozenset(t.atoms[1:3]) not in covered]
     # Files without hydrogens say nothing of which rings are flat.
     puckering = [t for t in _ring_torsions(topology, table, labels) if t.residue not in named]
-    return found + bonds + puckering
+    return _with_symmetry(topology, found + bonds + puckering)
+
+
+def _with_symmetry(topology: mdtraj.Topology, torsions: list[Torsion]) -> list[Torsion]:
+    """Return the torsions with the symmetry of their ends, and names that say so."""
+    numbers = symmetry_numbers(topology, [(t.atoms[1], t.atoms[2]) for t in torsions])
+    return [
+        t if n == 1 else replace(t, name=f"{n} × {t.name}", symmetry=n)
+        for t, n in zip(torsions, numbers, strict=True)
+    ]
 
 
 def _omega(
@@ -250,7 +270,7 @@ def measure_torsions(positions: np.ndarray, torsions: list[Torsion]) -> np.ndarr
     Returns
     -------
     ndarray, (n, len(torsions)), float32
-        rad on [-pi, pi].
+        rad on [-pi, pi]; of a torsion with a symmetry so many times its angle.
     """
     if len(positions) == 0 or not torsions:
         return np.zeros((len(positions), len(torsions)), np.float32)
@@ -258,5 +278,9 @@ def measure_torsions(positions: np.ndarray, torsions: list[Torsion]) -> np.ndarr
     bare = mdtraj.Trajectory(positions, None)
     indices = np.array([t.atoms for t in torsions])
     angles = mdtraj.compute_dihedrals(bare, indices, periodic=False)
+    times = np.array([t.symmetry for t in torsions])
+    if (many := times > 1).any():
+        turned = times[many] * angles[:, many].astype(float)
+        angles[:, many] = np.arctan2(np.sin(turned), np.cos(turned))
     limit = np.float32(3.1415925)  # the largest float32 below pi
     return np.clip(angles, -limit, limit)

@@ -90,7 +90,7 @@ def parse_flatten(
 
 def names_of(system: MolecularSystem, plan: FlatteningPlan) -> list[str]:
     """Return the names of the torsions of a bias: those of `torsion_list`, or their atoms."""
-    known = {torsion.atoms: torsion.name for torsion in torsion_list(system.topology())}
+    known = {torsion.atoms: torsion.of_angle for torsion in torsion_list(system.topology())}
     return [known.get(atoms, "-".join(map(str, atoms))) for atoms in plan.torsions]
 
 
