@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,19 @@ def _dynamics(folder: Path) -> object:
     return load_checkpoint(folder)
 
 
+@cache
+def _moved_by():
+    from molflow.training.checkpoint import load_checkpoint
+
+    return load_checkpoint(f"{SYSTEM}:dynamics")
+
+
+def _chains(folder: Path) -> object:
+    from molflow.maps.langevin.residual_balance import chain_temperatures
+
+    return chain_temperatures(folder / "c.dcd", _moved_by())
+
+
 def _say_hash(description: Path, file: Path, *keys: str) -> None:
     """Have a description name the hash of a changed file, as whoever means harm would."""
     from molflow.errors import MolflowError
@@ -181,6 +195,7 @@ TARGETS = [
            _call("molflow.training.checkpoint", "load_checkpoint")),
     Target("map of dynamics",
            ("model.json", "residual.safetensors", "model.safetensors"), _dynamics),
+    Target("chains of a map", ("c.json", "c.npz"), _chains),
 ]  # fmt: skip
 
 
@@ -276,6 +291,16 @@ def _seed_more(folder: Path, made, truth) -> None:
         np.zeros(4), np.eye(4)[:, :2], np.ones(2), np.zeros((3, 2)), np.arange(3), np.eye(3),
         np.full(3, 1 / 3), 10.0, 1.0, SYSTEM, truth.ensemble_hash, 20, 1,
     ).save(folder / "slow modes")  # fmt: skip
+    own = folder / "chains of a map"
+    rest = np.random.default_rng(0).standard_normal((20, 22, 3))
+    write_arrays(own / "c.npz", velocities=rest)
+    write_json(own / "c.json", {
+        "plan": {
+            "weights_sha256": _moved_by().weights_hash, "residual_sha256": None, "path_seed": 0
+        },
+        "broken": [], "temperature": 300.0, "friction": 1.0, "step_fs": 20.0, "chains": 4,
+        "frames_per_chain": 5, "frame_interval_ps": 1.0,
+    })  # fmt: skip
     write_json(folder / "report/r.json", {"verdict": {}, "metrics": {}, "validity": {}})
     (folder / "report/r.html").write_text('<section class="verdict good">')
 

@@ -117,7 +117,7 @@ def add_balancing_noise(folder: str | Path, trajectory: str | Path) -> dict[str,
             f"the checkpoint '{folder}' is no map of Langevin dynamics with inertia: the noise is "
             "one of velocities, which it does not have."
         )
-    told, temperatures = _chains(path, checkpoint)
+    told, temperatures = chain_temperatures(path, checkpoint)
     found = temperatures.mean(axis=0)
     errors = temperatures.std(axis=0, ddof=1) / len(temperatures) ** 0.5
     lacking = told["temperature"] - temperatures.mean(axis=1)
@@ -142,8 +142,22 @@ def add_balancing_noise(folder: str | Path, trajectory: str | Path) -> dict[str,
 
 
 @reader
-def _chains(path: Path, checkpoint: Checkpoint) -> tuple[dict[str, Any], np.ndarray]:
-    """Return of what chains a trajectory is, and temperatures, (chains, n_atoms) in K.
+def chain_temperatures(path: Path, checkpoint: Checkpoint) -> tuple[dict[str, Any], np.ndarray]:
+    """Read of what chains a trajectory is, and their temperatures.
+
+    Parameters
+    ----------
+    path : Path
+        Of the trajectory; its record and velocities lie beside it.
+    checkpoint : Checkpoint
+        Of the map that moved them.
+
+    Returns
+    -------
+    told : dict
+        From their record.
+    temperatures : ndarray, (chains, n_atoms)
+        K, means over the frames of each chain.
 
     Raises
     ------
