@@ -275,7 +275,7 @@ class Fuzzing:
     def _finding(self, target: Target, files: dict[str, bytes], told: str) -> None:
         last = told.strip().splitlines()[-1][:200] if told.strip() else "?"
         # From the package on: where that lies is nobody's business.
-        place = [x.partition("/molflow/")[2] for x in told.splitlines() if "/molflow/" in x][-1:]
+        place = [x.rpartition("/molflow/")[2] for x in told.splitlines() if "/molflow/" in x][-1:]
         where = f"molflow/{place[0]}" if place else "?"
         key = f"{target.name}: {last.partition(':')[0]} at {where}"
         if any(found["key"] == key and found["open"] for found in self.state["findings"]):
