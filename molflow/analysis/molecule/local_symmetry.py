@@ -7,6 +7,7 @@ from math import lcm
 import mdtraj
 
 from molflow.analysis.molecule.graph import neighbours
+from molflow.colours import refined
 
 
 def symmetry_numbers(topology: mdtraj.Topology, axes: list[tuple[int, int]]) -> list[int]:
@@ -14,8 +15,8 @@ def symmetry_numbers(topology: mdtraj.Topology, axes: list[tuple[int, int]]) -> 
 
     An end of three equal substituents looks the same after a third of a turn, a planar one of two
     after half of it: what differs are the numbers of the atoms alone. Substituents are equal where
-    refined colours of the graph on that side of the bond are (Weisfeiler and Leman), elements and
-    numbers of bonds to begin with; their hands are not told apart.
+    refined colours of the graph on that side of the bond are (`molflow.colours.refined`), elements
+    and numbers of bonds to begin with; their hands are not told apart.
 
     Parameters
     ----------
@@ -30,9 +31,7 @@ def symmetry_numbers(topology: mdtraj.Topology, axes: list[tuple[int, int]]) -> 
     if not any(symbols[i] == "C" and any(symbols[j] == "H" for j in around)
                for i, around in enumerate(table)):  # fmt: skip
         return [1] * len(axes)
-    return [
-        lcm(_of_end(table, symbols, b, c), _of_end(table, symbols, c, b)) for b, c in axes
-    ]  # fmt: skip
+    return [lcm(_of_end(table, symbols, b, c), _of_end(table, symbols, c, b)) for b, c in axes]
 
 
 def _of_end(table: list[list[int]], symbols: list[str], axis: int, centre: int) -> int:
@@ -44,31 +43,23 @@ def _of_end(table: list[list[int]], symbols: list[str], axis: int, centre: int) 
     planar = len(others) == 2 and (symbols[centre] == "C" or (symbols[centre] == "N" and oxides))
     if not (planar or len(others) == 3) or len(kinds) > 1:
         return 1
-    colours = _colours(table, symbols, axis, centre)
-    if axis in colours or len({colours[j] for j in others}) > 1:
+    side = _side(table, axis, centre)
+    if axis in side:  # in a ring
         return 1
-    return len(others)
+    place = {atom: k for k, atom in enumerate(side)}
+    colours = refined(
+        [(symbols[atom], len(table[atom]), atom == centre) for atom in side],
+        [[place[j] for j in table[atom] if j in place] for atom in side],
+    )
+    return len(others) if len({colours[place[j]] for j in others}) == 1 else 1
 
 
-def _colours(table: list[list[int]], symbols: list[str], axis: int, centre: int) -> dict[int, int]:
-    """Return colours of the atoms on the centre's side, those of `axis` too if a ring leads there.
-
-    Refined until they tell no more atoms apart: an atom's colour is its former one and those of its
-    neighbours.
-    """
-    side, ahead = {centre}, [j for j in table[centre] if j != axis]
+def _side(table: list[list[int]], axis: int, centre: int) -> list[int]:
+    """Return the atoms on the centre's side of a bond, `axis` too if a ring leads there."""
+    side, ahead = {centre: None}, [j for j in table[centre] if j != axis]
     while ahead:
         atom = ahead.pop()
         if atom not in side:
-            side.add(atom)
+            side[atom] = None
             ahead += table[atom]
-    colours = {i: hash((symbols[i], len(table[i]), i == centre)) for i in side}
-    for _ in range(len(side)):
-        refined = {
-            i: hash((colours[i], tuple(sorted(colours[j] for j in table[i] if j in side))))
-            for i in side
-        }
-        if len(set(refined.values())) == len(set(colours.values())):
-            break
-        colours = refined
-    return colours
+    return list(side)
