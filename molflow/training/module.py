@@ -65,9 +65,7 @@ class FlowMapTraining(lightning.LightningModule):
         super().__init__()
         self.failed: Tensor
         self.flow_map, self.objective, self.settings = flow_map, objective, settings
-        self.averages = Averages(
-            flow_map, kept=settings.ema_decay, teacher=settings.teacher_decay
-        )
+        self.averages = Averages(flow_map, kept=settings.ema_decay, teacher=settings.teacher_decay)
         self.weight, self.advice, self.on_host = weight, advice, on_host
         self.captured = captured
         self._replayed: CapturedObjective | None = None
@@ -116,7 +114,7 @@ class FlowMapTraining(lightning.LightningModule):
             return residuals_of(self.objective(self.flow_map, self.teacher, batch))
         if self._replayed is None:
             asked = self.objective, self.flow_map, self.teacher
-            self._replayed = CapturedObjective(*asked, batch)
+            self._replayed = CapturedObjective(*asked)
         return self._replayed(batch)
 
     def _record(self, name: str, value: Tensor, size: int) -> None:

@@ -17,6 +17,7 @@ from molflow.maps.denoiser.configuration import DenoiserObjectiveConfig
 from molflow.maps.denoiser.objective import DenoiserObjective
 from molflow.objectives.norm import mean_square
 from molflow.objectives.registry import OBJECTIVES
+from molflow.training import captured as captured_module
 from molflow.training.captured import CapturedObjective
 from molflow.training.fit import Epoch, fit
 
@@ -48,7 +49,11 @@ class Recorded:
 @pytest.fixture
 def captured(monkeypatch):
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", Recorded)
-    return CapturedObjective(OBJECTIVE, random_map(), random_map(), batch(0))
+    return CapturedObjective(OBJECTIVE, random_map(), random_map())
+
+
+def replays(captured):
+    return [graph.replay.replays for _, graph in captured._graphs]
 
 
 def gradients(found, flow_map):
@@ -60,8 +65,9 @@ def gradients(found, flow_map):
 @pytest.mark.parametrize("index", [0, 3])
 def test_other_batches_have_the_residuals_and_gradients_of_the_plain_objective(captured, index):
     _, flow_map, teacher = captured.plain
+    captured(batch(0))
     found, plain = captured(batch(index)), OBJECTIVE(flow_map, teacher, batch(index))
-    assert captured.replay.replays == 1
+    assert replays(captured) == [2]
     for one, other in zip(found, plain, strict=True):
         assert torch.equal(one.values, other.values) and one.parts == other.parts
         assert torch.equal(one.s, other.s) and torch.equal(one.t, other.t)
@@ -70,16 +76,20 @@ def test_other_batches_have_the_residuals_and_gradients_of_the_plain_objective(c
         assert torch.equal(one, other)
 
 
-def test_a_batch_of_other_shapes_is_not_replayed(captured):
+def test_a_batch_of_other_shapes_has_its_own_graph_until_there_are_enough(captured, monkeypatch):
     _, flow_map, teacher = captured.plain
+    captured(batch(0))
+    captured(batch(0, local=4))
+    assert replays(captured) == [1, 1]
+    monkeypatch.setattr(captured_module, "MOST", 2)
     found, plain = captured(batch(0, local=5)), OBJECTIVE(flow_map, teacher, batch(0, local=5))
-    assert captured.replay.replays == 0
+    assert replays(captured) == [1, 1]
     assert all(torch.equal(*pair) for pair in zip(found[1].values, plain[1].values, strict=True))
 
 
 def test_numbers_that_a_graph_would_freeze_are_refused():
     with pytest.raises(MolflowError, match="captured .--capture. is True, and a step"):
-        CapturedObjective(OBJECTIVE, random_map(), random_map(), batch(0) | {"eta": 0.5})
+        CapturedObjective(OBJECTIVE, random_map(), random_map())(batch(0) | {"eta": 0.5})
 
 
 def test_only_a_gpu_captures():
@@ -93,7 +103,7 @@ def test_a_step_that_cannot_be_captured_is_told(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", fails)
     with pytest.raises(MolflowError, match=r"cannot be captured.*\(operation not permitted"):
-        CapturedObjective(OBJECTIVE, random_map(), random_map(), batch(0))
+        CapturedObjective(OBJECTIVE, random_map(), random_map())(batch(0))
 
 
 def test_numbers_to_be_watched_are_not_lost():
@@ -102,4 +112,31 @@ def test_numbers_to_be_watched_are_not_lost():
         return [replace(one, watched={"a": (one.values.mean(), 1)}) for one in found]
 
     with pytest.raises(MolflowError, match="numbers to be watched"):
-        CapturedObjective(watched, random_map(), random_map(), batch(0))
+        CapturedObjective(watched, random_map(), random_map())(batch(0))
+
+
+def test_parts_of_a_batch_of_several_molecules_have_graphs_of_their_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", Recorded)
+
+    def of_many(flow_map, teacher, parts):
+        factor = [1.0 + part["molecule"] for part in parts]
+        found = [OBJECTIVE(flow_map, teacher, part) for part in parts]
+        return [
+            replace(one, values=one.values * f)
+            for f, several in zip(factor, found, strict=True)
+            for one in several
+        ]
+
+    flow_map, teacher = random_map(), random_map()
+    captured = CapturedObjective(of_many, flow_map, teacher)
+    batches = [
+        [{**batch(2 * k + j), "molecule": m, "named": True} for j, m in enumerate(molecules)]
+        for k, molecules in enumerate([(0, 1), (1, 2)])
+    ]
+    for given in batches:
+        found, plain = captured(given), of_many(flow_map, teacher, given)
+        for one, other in zip(found, plain, strict=True):
+            assert torch.equal(one.values, other.values) and one.parts == other.parts
+        for one, other in zip(gradients(found, flow_map), gradients(plain, flow_map), strict=True):
+            assert torch.allclose(one, other, rtol=1e-5)
+    assert replays(captured) == [1, 2, 1]
