@@ -5,15 +5,17 @@
 Capped residues ACE-X-NME: data of molflow's own dynamics, flattened in phi and psi and with
 weights; one training on all but the held-out ones; samples of these, raw and refined, against their
 own dynamics, beside MD of equal cost; then some processor minutes of training on each alone, from
-the shared map and from random weights of the dense network. ``--parts crossover`` measures what a
-step of training costs by network and number of atoms, and what padding would: on a quiet machine.
-``--parts tripeptide`` and ``--parts tetrapeptide`` score the shipped maps of two alanine peptides
-(`alanine_peptides.py`). Every part stays in WORK, and an interrupted one goes on. Writes
-``benchmarks/results/many.json``.
+the shared map and from random weights of the dense network. The shared map may come from a GPU
+(`gpu/train_many.py`): its run as ``WORK/shared``, its ``training.json`` as
+``WORK/shared.gpu.json``. ``--parts crossover`` measures what a step of training costs by network
+and number of atoms, and what padding would: on a quiet machine. ``--parts tripeptide`` and
+``--parts tetrapeptide`` score the shipped maps of two alanine peptides (`alanine_peptides.py`).
+Every part stays in WORK, and an interrupted one goes on. Writes ``benchmarks/results/many.json``.
 """
 
 from __future__ import annotations
 
+import csv
 import shlex
 import statistics
 import subprocess
@@ -41,6 +43,11 @@ from molflow.training.cost import training_steps
 #: Of all maps.
 WORDS = ("network.heads=8", "map.eta=0.25", "validate_every=1000")
 BATCH, CALLS, REFINE = 30, 8, 200
+#: Residues without a side chain that turns.
+NO_CHI1 = ("ala", "gly")
+#: Of a training on one molecule: a score of its map after so many steps, to see what time gives.
+CURVE = ("steps_per_epoch=100", "validate_every=1", "validation_samples=512")
+WATCHED = "val/torsion_js_distance@4"
 #: Of the table of costs: sizes of molecules with how many of them are in a batch, networks, rounds.
 ATOMS = {22: 16, 32: 16, 42: 8, 138: 2, 300: 1}
 NETWORKS = {
@@ -65,15 +72,19 @@ def name_of(residue: str) -> str:
     return f"systems/ace_{residue}_nme"
 
 
-def make_data(residue: str, options, work: Path) -> dict:
-    """Simulate one molecule, and return what its reference is worth."""
+def make_data(residue: str, length: str, options, work: Path) -> dict:
+    """Simulate one molecule, and return what its reference is worth.
+
+    The bias is in phi, psi and, where there is a side chain that turns, in chi1.
+    """
     if not (work / name_of(residue)).exists():
         molflow(
             f"init --sequence ACE-{residue.upper()}-NME --hydrogen-mass 3amu --timestep 2fs "
             f"--out {name_of(residue)}", work,
         )  # fmt: skip
+    turns = "" if residue in NO_CHI1 else "--flatten chi1 "
     molflow(
-        f"simulate {name_of(residue)} --time {options.time} --replicas 4 --flatten phi,psi "
+        f"simulate {name_of(residue)} --time {length} --replicas 4 --flatten phi,psi {turns}"
         f"--building {options.building} --frame-interval 0.25ps --equilibration 20ps --jobs 1 "
         f"--platform Reference --quiet --out md/{residue}", work,
     )  # fmt: skip
@@ -115,14 +126,15 @@ def plan(residues: list[str], kind: str, sizes: str, minutes: float, work: Path)
 
 
 def train(
-    run: str, residues: list[str], kind: str, sizes: str, minutes: float, work: Path, start=""
-) -> dict:
+    run: str, residues: list[str], kind: str, sizes: str, minutes: float, work: Path, start="",
+    more: tuple[str, ...] = (),
+) -> dict:  # fmt: skip
     """Train a map on some molecules; a finished or interrupted run goes on."""
     planned = once(work / f"{run}.plan.json", lambda: plan(residues, kind, sizes, minutes, work))
     names = " ".join(name_of(residue) for residue in residues)
     data = " ".join(f"--data data/{residue}" for residue in residues)
     start = f"--start {start}" if start else ""
-    words = " ".join(planned["words"])
+    words = " ".join([*planned["words"], *more])
     molflow(f"train {names} {data} --out {run} --threads 1 --quiet {start} {words}", work)
     return planned
 
@@ -215,16 +227,41 @@ def dynamics(residue: str, seconds: float, n: int, work: Path) -> dict:
 def warm_start(residue: str, options, work: Path) -> dict:
     """Return scores after some minutes on the molecule alone, from the shared map and without."""
     found = {}
-    for minutes in options.minutes:
-        row = {}
+    for minutes in options.minutes[residue]:
+        row, curves = {}, {}
         for name, kind, start in (("tuned", "shared", "shared"), ("scratch", "dense", "")):
             run = f"{name}-{residue}-{minutes:g}"
-            planned = train(run, [residue], kind, options.network, minutes, work, start)
+            planned = train(run, [residue], kind, options.network, minutes, work, start, CURVE)
             row[name] = planned | once(
                 work / f"{run}.scores.json", lambda run=run: scores(run, residue, options.n, work)
             )
-        found[f"{minutes:g}"] = row
+            curves[name] = row[name]["curve"] = curve(work / run, planned["step_seconds"])
+        found[f"{minutes:g}"] = row | {"gain": gain(**curves)}
     return found
+
+
+def curve(run: Path, step_seconds: float) -> list[tuple[float, float]]:
+    """Return minutes of training and the mean JS distance of torsions to the validation run."""
+    with open(run / "metrics.csv", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row.get(WATCHED)]
+    return [(int(row["step"]) * step_seconds / 60.0, float(row[WATCHED])) for row in rows]
+
+
+def gain(tuned: list[tuple[float, float]], scratch: list[tuple[float, float]]) -> dict:
+    """Return how many times sooner a training with a start is as good as one without ever is.
+
+    It is a lower bound where the first score with a start is as good already, and None where none
+    is.
+    """
+    level = min(score for _, score in scratch)
+    without = next(minutes for minutes, score in scratch if score <= level)
+    reached = [minutes for minutes, score in tuned if score <= level]
+    return {
+        "torsion_js_distance": level, "minutes_from_scratch": without,
+        "minutes_with_start": reached[0] if reached else None,
+        "factor": without / reached[0] if reached else None,
+        "lower_bound": bool(reached) and reached[0] == tuned[0][0],
+    }  # fmt: skip
 
 
 def cost_table(results: dict) -> str:
@@ -287,16 +324,20 @@ def main() -> None:
     parser.add_argument("--residues", default="gly,ala,thr", help="that are trained on")
     parser.add_argument("--held-out", default="ser", help="that are not")
     parser.add_argument("--time", default="600ps", help="of each of four replicas")
-    parser.add_argument("--building", default="600ps", help="of the bias")
+    parser.add_argument("--held-out-time", default="1500ps", help="the same of those held out")
+    parser.add_argument("--building", default="900ps", help="of the bias")
     parser.add_argument("--network", default="64,32,3", help="scalars, vectors, layers of all")
     parser.add_argument("--shared-minutes", type=float, default=9.0, help="of the shared map")
-    parser.add_argument("--minutes", default="2,4", help="of training on a held-out molecule")
+    parser.add_argument(
+        "--minutes", default="ser=2,ser=4", help="of training on held-out ones, RESIDUE=MINUTES"
+    )
     parser.add_argument("--n", type=int, default=1000, help="samples")
     parser.add_argument(
         "--parts", default="unseen,warm_start", help="or crossover, tripeptide, tetrapeptide"
     )
     options = parser.parse_args()
-    options.minutes = [float(word) for word in options.minutes.split(",")]
+    pairs = [word.split("=") for word in options.minutes.split(",")]
+    options.minutes = {name: [float(m) for own, m in pairs if own == name] for name, _ in pairs}
     torch.set_num_threads(1)
     work, parts = options.work.resolve(), options.parts.split(",")
     work.mkdir(parents=True, exist_ok=True)
@@ -312,18 +353,23 @@ def main() -> None:
     residues, held_out = options.residues.split(","), options.held_out.split(",")
     worth = {
         residue: once(
-            work / f"data-{residue}.json", lambda residue=residue: make_data(residue, options, work)
+            work / f"data-{residue}.json",
+            lambda residue=residue, length=length: make_data(residue, length, options, work),
         )
-        for residue in [*residues, *held_out]
+        for group, length in ((residues, options.time), (held_out, options.held_out_time))
+        for residue in group
     }
-    planned = train("shared", residues, "shared", options.network, options.shared_minutes, work)
+    if (work / "shared.gpu.json").exists():  # of `gpu/train_many.py`, with its run as `shared`
+        planned = read_json(work / "shared.gpu.json")["summary"]
+    else:
+        planned = train("shared", residues, "shared", options.network, options.shared_minutes, work)
     if "unseen" in parts:
         told = read_json(work / "shared/checkpoint/model.json")
         found = {residue: unseen(residue, options, work) for residue in held_out}
         add_part(file, "unseen", found, told["weights_sha256"])
         add_part(file, "training", planned | {"residues": residues, "data": worth})
     if "warm_start" in parts:
-        add_part(file, "warm_start", {r: warm_start(r, options, work) for r in held_out})
+        add_part(file, "warm_start", {r: warm_start(r, options, work) for r in options.minutes})
 
 
 if __name__ == "__main__":

@@ -46,6 +46,13 @@ def test_the_mirror_image_is_another_molecule(tmp_path):
     assert "is none of the 7 molecules" in said["sentence"] and "ALA2-CA" in said["sentence"]
 
 
+def test_side_chains_and_rings_that_it_has_not_seen_are_named(leucine):
+    said = load_checkpoint(NAME, system=leucine).description["molecule"]["sentence"]
+    assert "none of these has the side chain of LEU2; new are" in said
+    said = load_checkpoint(NAME, system="proline_dipeptide").description["molecule"]["sentence"]
+    assert "none of these has the side chain of PRO2 or a ring C4N1; new are" in said
+
+
 def test_leucine_which_it_never_saw_is_whole_and_of_the_right_hand(leucine):
     checkpoint = load_checkpoint(NAME, system=leucine)
     assert "is none of the 7 molecules" in checkpoint.description["molecule"]["sentence"]

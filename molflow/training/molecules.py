@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import mdtraj
+
+from molflow.analysis.molecule.graph import rings_of
 from molflow.data.dataset import TrainingData
 from molflow.errors import MolflowError
 from molflow.nn.chemistry import Chemistry, Novelty
@@ -109,13 +113,40 @@ def _sentence(
     else:
         said = (
             f"{system.label}, {graph.n_atoms} atoms, is none of the {len(molecules)} molecules of "
-            f"the training ({names}): {new.sentence(graph)}."
+            f"the training ({names}): {_new_pieces(graph, molecules, new)}{new.sentence(graph)}."
         )
     if differ := _differ(system, molecules[0]["ensemble"]):
         said += (
             f" It has another {' and '.join(differ)} than these, whose law is what samples follow."
         )
     return said
+
+
+def _new_pieces(graph: MolecularGraph, molecules: list[dict], new: Novelty) -> str:
+    """Return which side chains and rings no molecule of the training had, or nothing."""
+    sides = [name.removesuffix("-CB") for name in graph.names if name.endswith("-CB")]
+    found = [f"the side chain of {side}" for side in sides if side[:3] in new.residues]
+    seen = {ring for one in molecules for ring in _rings(MolecularGraph.from_dict(one["graph"]))}
+    found += sorted({f"a ring {_formula(ring)}" for ring in _rings(graph) - seen})
+    return f"none of these has {' or '.join(found)}; " if found else ""
+
+
+def _rings(graph: MolecularGraph) -> set[tuple[tuple[int, int], ...]]:
+    """Return for every ring the elements of its atoms, and to how many atoms each is bonded.
+
+    So proline's ring is another than that of pyrrole.
+    """
+    table = graph.neighbours()
+    return {
+        tuple(sorted((graph.elements[atom], len(table[atom])) for atom in ring))
+        for ring in rings_of(table)
+    }
+
+
+def _formula(ring: tuple[tuple[int, int], ...]) -> str:
+    counts = Counter(element for element, _ in ring)
+    symbol = mdtraj.element.Element.getByAtomicNumber
+    return "".join(f"{symbol(element).symbol}{n}" for element, n in sorted(counts.items()))
 
 
 def _differ(system: MolecularSystem, other: dict) -> list[str]:

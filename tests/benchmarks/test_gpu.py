@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,28 @@ def test_the_shipped_map_is_trained_on_with_weighted_frames_without_openmm(tmp_p
     assert made["record"]["start"]["weights_sha256"] == shipped["weights_sha256"]
     told, before = made["configuration"]["map"], shipped["configuration"]["map"]
     assert {name: told[name] for name in before} == before
+
+
+def test_one_map_is_trained_on_several_molecules_in_batches_of_few(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "training"))
+    write_training_set = importlib.import_module("tiny_training").write_training_set
+    for name, system in (("ala", "alanine_dipeptide_amber14"), ("pro", "proline_dipeptide")):
+        place = tmp_path / "systems" / f"ace_{name}_nme"
+        shutil.copytree(GPU.parents[1] / "systems" / system, place)
+        write_training_set(tmp_path / "data" / name, str(place))
+    words = ["--systems", tmp_path / "systems", "--data", tmp_path / "data", "--molecules"]
+    words += ["ala,pro", "--of-each", "4", "--device", "cpu", "--plain", "--out", tmp_path]
+    sizes = ["steps=2", "steps_per_epoch=1", "batch_size=4", "network.layers=1"]
+    done = subprocess.run(
+        [sys.executable, GPU / "train_many.py", *words, *sizes],
+        env=os.environ | {"PYTHONPATH": str(GPU.parents[1]), "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert not done.returncode, done.stderr
+    told = read_json(tmp_path / "training.json")["summary"]
+    assert told["molecules"] == ["ala", "pro"] and told["steps"] == 2 and told["of_each"] == 4
+    made = read_json(tmp_path / "run" / "checkpoint" / "model.json")
+    assert len(made["molecules"]) == 2 and made["configuration"]["network"]["kind"] == "shared"
 
 
 def test_the_pages_say_what_a_captured_step_took():

@@ -50,6 +50,16 @@ def test_tables_of_many_molecules_are_of_the_results():
         assert (each["dense"] < each["sparse"]) == (int(atoms) <= 138)
 
 
+def test_the_gain_of_a_start_is_by_when_each_is_as_good():
+    gain = importlib.import_module("many_molecules").gain
+    scratch = [(1.0, 0.6), (2.0, 0.5), (3.0, 0.4), (4.0, 0.45)]
+    sooner = gain([(0.25, 0.5), (0.5, 0.4), (1.0, 0.3)], scratch)
+    assert sooner["factor"] == 6.0 and not sooner["lower_bound"]
+    assert gain([(0.25, 0.2)], scratch)["factor"] == 12.0
+    assert gain([(0.25, 0.2)], scratch)["lower_bound"]
+    assert gain([(3.0, 0.41)], scratch)["factor"] is None
+
+
 @pytest.mark.parametrize("part", ["tripeptide", "tetrapeptide"])
 def test_tables_of_alanine_peptides_are_of_the_results(part):
     benchmark = importlib.import_module("alanine_peptides")

@@ -116,7 +116,11 @@ def rings(topology: mdtraj.Topology) -> list[tuple[int, ...]]:
     list of tuple of int
         Atoms in order round the ring.
     """
-    table = neighbours(topology)
+    return rings_of(neighbours(topology))
+
+
+def rings_of(table: list[list[int]]) -> list[tuple[int, ...]]:
+    """Return the same of a molecule of which the bonded atoms of every atom are given."""
     found: dict[frozenset[int], tuple[int, ...]] = {}
     for a, around in enumerate(table):
         for b in (other for other in around if other > a):
