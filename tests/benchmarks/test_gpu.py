@@ -14,6 +14,7 @@ import torch
 
 from molflow.data.dataset import data_hash
 from molflow.files import read_arrays, read_json, write_arrays, write_json
+from molflow.systems import load_system
 
 GPU = Path(__file__).parents[2] / "benchmarks" / "gpu"
 #: What the README of the measurements says may be missing.
@@ -103,10 +104,12 @@ def test_the_shipped_map_is_trained_on_with_weighted_frames_without_openmm(tmp_p
 def test_one_map_is_trained_on_several_molecules_in_batches_of_few(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "training"))
     write_training_set = importlib.import_module("tiny_training").write_training_set
+    (tmp_path / "data").mkdir()
     for name, system in (("ala", "alanine_dipeptide_amber14"), ("pro", "proline_dipeptide")):
         place = tmp_path / "systems" / f"ace_{name}_nme"
         shutil.copytree(GPU.parents[1] / "systems" / system, place)
-        write_training_set(tmp_path / "data" / name, str(place))
+        named = load_system(place).label
+        write_training_set(tmp_path / "data" / name, str(place), system=named)
     words = ["--systems", tmp_path / "systems", "--data", tmp_path / "data", "--molecules"]
     words += ["ala,pro", "--of-each", "4", "--device", "cpu", "--plain", "--out", tmp_path]
     sizes = ["steps=2", "steps_per_epoch=1", "batch_size=4", "network.layers=1"]
