@@ -5,8 +5,9 @@
 ``reference``: free energies of torsions under GFN2-xTB without the map. A cheap energy near the
 potential's (`quantum_surrogate`) is simulated under a bias that flattens the torsions, and the
 potential's own energies of the frames weight them. ``chains``: many chains of the map at 20 fs,
-their temperatures, broken bonds, memory and free energies against that reference; ``chains_10`` at
-ten times the friction; ``chains_balanced`` with the noise that the first ones asked for
+their temperatures, by kind and of every single motion, broken bonds, memory with its interval
+(`quantum_walks`) and free energies against that reference; ``chains_10`` at ten times the friction;
+``chains_balanced`` with the noise that the first ones asked for
 (`molflow.maps.langevin.residual_balance`), on other paths. ``balance``: what a step cools and what
 the map's force heats.
 ``strong``: errors on Brownian paths that drive GFN2-xTB's own forces.
@@ -33,12 +34,12 @@ from quantum_balance import balance
 from quantum_conformers import conformers
 from quantum_labels import force_error, learning_curve
 from quantum_surrogate import surrogate
+from quantum_walks import extremes, memory, single_modes
 from record import command_line, once, write_results
 
 import molflow
 from molflow.analysis.flattened import free_energy_of
 from molflow.analysis.observables import basin_marks
-from molflow.analysis.statistics import statistical_inefficiency
 from molflow.analysis.torsions import phi_psi
 from molflow.analysis.weighting import effective_size, normalised
 from molflow.data.dataset import load_forces, load_training_data
@@ -165,10 +166,6 @@ def walked(
     runs = [angles[arrays["chain"] == chain] for chain in np.unique(arrays["chain"])]
     # What chains remember of their starts is left out.
     late = [run[len(run) // 4 :] for run in runs]
-    vectors = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
-    names = ("cos phi", "cos psi", "sin phi", "sin psi")
-    memory = {name: statistical_inefficiency(vectors[:, k], arrays["chain"])
-              for k, name in enumerate(names)}  # fmt: skip
     watched, kelvin = record["watched"], record["temperature"]
     return {
         "watched": watched, "temperature_error": temperature_error(watched, kelvin),
@@ -179,9 +176,19 @@ def walked(
         "basins_of_the_first_quarter": free_energies(
             [run[: len(run) // 4] for run in runs], [np.zeros(len(run) // 4) for run in runs]),
         "length_ps": float(arrays["times"].max()),
-        "inefficiency_ps": {name: value * float(np.diff(arrays["times"][:2])[0])
-                            for name, value in memory.items()},
     }  # fmt: skip
+
+
+def seen_in(walk: Path, system) -> tuple[np.ndarray, dict]:
+    """Return phi and psi of stored chains, what they remember of them and how warm every motion
+    is."""
+    arrays = read_arrays(walk.with_suffix(".npz"))
+    frames, chain = mdtraj.load(str(walk), top=system.topology()), arrays["chain"]
+    torsions = phi_psi(frames)
+    return torsions, {
+        "memory": memory(torsions, chain, float(np.diff(arrays["times"][:2])[0])),
+        "modes": single_modes(frames.xyz, arrays["velocities"], system.topology(), chain),
+    }
 
 
 def strong(options, checkpoint, system, starts: np.ndarray) -> dict:
@@ -270,27 +277,37 @@ def costs(options, parts: dict) -> dict | None:
     """Return core-hours of both ways to 1,000 independent conformations.
 
     Where there are chains with noise, the ones without, which decided it, are a part of the cost.
+    Molecular dynamics is taken to remember as long as the map without noise, of which there is an
+    interval.
     """
     if not {"chains", "speed"} <= parts.keys():
         return None
-    slowest = max(parts["chains"]["inefficiency_ps"].values())
-    if parts["chains"]["length_ps"] < LONG_ENOUGH * slowest:
+    slowest = parts["chains"]["memory"]["slowest"]
+    if parts["chains"]["length_ps"] < LONG_ENOUGH * slowest["value"]:
         return None  # chains that remember their starts do not tell how long they do
-    femtoseconds = 1e3 * slowest * CONFORMATIONS
     rate = parts["speed"]["femtoseconds_a_core_millisecond"]
-    hours = {name: femtoseconds / rate[name] / 3.6e6 for name in ("xtb_md", "map_256")}
+
+    def core_hours(way: str, ps: float) -> float:
+        return 1e3 * ps * CONFORMATIONS / rate[way] / 3.6e6
+
     once_only = {"exploring": options.exploring / 3600, "labels": options.labels / 3600,
                  "training": options.training / 3600}  # fmt: skip
     if "chains_balanced" in parts:
         once_only["noise"] = parts["chains"]["cpu_seconds"] / 3600
     whole = sum(once_only.values())
-    per = (hours["xtb_md"] - hours["map_256"]) / CONFORMATIONS
+
+    def gain(ps: float) -> float:
+        return core_hours("xtb_md", ps) / (whole + core_hours("map_256", ps))
+
+    ps = slowest["value"]
+    hours = {way: core_hours(way, ps) for way in ("xtb_md", "map_256")}
     return {
         "ps_for_an_independent_conformation": slowest,
         "xtb_md_core_hours": hours["xtb_md"],
         "map_core_hours": once_only | {"chains": hours["map_256"]},
-        "total_speedup": hours["xtb_md"] / (whole + hours["map_256"]),
-        "pays_from_conformations": whole / per,
+        "total_speedup": gain(ps),
+        "total_speedup_interval": [gain(end) for end in slowest["interval"]],
+        "pays_from_conformations": whole * CONFORMATIONS / (hours["xtb_md"] - hours["map_256"]),
     }
 
 
@@ -302,14 +319,16 @@ def summarised(parts: dict, options) -> dict:
             "speed_vs_xtb_md", "speed_vs_xtb_md_one_chain")}  # fmt: skip
         found["milliseconds_a_force"] = parts["speed"]["milliseconds"]["xtb_md"]
     if (cost := costs(options, parts)) is not None:
-        found |= {key: cost[key] for key in ("total_speedup", "pays_from_conformations")}
+        found |= {key: cost[key] for key in (
+            "total_speedup", "total_speedup_interval", "pays_from_conformations")}  # fmt: skip
     if "learning_curve" in parts:
         found["learning_curve"] = parts["learning_curve"]["rows"]
     at: dict = {}
     if "chains" in parts:
         chains = parts["chains"]
         at = {"temperature_error": chains["temperature_error"], "broken": chains["broken"],
-              "chains": chains["chains"], "time": chains["time"]}  # fmt: skip
+              "chains": chains["chains"], "time": chains["time"],
+              "single_modes": extremes(chains["modes"])}  # fmt: skip
     if "chains_10" in parts:
         at["at_ten_times_the_friction"] = {
             key: parts["chains_10"][key] for key in ("temperature_error", "broken")
@@ -319,6 +338,7 @@ def summarised(parts: dict, options) -> dict:
         at["with_noise"] = {
             key: balanced[key] for key in ("temperature_error", "broken", "chains", "time")
         }
+        at["with_noise"]["single_modes"] = extremes(balanced["modes"])
     if "balance" in parts:
         at["kelvin_by_a_step"] = parts["balance"]["by_a_step"]["energy"]
         at["kelvin_a_ps_by_the_force"] = parts["balance"]["by_the_force"]["atoms"]
@@ -404,13 +424,13 @@ def main() -> None:
     if (options.work / "reference.npz").exists():
         stored = read_arrays(options.work / "reference.npz")
         maps["gfn2-xtb"] = ramachandran(stored["torsions"], stored["log_weights"])
-    for name, times, balanced in (
-        ("map", 1.0, False), ("map with noise", 1.0, True),
-        ("map at ten times the friction", 10.0, False),
+    for name, part, times, balanced in (
+        ("map", "chains", 1.0, False), ("map with noise", "chains_balanced", 1.0, True),
+        ("map at ten times the friction", "chains_10", 10.0, False),
     ):  # fmt: skip
-        walk = walk_of(options, times, balanced)
-        if walk.exists():
-            angles = torsions_of(mdtraj.load(str(walk), top=system.topology()).xyz, system)
+        if part in parts:
+            angles, seen = seen_in(walk_of(options, times, balanced), system)
+            parts[part] |= seen
             maps[name] = ramachandran(angles, np.zeros(len(angles)))
     results = {
         "summary": summarised(parts, options), **parts, "ramachandran": maps,

@@ -15,6 +15,7 @@ import quantum_balance  # noqa: E402
 import quantum_labels  # noqa: E402
 from quantum import CELLS, costs, free_energies, ramachandran  # noqa: E402
 from quantum_surrogate import add_formula, surrogate  # noqa: E402
+from quantum_walks import extremes, memory, single_modes  # noqa: E402
 
 from molflow.analysis.kinetics.temperatures import masses_of  # noqa: E402
 from molflow.brownian.basis import Basis  # noqa: E402
@@ -86,7 +87,10 @@ def test_free_energies_of_weighted_basins():
 def test_costs_of_independent_conformations():
     rate = {"xtb_md": 0.1, "map_256": 20.0, "map_1": 1.0}
     parts = {
-        "chains": {"inefficiency_ps": {"cos phi": 4.0, "sin psi": 36.0}, "length_ps": 500.0},
+        "chains": {
+            "memory": {"slowest": {"value": 36.0, "interval": [18.0, 72.0]}},
+            "length_ps": 500.0,
+        },
         "speed": {"femtoseconds_a_core_millisecond": rate},
     }
     options = SimpleNamespace(exploring=720.0, labels=180.0, training=3600.0)
@@ -95,12 +99,49 @@ def test_costs_of_independent_conformations():
     assert found["xtb_md_core_hours"] == pytest.approx(100.0)
     assert found["map_core_hours"]["chains"] == pytest.approx(0.5)
     assert found["total_speedup"] == pytest.approx(100.0 / (0.2 + 0.05 + 1.0 + 0.5))
+    assert found["total_speedup_interval"] == pytest.approx([50.0 / 1.5, 200.0 / 2.25])
     assert found["pays_from_conformations"] == pytest.approx(1000 * 1.25 / 99.5)
     parts["chains"]["cpu_seconds"] = 1800.0
     noisy = costs(options, parts | {"chains_balanced": {}})
     assert noisy["total_speedup"] == pytest.approx(100.0 / (1.25 + 0.5 + 0.5))
     parts["chains"]["length_ps"] = 300.0
     assert costs(options, parts) is None and costs(options, {"speed": parts["speed"]}) is None
+
+
+def test_memory_of_chains_is_that_of_the_slowest_wave():
+    """x -> ρ x + noise has the memory (1 + ρ)/(1 − ρ); what is small changes sines alone."""
+    generator, rho = np.random.default_rng(3), 0.8
+    x = np.zeros((40, 500, 2))
+    noise = 0.05 * generator.standard_normal(x.shape)
+    for step in range(1, 500):
+        x[:, step, 0] = rho * x[:, step - 1, 0] + noise[:, step, 0]
+        x[:, step, 1] = noise[:, step, 1]
+    found = memory(x.reshape(-1, 2), np.repeat(np.arange(40), 500), 0.5)
+    expected = 0.5 * (1 + rho) / (1 - rho)
+    assert found["by_function"]["sin phi"] == pytest.approx(expected, rel=0.1)
+    assert found["by_function"]["sin psi"] == pytest.approx(0.5, rel=0.1)
+    assert found["slowest"]["value"] == max(found["by_function"].values())
+    low, high = found["slowest"]["interval"]
+    assert 0.8 * expected < low < expected < high < 1.25 * expected
+
+
+def test_single_motions_have_their_own_temperature():
+    """Thermal velocities at 300 K, but for one hydrogen at a fourth of that."""
+    topology, masses = SYSTEM.topology(), masses_of(SYSTEM.topology())
+    spread = np.sqrt(0.00831446 * 300.0 / masses)[:, None]
+    velocities = spread * np.random.default_rng(0).standard_normal((3000, 22, 3))
+    names = [str(atom) for atom in topology.atoms]
+    velocities[:, names.index("ALA2-H")] *= 0.5
+    frames = np.repeat(SYSTEM.start_positions()[None], 3000, axis=0)
+    table = single_modes(frames, velocities, topology, np.repeat(np.arange(30), 100))
+    cold = "bond ALA2-N ALA2-H"
+    light, heavy = (1.0 / masses[names.index(name)] for name in ("ALA2-H", "ALA2-N"))
+    expected = 300.0 * (0.25 * light + heavy) / (light + heavy)
+    assert abs(table[cold]["value"] - expected) < 4.0 * table[cold]["error"]
+    carbonyl = table["bond ALA2-C ALA2-O"]
+    assert abs(carbonyl["value"] - 300.0) < 4.0 * carbonyl["error"] < 50.0
+    assert extremes(table)["coldest"] == {"mode": cold} | table[cold]
+    assert extremes(table)["hottest"]["value"] == max(one["value"] for one in table.values())
 
 
 def test_cells_of_the_torsions_have_their_weights():
