@@ -1,4 +1,4 @@
-"""Train the shipped map of alanine dipeptide on a GPU within a given time, in large batches.
+"""Train a shipped map on a GPU within a given time, that of alanine dipeptide if no other is named.
 
     PYTHONPATH=. python benchmarks/gpu/train.py --data DATA --seconds 500 --out OUT
 
@@ -44,6 +44,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="a training set")
     parser.add_argument("--seconds", type=float, default=500.0, help="of training")
+    parser.add_argument("--system", default="alanine_dipeptide")
+    parser.add_argument("--config", type=Path, default=HERE / "training.yaml")
     parser.add_argument("--start", default="alanine_dipeptide", help="whose weights to start from")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--plain", action="store_true", help="without CUDA graphs")
@@ -52,7 +54,7 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     begun = time.monotonic()
     checkpoint = train(
-        "alanine_dipeptide", options.data, options.out / "run", HERE / "training.yaml",
+        options.system, options.data, options.out / "run", options.config,
         [f"seconds={options.seconds:g}", *options.words], options.start,
         captured=not options.plain, progress=False, device=options.device,
     )  # fmt: skip

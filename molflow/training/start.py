@@ -2,8 +2,9 @@
 
 Where networks have a row of weights for each atom (`EquivariantNetwork.atom_tables`), an atom takes
 that of an atom of its kind, residue and name, so that each alanine of a peptide starts from the
-alanine of a smaller one. What distances are like is measured anew then, and lengths are in units of
-the new molecule's spread.
+alanine of a smaller one; an atom without one takes that of the atom most like it, of its element at
+least, so that a protein starts from a peptide. What distances are like is measured anew then, and
+lengths are in units of the new molecule's spread.
 """
 
 from __future__ import annotations
@@ -35,21 +36,27 @@ def is_of(origin: Checkpoint, graph: MolecularGraph) -> bool:
 
 
 def counterparts(graph: MolecularGraph, other: MolecularGraph) -> list[int | None]:
-    """Return for every atom of a molecule the first of another that is of its kind, if any.
+    """Return for every atom of a molecule the first of another that is most like it, if any.
 
-    Atoms of a kind have the same residue, name and element, neighbours of the same elements (all
+    Best is one of the same residue, name and element, with neighbours of the same elements (all
     ligands may be called MOL, and their atoms C1, C2, ...) and, if both molecules know them, the
-    same hand.
+    same hand; else one that is alike but for residue and name; then one of the same element and
+    hand; then of the same element.
     """
     known = bool(graph.hands and other.hands)
 
-    def keys(one: MolecularGraph) -> list[tuple]:
-        around = [sorted(one.elements[k] for k in bonded) for bonded in one.neighbours()]
+    def keys(one: MolecularGraph) -> list[list[tuple]]:
+        around = [tuple(sorted(one.elements[k] for k in bonded)) for bonded in one.neighbours()]
         hands = one.hands if known else one.elements
-        return list(zip(kinds_of(one), one.elements, map(tuple, around), hands, strict=True))
+        each = zip(kinds_of(one), around, hands, one.elements, strict=True)
+        # From the most to the least that two atoms can have in common.
+        return [
+            [(kind, near, hand, element), (near, hand, element), (hand, element), (element,)]
+            for kind, near, hand, element in each
+        ]
 
-    first = {key: atom for atom, key in reversed(list(enumerate(keys(other))))}
-    return [first.get(key) for key in keys(graph)]
+    first = {key: k for k, levels in reversed(list(enumerate(keys(other)))) for key in levels}
+    return [next((first[key] for key in levels if key in first), None) for levels in keys(graph)]
 
 
 def check_start(origin: Checkpoint, graph: MolecularGraph, settings: TrainingConfig) -> None:
@@ -89,7 +96,7 @@ def _check_another(origin: Checkpoint, graph: MolecularGraph, settings: Training
     why = None
     if lacking:
         shown = ", ".join(lacking[:4]) + (", ..." if len(lacking) > 4 else "")
-        why = f"it has no atoms of the same residue, name, neighbours and hand as {shown}"
+        why = f"it has no atoms of the elements of {shown}"
     elif not NETWORKS[settings.network.kind].atom_tables:
         why = f"weights of the network {settings.network.kind} do not go from one to another"
     elif START in OBJECTIVES[settings.objective.family].needs:
