@@ -9,8 +9,9 @@ the shared map and from random weights of the dense network. The shared map may 
 (`gpu/train_many.py`): its run as ``WORK/shared``, its ``training.json`` as
 ``WORK/shared.gpu.json``. ``--parts crossover`` measures what a step of training costs by network
 and number of atoms, and what padding would: on a quiet machine. ``--parts tripeptide`` and
-``--parts tetrapeptide`` score the shipped maps of two alanine peptides (`alanine_peptides.py`).
-Every part stays in WORK, and an interrupted one goes on. Writes ``benchmarks/results/many.json``.
+``--parts tetrapeptide`` score the shipped maps of two alanine peptides (`alanine_peptides.py`),
+``--parts chignolin`` that of chignolin (`chignolin.py`). Every part stays in WORK, and an
+interrupted one goes on. Writes ``benchmarks/results/many.json``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from pathlib import Path
 
 import torch
 from alanine_peptides import PEPTIDES, peptide_scores, peptide_table, reference_table
+from chignolin import SYSTEM as CHIGNOLIN
+from chignolin import chignolin_scores, chignolin_table
 from dipeptide_scores import md_frames
 from mdtraj import Trajectory
 from measuring import interleaved
@@ -333,8 +336,10 @@ def main() -> None:
     )
     parser.add_argument("--n", type=int, default=1000, help="samples")
     parser.add_argument(
-        "--parts", default="unseen,warm_start", help="or crossover, tripeptide, tetrapeptide"
-    )
+        "--parts", default="unseen,warm_start",
+        help="or crossover, tripeptide, tetrapeptide, chignolin",
+    )  # fmt: skip
+    parser.add_argument("--device", default="cpu", help="on which chignolin is drawn")
     options = parser.parse_args()
     pairs = [word.split("=") for word in options.minutes.split(",")]
     options.minutes = {name: [float(m) for own, m in pairs if own == name] for name, _ in pairs}
@@ -348,6 +353,10 @@ def main() -> None:
         found, weights = peptide_scores(part, work, options.out, options.n)
         results = add_part(file, part, found, weights)
         print(reference_table(results, part), peptide_table(results, part), sep="\n\n")
+    if CHIGNOLIN in parts:
+        place = work / CHIGNOLIN
+        found, weights = chignolin_scores(place, options.out, options.n, options.device)
+        print(chignolin_table(add_part(file, CHIGNOLIN, found, weights)))
     if not {"unseen", "warm_start"} & set(parts):
         return
     residues, held_out = options.residues.split(","), options.held_out.split(",")

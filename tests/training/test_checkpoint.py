@@ -153,7 +153,7 @@ def test_what_does_not_exist_is_a_sentence(tmp_path):
     with pytest.raises(MolflowError, match="no checkpoint.*nothing.*molflow train") as said:
         load_checkpoint(tmp_path / "nothing")
     shipped = "alanine_dipeptide, alanine_dipeptide:beads5, alanine_dipeptide:dynamics, "
-    last = ", alanine_tetrapeptide, alanine_tripeptide, capped_residues."
+    last = ", alanine_tetrapeptide, alanine_tripeptide, capped_residues, chignolin."
     assert shipped in str(said.value) and str(said.value).endswith(last)
     with pytest.raises(MolflowError, match="is not a checkpoint"):
         load_checkpoint(tmp_path)
