@@ -23,14 +23,14 @@ def leucine(tmp_path_factory):
 
 
 def test_it_is_listed_with_its_molecules():
-    assert list(maps_of_many()) == [NAME] and len(maps_of_many()[NAME]) == 7
+    assert list(maps_of_many()) == [NAME] and len(maps_of_many()[NAME]) == 14
     listed = CliRunner().invoke(app, ["systems"]).output
     assert f"{NAME}\n" in listed and "ace_thr_nme" in listed
 
 
 def test_alanine_dipeptide_under_its_force_field_is_known_by_its_atoms():
     said = load_checkpoint(NAME, system="alanine_dipeptide_amber14").description["molecule"]
-    assert "has the atoms and bonds of ace_ala_nme, one of the 7 molecules" in said["sentence"]
+    assert "has the atoms and bonds of ace_ala_nme, one of the 14 molecules" in said["sentence"]
     assert said["new_surroundings"] == [0, 0, 0, 0] and "another" not in said["sentence"]
 
 
@@ -43,7 +43,7 @@ def test_the_mirror_image_is_another_molecule(tmp_path):
     structure.save(str(folder / "structure.pdb"))
     said = load_checkpoint(NAME, system=folder).description["molecule"]
     assert said["new_surroundings"][0] == 0 and said["new_surroundings"][2] > 0
-    assert "is none of the 7 molecules" in said["sentence"] and "ALA2-CA" in said["sentence"]
+    assert "is none of the 14 molecules" in said["sentence"] and "ALA2-CA" in said["sentence"]
 
 
 def test_side_chains_and_rings_that_it_has_not_seen_are_named(leucine):
@@ -55,7 +55,7 @@ def test_side_chains_and_rings_that_it_has_not_seen_are_named(leucine):
 
 def test_leucine_which_it_never_saw_is_whole_and_of_the_right_hand(leucine):
     checkpoint = load_checkpoint(NAME, system=leucine)
-    assert "is none of the 7 molecules" in checkpoint.description["molecule"]["sentence"]
+    assert "is none of the 14 molecules" in checkpoint.description["molecule"]["sentence"]
     drawn = molflow.sample(checkpoint, steps=8, n=256, path_seed=3, progress=False)
     start = molflow.load_system(leucine).start_positions()
     pairs = np.array([(a.index, b.index) for a, b in drawn.topology.bonds])
