@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import mdtraj
-
-from molflow.analysis.molecule.graph import rings_of
 from molflow.data.dataset import TrainingData
 from molflow.errors import MolflowError
 from molflow.nn.chemistry import Chemistry, Novelty
@@ -136,6 +133,9 @@ def _rings(graph: MolecularGraph) -> set[tuple[tuple[int, int], ...]]:
 
     So proline's ring is another than that of pyrrole.
     """
+    # Here, as weights are read where mdtraj is absent, too.
+    from molflow.analysis.molecule.graph import rings_of
+
     table = graph.neighbours()
     return {
         tuple(sorted((graph.elements[atom], len(table[atom])) for atom in ring))
@@ -144,8 +144,10 @@ def _rings(graph: MolecularGraph) -> set[tuple[tuple[int, int], ...]]:
 
 
 def _formula(ring: tuple[tuple[int, int], ...]) -> str:
+    from mdtraj.element import Element
+
     counts = Counter(element for element, _ in ring)
-    symbol = mdtraj.element.Element.getByAtomicNumber
+    symbol = Element.getByAtomicNumber
     return "".join(f"{symbol(element).symbol}{n}" for element, n in sorted(counts.items()))
 
 
