@@ -61,8 +61,11 @@ def test_the_map_was_never_shown_what_it_is_scored_on(system, reference):
     files = trajectory_hashes(reference.provenance["simulation"], reference.runs)
     assert len(files) == len(reference.runs)
     assert not files.keys() & {*checkpoint.description["trajectories"]}
-    start = checkpoint.description["record"]["start"]
-    assert start["weights_sha256"] == load_checkpoint(PEPTIDES[system][2]).weights_hash
+    record, began = checkpoint.description["record"], []
+    while "start" in record:  # a leg after another
+        began.append(record["start"]["weights_sha256"])
+        record = record["start"]["record"]
+    assert load_checkpoint(PEPTIDES[system][2]).weights_hash in began
 
 
 def test_few_steps_give_sound_molecules(system):
