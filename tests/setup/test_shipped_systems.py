@@ -1,5 +1,7 @@
 """The systems that come with molflow are whole, and what their folders say."""
 
+import re
+
 import numpy as np
 import openmm
 import pytest
@@ -93,3 +95,9 @@ def test_the_same_molecule_under_three_force_fields_is_three_ensembles():
     solute = load_system("alanine_dipeptide_water:solute").topology()
     other = load_system("alanine_dipeptide_amber14").topology()
     assert [str(a) for a in solute.atoms] == [str(a) for a in other.atoms]
+
+
+def test_no_folder_of_the_machine_that_made_them_is_named():
+    files = [*load_system("aspirin").folder.parent.rglob("*.json")]
+    assert len(files) > 10
+    assert not [file for file in files if re.search(r'"(/|[A-Z]:\\\\)\w', file.read_text())]
