@@ -144,10 +144,10 @@ def _rings(graph: MolecularGraph) -> set[tuple[tuple[int, int], ...]]:
 
 
 def _formula(ring: tuple[tuple[int, int], ...]) -> str:
-    from mdtraj.element import Element
+    import mdtraj
 
     counts = Counter(element for element, _ in ring)
-    symbol = Element.getByAtomicNumber
+    symbol = mdtraj.element.Element.getByAtomicNumber
     return "".join(f"{symbol(element).symbol}{n}" for element, n in sorted(counts.items()))
 
 
