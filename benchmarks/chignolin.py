@@ -14,6 +14,7 @@ from pathlib import Path
 
 import mdtraj
 import numpy as np
+from alanine_peptides import columns
 from matplotlib.figure import Figure
 from record import markdown, once, save
 
@@ -21,7 +22,7 @@ from molflow.analysis.reference import Reference, load_reference
 from molflow.analysis.torsion_list import measure_torsions, torsion_list
 from molflow.analysis.torsion_metrics import torus_w2
 from molflow.comparison import compare
-from molflow.files import read_json
+from molflow.files import read_arrays, read_json
 from molflow.refinement.refine import refine
 from molflow.step_study.summary import figures as figures_of
 from molflow.step_study.summary import summarise
@@ -49,9 +50,9 @@ def drawn(checkpoint: Path, work: Path, n: int, device: str) -> tuple[dict, dict
         words = ["--checkpoint", checkpoint, "--n", n, "--seconds", 3600, "--device", device]
         words += ["--out", work]
         subprocess.run([sys.executable, script, *map(str, words)], check=True)
-    stored = np.load(work / "samples.npz")
+    stored = read_arrays(work / "samples.npz")
     return (
-        {name.removeprefix("calls_"): stored[name] for name in stored},
+        {name.removeprefix("calls_"): xyz for name, xyz in stored.items()},
         read_json(work / "sampling.json"),
     )
 
@@ -156,20 +157,15 @@ def picture(samples: dict, reference: Reference, path: Path) -> None:
     for calls in ("4", "8", "100"):
         if calls in samples and np.isfinite(samples[calls]).all():
             sides[f"{calls} calls"] = measure_torsions(samples[calls], torsion_list(topology))
-    names = list(held.torsion_names)
-    residues = [
-        name.removeprefix("phi ") for name in names
-        if name.startswith("phi ") and f"psi {name.removeprefix('phi ')}" in names
-    ]  # fmt: skip
-    figure = Figure(figsize=(1.7 * len(residues), 1.9 * len(sides)), layout="constrained")
-    axes = figure.subplots(len(sides), len(residues), sharex=True, sharey=True)
+    pairs = columns(held.torsion_names)
+    figure = Figure(figsize=(1.7 * len(pairs), 1.9 * len(sides)), layout="constrained")
+    axes = figure.subplots(len(sides), len(pairs), sharex=True, sharey=True)
     for row, (label, angles) in zip(axes, sides.items(), strict=True):
-        for axis, residue in zip(row, residues, strict=True):
-            phi, psi = (angles[:, names.index(f"{kind} {residue}")] for kind in ("phi", "psi"))
-            axis.plot(np.degrees(phi), np.degrees(psi), ",", alpha=0.5)
+        for axis, pair in zip(row, pairs.values(), strict=True):
+            axis.plot(*np.degrees(angles[:, pair]).T, ",", alpha=0.5)
             axis.set(xlim=(-180, 180), ylim=(-180, 180), xticks=(-90, 90), yticks=(-90, 90))
         row[0].set_ylabel(f"{label}\nψ / °")
-    for axis, residue in zip(axes[0], residues, strict=True):
+    for axis, residue in zip(axes[0], pairs, strict=True):
         axis.set_title(residue)
     for axis in axes[-1]:
         axis.set_xlabel("φ / °")

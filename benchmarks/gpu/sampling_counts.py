@@ -9,8 +9,6 @@ Writes ``OUT/samples.npz`` (positions in nm, one array for each number of calls)
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import time
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import numpy as np
 import torch
 
 from molflow.devices import find_device
+from molflow.files import write_arrays, write_json
 from molflow.maps.denoiser.draw import BLOCK, draw_blocks
 from molflow.training.checkpoint import load_checkpoint
 
@@ -73,13 +72,8 @@ def main() -> None:
         a_call = row["seconds_a_sample"] / calls
         samples[f"calls_{calls}"], told["calls"][str(calls)] = xyz, row
         print(calls, row, flush=True)
-        for path, write in (
-            (options.out / "samples.npz", lambda p: np.savez(p, **samples)),
-            (options.out / "sampling.json", lambda p: p.write_text(json.dumps(told, indent=1))),
-        ):
-            other = path.with_name("." + path.name)
-            write(other)
-            os.replace(other, path)
+        write_arrays(options.out / "samples.npz", **samples)
+        write_json(options.out / "sampling.json", told)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,20 @@ def seconds_of_a_step(curves: list[dict]) -> float:
     return median(each[1:] or each)
 
 
+def report(checkpoint: Path, options: argparse.Namespace, begun: float, **more) -> list[dict]:
+    """Print and write what the steps of a training took, with `more`; return its curves."""
+    description = read_json(checkpoint / "model.json")
+    record, batch = description["record"], description["configuration"]["batch_size"]
+    place = find_device(options.device)
+    device = torch.cuda.get_device_name(place) if place.type == "cuda" else str(place)
+    print(f"{record['steps']} steps, {record['seconds']} s in epochs, {device}")
+    print(f"{time.monotonic() - begun:.0f} s in all")
+    results = {"captured": not options.plain, "batch": batch, "steps": record["steps"]} | more
+    results["seconds_of_a_step"] = seconds_of_a_step(record["curves"])
+    write_results(options.out / "training.json", {"summary": results}, {"device": device})
+    return record["curves"]
+
+
 def main() -> None:
     """Train, and print what the last validation said."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -58,16 +72,7 @@ def main() -> None:
         [f"seconds={options.seconds:g}", *options.words], options.start,
         captured=not options.plain, progress=False, device=options.device,
     )  # fmt: skip
-    description = read_json(checkpoint / "model.json")
-    record, batch = description["record"], description["configuration"]["batch_size"]
-    place = find_device(options.device)
-    device = torch.cuda.get_device_name(place) if place.type == "cuda" else str(place)
-    print(f"{record['steps']} steps, {record['seconds']} s in epochs, {device}")
-    print(f"{time.monotonic() - begun:.0f} s in all")
-    results = {"captured": not options.plain, "batch": batch, "steps": record["steps"]}
-    results["seconds_of_a_step"] = seconds_of_a_step(record["curves"])
-    write_results(options.out / "training.json", {"summary": results}, {"device": device})
-    for row in record["curves"]:
+    for row in report(checkpoint, options, begun):
         print({name: round(value, 4) for name, value in row.items()})
 
 

@@ -18,11 +18,8 @@ from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 
-import torch  # noqa: E402
-from record import write_results  # noqa: E402
-from train import seconds_of_a_step  # noqa: E402
+from train import report  # noqa: E402
 
-from molflow.devices import find_device  # noqa: E402
 from molflow.files import read_json  # noqa: E402
 from molflow.maps.denoiser import recipe_of_many  # noqa: E402
 from molflow.training.run import train  # noqa: E402
@@ -54,19 +51,9 @@ def main() -> None:
         [f"seconds={options.seconds:g}", *options.words], options.start,
         captured=not options.plain, progress=False, device=options.device,
     )  # fmt: skip
-    description = read_json(checkpoint / "model.json")
-    record, batch = description["record"], description["configuration"]["batch_size"]
-    place = find_device(options.device)
-    device = torch.cuda.get_device_name(place) if place.type == "cuda" else str(place)
-    print(f"{record['steps']} steps, {record['seconds']} s in epochs, {device}")
-    print(f"{time.monotonic() - begun:.0f} s in all")
-    results = {
-        "captured": not options.plain, "batch": batch, "of_each": options.of_each,
-        "molecules": names, "steps": record["steps"], "frames": record["frames"],
-    }  # fmt: skip
-    results["seconds_of_a_step"] = seconds_of_a_step(record["curves"])
-    write_results(options.out / "training.json", {"summary": results}, {"device": device})
-    for row in record["curves"][-5:]:
+    frames = read_json(checkpoint / "model.json")["record"]["frames"]
+    more = {"of_each": options.of_each, "molecules": names, "frames": frames}
+    for row in report(checkpoint, options, begun, **more)[-5:]:
         print({name: round(value, 4) for name, value in row.items()})
 
 
